@@ -1,0 +1,44 @@
+"""The command ``nnUNetv2_masam``: one module per subcommand.
+
+A subcommand's module has ``add_arguments(parser)`` and ``run(args) -> int`` (the exit code) and is imported
+only when it is the one called, so that ``nnUNetv2_masam trainers-path`` stays instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from nnunetv2_masam import __version__
+
+# name: (module in this package, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "doctor": ("doctor", "check the installation and say how to mend it"),
+    "trainers-path": ("trainers_path", "print the folder that nnU-Net looks our trainers up in"),
+    "plan": ("plan", "write nnUNetMASAMPlans.json for a data set"),
+    "weights": ("weights", "list and download SAM checkpoints"),
+    "compare": ("compare", "compare models case by case over the same cases and folds"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``nnUNetv2_masam``; user errors end as one message on stderr and exit code 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="nnUNetv2_masam", description="MA-SAM inside nnU-Net.")
+    parser.add_argument("--version", action="version", version=f"nnunetv2-masam {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module_name, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            module = importlib.import_module(f"{__name__}.{module_name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ValueError, FileNotFoundError, NotImplementedError) as error:
+        print(f"nnUNetv2_masam {args.command}: {error}", file=sys.stderr)
+        return 2
