@@ -1,0 +1,175 @@
+"""The checkpoints known by name, and which ViT a state dict belongs to.
+
+Sizes and hashes of the official files were found in several independent public sources. For MedSAM no
+published hash was found, so nothing can be verified: its entry says so instead of carrying a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+_OFFICIAL = "https://dl.fbaipublicfiles.com/segment_anything/"
+_OFFICIAL_SOURCE = "Segment Anything, Meta AI (github.com/facebookresearch/segment-anything)"
+
+
+@dataclass(frozen=True)
+class KnownCheckpoint:
+    """A checkpoint that can be fetched and recognised by name.
+
+    Attributes:
+        name: what users type, e.g. ``vit_b``.
+        vit: preset name of its image encoder.
+        file_name: the name under which it lies in the cache.
+        bytes: size of the file, or None where it is not established.
+        sha256: hash of the file in hex, or None where none was published.
+        licence: SPDX identifier.
+        url: where it is downloaded from.
+        source: who made it.
+    """
+
+    name: str
+    vit: str
+    file_name: str
+    bytes: int | None
+    sha256: str | None
+    licence: str
+    url: str
+    source: str
+
+    @property
+    def verification(self) -> str:
+        """The hash to compare with, or the plain statement that there is none."""
+        return self.sha256 if self.sha256 is not None else "not verified: no published hash found"
+
+
+CHECKPOINTS: dict[str, KnownCheckpoint] = {
+    known.name: known
+    for known in (
+        KnownCheckpoint(
+            name="vit_b",
+            vit="vit_b",
+            file_name="sam_vit_b_01ec64.pth",
+            bytes=375042383,
+            sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            licence="Apache-2.0",
+            url=_OFFICIAL + "sam_vit_b_01ec64.pth",
+            source=_OFFICIAL_SOURCE,
+        ),
+        KnownCheckpoint(
+            name="vit_l",
+            vit="vit_l",
+            file_name="sam_vit_l_0b3195.pth",
+            bytes=1249524607,
+            sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            licence="Apache-2.0",
+            url=_OFFICIAL + "sam_vit_l_0b3195.pth",
+            source=_OFFICIAL_SOURCE,
+        ),
+        KnownCheckpoint(
+            name="vit_h",
+            vit="vit_h",
+            file_name="sam_vit_h_4b8939.pth",
+            bytes=2564550879,
+            sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            licence="Apache-2.0",
+            url=_OFFICIAL + "sam_vit_h_4b8939.pth",
+            source=_OFFICIAL_SOURCE,
+        ),
+        KnownCheckpoint(
+            name="medsam_vit_b",
+            vit="vit_b",
+            file_name="medsam_vit_b.pth",
+            bytes=None,
+            sha256=None,
+            licence="Apache-2.0",
+            url="https://zenodo.org/records/10689643/files/medsam_vit_b.pth",
+            source="MedSAM, Ma et al. 2024 (github.com/bowang-lab/MedSAM)",
+        ),
+    )
+}
+
+# The one that a trainer takes (and downloads) for a ViT when the user names no file.
+DEFAULT_FOR_VIT: dict[str, str] = {"vit_b": "vit_b", "vit_l": "vit_l", "vit_h": "vit_h"}
+
+
+def known_by_sha256(sha256: str) -> KnownCheckpoint | None:
+    """The known checkpoint with this hash (hex), if any."""
+    return next((known for known in CHECKPOINTS.values() if known.sha256 == sha256.lower()), None)
+
+
+# (embedding dimension, blocks, heads) of SAM's three image encoders
+_PRESET_OF: dict[tuple[int, int, int], str] = {
+    (768, 12, 12): "vit_b",
+    (1024, 24, 16): "vit_l",
+    (1280, 32, 16): "vit_h",
+}
+
+
+@dataclass(frozen=True)
+class ViTGeometry:
+    """What the tensor shapes of a SAM image encoder tell about it.
+
+    Attributes:
+        preset: ``vit_b``, ``vit_l`` or ``vit_h``, or None for any other geometry.
+        num_heads: from the relative position tables; None where there are none.
+        global_attn_indexes: blocks whose tables span the whole token grid rather than a window.
+        image_size: (height, width) of the input in pixels, from the position table; None without one.
+    """
+
+    embed_dim: int
+    depth: int
+    num_heads: int | None
+    global_attn_indexes: tuple[int, ...]
+    image_size: tuple[int, int] | None
+    preset: str | None
+
+    def __str__(self) -> str:
+        return self.preset or f"custom embed_dim={self.embed_dim}, depth={self.depth}"
+
+
+def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
+    """Recognise the image encoder of a state dict with SAM's official key names.
+
+    Raises:
+        ValueError: the patch embedding or the blocks are missing, or the blocks are not numbered 0…n−1.
+    """
+    blocks = "image_encoder.blocks."
+    indices = sorted({int(key[len(blocks) :].split(".")[0]) for key in state_dict if key.startswith(blocks)})
+    patch_embed = state_dict.get("image_encoder.patch_embed.proj.weight")
+    if patch_embed is None or not indices or indices != list(range(len(indices))):
+        raise ValueError(
+            f"image encoder not recognised: got {'no' if patch_embed is None else 'a'} patch embedding "
+            f"and blocks {indices or 'none'}; expected image_encoder.patch_embed.proj.weight and "
+            "image_encoder.blocks.0… without gaps. "
+            "Use a complete SAM checkpoint."
+        )
+    embed_dim, depth, patch = patch_embed.shape[0], len(indices), patch_embed.shape[-1]
+    pos_embed = state_dict.get("image_encoder.pos_embed")  # (1, S/16, S/16, E)
+    grid = None if pos_embed is None else (pos_embed.shape[1], pos_embed.shape[2])
+    tables = [
+        state_dict.get(f"{blocks}{index}.attn.rel_pos_h") for index in indices
+    ]  # (2·extent − 1, E/heads)
+    num_heads = None if tables[0] is None else embed_dim // tables[0].shape[1]
+    preset = next(
+        (
+            name
+            for (e, d, h), name in _PRESET_OF.items()
+            if (e, d) == (embed_dim, depth) and num_heads in (h, None)
+        ),
+        None,
+    )
+    return ViTGeometry(
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        global_attn_indexes=tuple(
+            index
+            for index, table in zip(indices, tables, strict=True)
+            if grid is not None and table is not None and table.shape[0] == 2 * grid[0] - 1
+        ),
+        image_size=None if grid is None else (grid[0] * patch, grid[1] * patch),
+        preset=preset,
+    )

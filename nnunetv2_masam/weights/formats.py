@@ -1,0 +1,175 @@
+"""Any SAM checkpoint → a state dict with the names of the official files, in float32 on the CPU.
+
+Accepted: official files; the same with the prefixes ``module.``, ``model.``, ``sam.`` or ``_orig_mod.``, or
+wrapped in ``{"model": …}``, ``{"state_dict": …}`` or ``{"model_state_dict": …}``; Hugging Face's
+``SamModel``; each as ``torch.save`` or safetensors file, or as a folder that holds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnunetv2_masam.weights.catalogue import ViTGeometry, recognise_vit
+from nnunetv2_masam.weights.hf_names import is_hf_name, official_name
+from nnunetv2_masam.weights.safe_read import (
+    CheckpointError,
+    bad_file,
+    checkpoint_file,
+    read_tensors,
+    sha256_of,
+)
+
+__all__ = [
+    "CheckpointError",
+    "SamCheckpoint",
+    "read_sam_checkpoint",
+    "read_sam_state_dict",
+    "read_tensors",
+    "recognise_file",
+    "sha256_of",
+]
+
+_PREFIXES = ("module.", "model.", "sam.", "_orig_mod.")
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
+_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_EXPECTED = "SAM weights (image_encoder.blocks.…, prompt_encoder.…, mask_decoder.…)"
+
+
+@dataclass(frozen=True)
+class SamCheckpoint:
+    """A SAM checkpoint as read.
+
+    Attributes:
+        path: the file (not the folder that was named).
+        naming: how its keys were named, for people.
+        geometry: the ViT of its image encoder.
+        state_dict: official names → float32 CPU tensors. Keys outside SAM's three parts are kept as they are.
+    """
+
+    path: Path
+    naming: str
+    geometry: ViTGeometry
+    state_dict: dict[str, Tensor]
+
+
+def read_sam_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read any SAM checkpoint into official key names and float32; see :func:`read_sam_checkpoint`."""
+    return read_sam_checkpoint(path).state_dict
+
+
+def read_sam_checkpoint(path: str | Path) -> SamCheckpoint:
+    """Read any SAM checkpoint and recognise its ViT.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no weights file in the folder.
+        CheckpointError: the file is damaged, contains code, is no SAM checkpoint, or its weights are not
+            finite floats.
+    """
+    read = _read_named(path)
+    state_dict = {key: _checked(read.path, key, tensor) for key, tensor in read.state_dict.items()}
+    return SamCheckpoint(read.path, read.naming, read.geometry, state_dict)
+
+
+def recognise_file(path: str | Path) -> ViTGeometry:
+    """The ViT of a SAM checkpoint, without looking at the values.
+
+    Raises:
+        FileNotFoundError, CheckpointError: as :func:`read_sam_checkpoint`, values aside.
+    """
+    return _read_named(path).geometry
+
+
+def _read_named(path: str | Path) -> SamCheckpoint:
+    file = checkpoint_file(path)
+    state_dict, naming = _find_state_dict(file, read_tensors(file))
+    if any(is_hf_name(key) for key in state_dict):
+        state_dict = _renamed(file, ((official_name(key) or key, value) for key, value in state_dict.items()))
+        naming = f"Hugging Face SamModel{naming}"
+    else:
+        naming = f"official names{naming}"
+    try:
+        geometry = recognise_vit(state_dict)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    return SamCheckpoint(file, naming, geometry, state_dict)
+
+
+def _find_state_dict(path: Path, tensors: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """The state dict in a possibly wrapped checkpoint, prefixes removed, and what was taken off."""
+    wrappers: list[str] = []
+    candidate = tensors
+    while True:
+        flat = {key: value for key, value in candidate.items() if isinstance(value, Tensor)}
+        stripped = _renamed(path, ((_without_prefixes(key), value) for key, value in flat.items()))
+        if _has_encoder(stripped):
+            prefixed = ", prefix removed" if stripped.keys() != flat.keys() else ""
+            wrapped = f", inside {'.'.join(wrappers)!r}" if wrappers else ""
+            return stripped, wrapped + prefixed
+        wrapper = next((name for name in _WRAPPERS if isinstance(candidate.get(name), dict)), None)
+        if wrapper is None:
+            raise _not_sam(path, tensors, stripped)
+        wrappers.append(wrapper)
+        candidate = candidate[wrapper]
+
+
+def _has_encoder(keys: Iterable[str]) -> bool:
+    """Whether SAM's image encoder is in there; the authors' files and SAM 2 have such keys as well."""
+    keys = set(keys)
+    return "image_encoder.patch_embed.proj.weight" in keys or any(is_hf_name(key) for key in keys)
+
+
+def _without_prefixes(key: str) -> str:
+    while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
+        key = key[len(prefix) :]
+    return key
+
+
+def _renamed(path: Path, items: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """A dict of renamed tensors; two different tensors under one name are an error, equal ones are shared."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in items:
+        if key in renamed and not torch.equal(renamed[key], value):
+            remedy = "Save only the state dict of the model that is meant."
+            raise bad_file(path, f"two different tensors for {key}", "one", remedy)
+        renamed[key] = value
+    return renamed
+
+
+def _not_sam(path: Path, tensors: Mapping[str, Any], innermost: Mapping[str, Tensor]) -> CheckpointError:
+    keys = [_without_prefixes(key) for key in (*tensors, *innermost)]
+    if "network_weights" in tensors:
+        got, remedy = "an nnU-Net checkpoint", "Use it with nnUNetv2_predict or -pretrained_weights."
+    elif any(key.startswith(("q_FacTs_", "v_FacTs_")) or "FacTu" in key for key in keys):
+        got = "the trained parts of a model saved by the MA-SAM authors' code, without SAM's frozen weights"
+        remedy = "Read it with nnunetv2_masam.weights.load_masam_checkpoint, together with its SAM file."
+    elif any(key.startswith(("image_encoder.trunk.", "vision_encoder.backbone.")) for key in keys):
+        got, remedy = "a SAM 2 checkpoint, which is another network", "Use a checkpoint of the first SAM."
+    elif any(key.startswith(("image_encoder.", "vision_encoder.")) for key in keys):
+        got = "an image encoder that is not SAM's ViT"
+        remedy = "Distilled SAMs with other encoders (MobileSAM, EfficientSAM) do not fit."
+    else:
+        got = f"a checkpoint of something else (keys: {', '.join(list(tensors)[:3])}, …)"
+        remedy = "Use one of the files listed by `nnUNetv2_masam weights`, or a SAM fine-tuned from them."
+    return bad_file(path, got, _EXPECTED, remedy)
+
+
+def _checked(path: Path, key: str, tensor: Tensor) -> Tensor:
+    """A weight in float32, all finite; tensors outside SAM's three parts may be of any other type."""
+    if tensor.dtype not in _FLOATS:
+        if not key.startswith(_PARTS):
+            return tensor
+        remedy = "Quantised weights cannot be used; take the file before quantisation."
+        raise bad_file(path, f"{key} as {tensor.dtype}", "float16, bfloat16, float32 or float64", remedy)
+    tensor = tensor.to(torch.float32)
+    if not torch.isfinite(tensor).all():
+        count = int((~torch.isfinite(tensor)).sum())
+        remedy = "The training that wrote it diverged, or the file is damaged: use another one."
+        raise bad_file(path, f"{count} NaN or infinite values in {key}", "finite weights", remedy)
+    return tensor
