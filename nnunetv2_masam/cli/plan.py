@@ -16,15 +16,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Names as in nnU-Net's own planning commands."""
     parser.add_argument("-d", nargs="+", required=True, metavar="ID", help="data set IDs or names")
     parser.add_argument("-pl", default="MASAMPlanner", metavar="PLANNER", help="planner class [%(default)s]")
-    parser.add_argument("-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="plan for this trainer [%(default)s]")
+    parser.add_argument(
+        "-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="plan for this trainer [%(default)s]"
+    )
     parser.add_argument("-base", default="nnUNetPlans", metavar="PLANS", help="plans of the baseline [%(default)s]")
     parser.add_argument("-gpu_memory_target", type=float, default=DEFAULT_VRAM_GB, metavar="GB", help="[%(default)s]")
     parser.add_argument(
         "-overwrite_plans_name", default=PLANS_NAME, metavar="NAME", help="name of the plans written [%(default)s]"
     )
     parser.add_argument(
-        "-c", nargs="+", metavar="CONFIGURATION", help="configurations to preprocess where that is missing "
-        "[3d_fullres, or 2d where there is no 3d_fullres]",
+        "-c",
+        nargs="+",
+        metavar="CONFIGURATION",
+        help="configurations to preprocess where that is missing [3d_fullres, or 2d where there is no 3d_fullres]",
     )
     parser.add_argument("--no_pp", action="store_true", help="write the plans only, preprocess nothing")
     parser.add_argument("-np", type=int, default=None, metavar="N", help="processes for preprocessing")
