@@ -156,8 +156,8 @@ def plan_memory(
     needed = estimate_vram_gb(checkpointed, slices, num_classes)
     raise ValueError(
         f"a GPU memory target of {vram_gb:g} GB is too small: one sample of {slices} slices at "
-        f"{tuple(arch_kwargs['image_size'])} pixels with {arch_kwargs['vit']} needs about {needed:.1f} GB with gradient "
-        "checkpointing. Take a smaller ViT (another trainer) or a larger -gpu_memory_target"
+        f"{tuple(arch_kwargs['image_size'])} pixels with {arch_kwargs['vit']} needs about {needed:.1f} GB, gradient "
+        "checkpointing included. Take a smaller ViT (another trainer) or a larger -gpu_memory_target"
     )
 
 

@@ -15,13 +15,9 @@ class nnUNetTrainerMASAM_paper(MASAMTrainer):
     epochs = 160
     schedule_epochs = 213  # 160 is three quarters of it, as 300 epochs are of the authors' 400
     gradient_clip = None
+    supports_regions = False
 
     def _build_loss(self) -> MASAMLoss:
-        if self.label_manager.has_regions:
-            raise NotImplementedError(
-                "nnUNetTrainerMASAM_paper: the authors' loss is on the softmax over exclusive labels, the data set "
-                "defines regions. Train it with nnUNetTrainerMASAM_H, which uses nnU-Net's loss for regions"
-            )
         return MASAMLoss(ignore_label=self.label_manager.ignore_label)
 
 
