@@ -11,10 +11,14 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor, nn
 
 
-def tiny_sam_state_dict() -> dict[str, Tensor]:
-    """State dict of segment_anything's own classes; block 0 is windowed, block 1 global, 2 heads."""
-    torch.manual_seed(0)
-    sam = Sam(
+@pytest.fixture
+def tiny_sam() -> Sam:
+    """Of segment_anything's own classes; block 0 is windowed, block 1 global, 2 heads."""
+    return build_tiny_sam()
+
+
+def build_tiny_sam() -> Sam:
+    return Sam(
         image_encoder=ImageEncoderViT(
             depth=2,
             embed_dim=32,
@@ -40,13 +44,13 @@ def tiny_sam_state_dict() -> dict[str, Tensor]:
             iou_head_hidden_dim=32,
         ),
     )
-    # SAM starts its position tables at zero: distinct values show a tensor that lands under the wrong name.
-    return {name: torch.randn_like(tensor) for name, tensor in sam.state_dict().items()}
 
 
 @pytest.fixture(scope="session")
 def sam_state_dict() -> dict[str, Tensor]:
-    return tiny_sam_state_dict()
+    """Distinct values everywhere: SAM's own start at zero would hide a tensor under the wrong name."""
+    torch.manual_seed(0)
+    return {name: torch.randn_like(tensor) for name, tensor in build_tiny_sam().state_dict().items()}
 
 
 @pytest.fixture
