@@ -169,7 +169,7 @@ def _check_zip(path: Path) -> None:
 
 
 def _refused_pickle(path: Path, message: str, *, zipped: bool) -> CheckpointError:
-    wanted = re.search(r"GLOBAL (\S+)", message)
+    wanted = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", message)  # torch ≥ 2.4, 2.3
     stream = _pickle_stream(path, zipped=zipped)
     if b"network_weights" in stream and b"trainer_name" in stream:
         remedy = "Use it with nnUNetv2_predict or -pretrained_weights."
