@@ -1,0 +1,126 @@
+"""SAM's ViT image encoder with FacT increments in the attention and two 3D adapters in every block.
+
+Source: Kirillov et al., Segment Anything (2023), appendix A, and MA-SAM, section 3. Parameters that SAM has keep SAM's
+names, so that its checkpoints fit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from nnunetv2_masam.network.adapter3d import Adapter3d
+from nnunetv2_masam.network.attention import Attention
+from nnunetv2_masam.network.fact import FacT
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize
+from nnunetv2_masam.network.sam_parts import LayerNorm2d, MLPBlock
+
+_MLP_RATIO = 4
+
+
+class PatchEmbed(nn.Module):
+    """Image to tokens: a convolution whose stride is its kernel."""
+
+    def __init__(self, input_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(input_channels, embed_dim, kernel_size=PATCH_SIZE, stride=PATCH_SIZE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, S, S') to (N, G, G', E)."""
+        return self.proj(x).permute(0, 2, 3, 1)
+
+
+class Block(nn.Module):
+    """Adapter, attention, adapter, MLP; each adds to its input.
+
+    Args:
+        vit: sizes of the encoder.
+        grid: token grid of the attention.
+        windowed: whether ``grid`` is a window or the whole slice.
+        fact_rank: rank of FacT; 0 leaves it out.
+        adapter_channels: channels of the 3D adapters; 0 leaves them out.
+    """
+
+    def __init__(
+        self, vit: ViTSize, grid: tuple[int, int], windowed: bool, fact_rank: int, adapter_channels: int
+    ) -> None:
+        super().__init__()
+        dim = vit.embed_dim
+        self.adapter_1 = Adapter3d(dim, adapter_channels) if adapter_channels else None
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, vit.num_heads, grid, windowed, fact_rank)
+        self.adapter_2 = Adapter3d(dim, adapter_channels) if adapter_channels else None
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=dim * _MLP_RATIO)
+
+    def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
+        """(B·D, G, G', E) to the same shape, for samples of ``depth`` = D slices."""
+        if self.adapter_1 is not None:
+            x = x + self.adapter_1(x, depth)
+        x = x + self.attn(self.norm1(x), fact)
+        if self.adapter_2 is not None:
+            x = x + self.adapter_2(x, depth)
+        return x + self.mlp(self.norm2(x))
+
+
+class ImageEncoder(nn.Module):
+    """Slices to image embeddings.
+
+    Args:
+        input_channels: C.
+        vit: sizes of the encoder.
+        image_size: (S, S'), pixels, multiples of 16.
+        fact_rank, fact_scale, fact_dropout: see :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
+        adapter_channels: channels of the 3D adapters; 0 leaves them out.
+        gradient_checkpointing: compute every block again in the backward pass instead of storing its inside.
+    """
+
+    def __init__(
+        self,
+        input_channels: int,
+        vit: ViTSize,
+        image_size: tuple[int, int],
+        *,
+        fact_rank: int,
+        fact_scale: float,
+        fact_dropout: float,
+        adapter_channels: int,
+        gradient_checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        self.gradient_checkpointing = gradient_checkpointing
+        grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
+        window = (WINDOW_SIZE, WINDOW_SIZE)
+        self.patch_embed = PatchEmbed(input_channels, vit.embed_dim)
+        self.pos_embed = nn.Parameter(torch.zeros(1, *grid, vit.embed_dim))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.fact = FacT(vit.embed_dim, fact_rank, fact_scale, fact_dropout) if fact_rank else None
+        self.blocks = nn.ModuleList()
+        for index in range(vit.depth):
+            windowed = index not in vit.global_attn_indexes
+            self.blocks.append(Block(vit, window if windowed else grid, windowed, fact_rank, adapter_channels))
+        self.neck = nn.Sequential(
+            nn.Conv2d(vit.embed_dim, EMBEDDING_CHANNELS, kernel_size=1, bias=False),
+            LayerNorm2d(EMBEDDING_CHANNELS),
+            nn.Conv2d(EMBEDDING_CHANNELS, EMBEDDING_CHANNELS, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(EMBEDDING_CHANNELS),
+        )
+
+    def forward(self, x: Tensor, depth: int) -> Tensor:
+        """Encode slices.
+
+        Args:
+            x: (B·D, C, S, S').
+            depth: D, slices of a sample.
+
+        Returns:
+            (B·D, 256, G, G').
+        """
+        x = self.patch_embed(x) + self.pos_embed  # (N, G, G', E)
+        for block in self.blocks:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, self.fact, depth, use_reentrant=False)
+            else:
+                x = block(x, self.fact, depth)
+        return self.neck(x.permute(0, 3, 1, 2))

@@ -1,0 +1,63 @@
+"""Sizes of the vision transformers, as numbers.
+
+B, L and H are SAM's (Kirillov et al., 2023). ``vit_t`` is ours: small enough to be trained from scratch on a CPU,
+with nothing pretrained to load into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PATCH_SIZE = 16  # pixels along each side of a token
+WINDOW_SIZE = 14  # tokens along each side of a window of local attention
+EMBEDDING_CHANNELS = 256  # channels between image encoder, prompt encoder and mask decoder
+BASE_IMAGE_SIZE = 1024  # pixels: the input side that SAM's official checkpoints were made for
+
+
+@dataclass(frozen=True)
+class ViTSize:
+    """Width, depth and attention layout of a SAM image encoder."""
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    global_attn_indexes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"vit: embed_dim ({self.embed_dim}) must be divisible by num_heads ({self.num_heads})")
+        outside = [i for i in self.global_attn_indexes if not 0 <= i < self.depth]
+        if outside:
+            raise ValueError(
+                f"vit: global_attn_indexes {outside} lie outside the {self.depth} blocks (0 to {self.depth - 1})"
+            )
+
+
+VIT_PRESETS: dict[str, ViTSize] = {
+    "vit_t": ViTSize(embed_dim=128, depth=4, num_heads=4, global_attn_indexes=(0, 1, 2, 3)),
+    "vit_b": ViTSize(embed_dim=768, depth=12, num_heads=12, global_attn_indexes=(2, 5, 8, 11)),
+    "vit_l": ViTSize(embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23)),
+    "vit_h": ViTSize(embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31)),
+}
+
+
+def resolve_vit(vit: str | Mapping[str, Any] | ViTSize) -> ViTSize:
+    """A preset's name, or a mapping with the fields of :class:`ViTSize` (as plans store it), as a ViTSize.
+
+    Raises:
+        ValueError: for an unknown name, missing or surplus fields, or numbers that do not fit together.
+    """
+    if isinstance(vit, ViTSize):
+        return vit
+    if isinstance(vit, str):
+        if vit not in VIT_PRESETS:
+            raise ValueError(f"vit: got {vit!r}, expected one of {', '.join(VIT_PRESETS)} or a dict of sizes")
+        return VIT_PRESETS[vit]
+    fields = set(ViTSize.__dataclass_fields__)
+    if set(vit) != fields:
+        raise ValueError(f"vit: got the fields {sorted(vit)}, expected exactly {sorted(fields)}")
+    sizes = dict(vit)
+    sizes["global_attn_indexes"] = tuple(sizes["global_attn_indexes"])
+    return ViTSize(**sizes)

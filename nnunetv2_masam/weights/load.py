@@ -1,0 +1,201 @@
+"""Checkpoints into a network: every key is loaded, resized, left new or refused, and the report says which.
+
+Two kinds of file: SAM's format (official SAM, MedSAM, and what :mod:`.formats` turns into it) and the files that the
+MA-SAM authors' code saves. Position tables and the patch embedding are fitted to the network as the authors do it
+(``load_from`` in their ``build_sam.py``); anything else that does not fit is an error, and nothing is loaded then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.weights.formats import read_sam_state_dict
+from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors
+
+# Parts of SAM that MA-SAM starts anew or does not have.
+_NOT_FROM_SAM = {
+    "mask_decoder.mask_tokens.": "MA-SAM has one mask token for each output channel, started anew",
+    "mask_decoder.output_hypernetworks_mlps.": "MA-SAM has one hypernetwork for each output channel, started anew",
+    "mask_decoder.iou_prediction_head.": "MA-SAM has no IoU head",
+}
+
+# The authors' names → ours, tried in this order.
+_AUTHORS_BLOCK = r"image_encoder\.ImageEncoderViT\.blocks\.(\d+)\.Block\."
+_FROM_MASAM = (
+    (r"([qv])_FacTs_0*(\d+)$", r"image_encoder.blocks.\2.attn.fact.\1.weight"),
+    (r"image_encoder\.FacT([uv])\.weight$", r"image_encoder.fact.\1.weight"),
+    (_AUTHORS_BLOCK + r"adapter_(?:linear_)?(down|up|conv|norm)_2\.", r"image_encoder.blocks.\1.adapter_2.\2."),
+    (_AUTHORS_BLOCK + r"adapter_(?:linear_)?(down|up|conv|norm)\.", r"image_encoder.blocks.\1.adapter_1.\2."),
+    (r"mask_decoder\.mask_tokens\.", r"mask_decoder.seg_layers.mask_tokens."),
+    (r"mask_decoder\.output_hypernetworks_mlps\.", r"mask_decoder.seg_layers.hypernetworks."),
+)
+
+
+@dataclass
+class LoadReport:
+    """What became of every key.
+
+    Attributes:
+        loaded: the network's names, taken as they are.
+        resized: the network's names → how the checkpoint's tensor was fitted.
+        new: the network's names that the checkpoint does not bring; they keep their initialisation.
+        refused: the checkpoint's names that were not taken → why.
+    """
+
+    path: Path
+    loaded: list[str] = field(default_factory=list)
+    resized: dict[str, str] = field(default_factory=dict)
+    new: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.path.name}: {len(self.loaded)} tensors loaded, {len(self.resized)} resized, "
+            f"{len(self.new)} new, {len(self.refused)} refused"
+        ]
+        lines += [f"  resized: {_summary(f'{name} ({how})' for name, how in self.resized.items())}"] * bool(
+            self.resized
+        )
+        lines += [f"  new: {_summary(self.new)}"] * bool(self.new)
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.refused.items():
+            reasons.setdefault(why, []).append(name)
+        lines += [f"  refused: {_summary(names)}: {why}" for why, names in reasons.items()]
+        return "\n".join(lines)
+
+
+def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
+    """Load a checkpoint in SAM's format (SAM, MedSAM, fine-tuned or Hugging Face's naming) into ``network``.
+
+    Args:
+        network: any image size and number of channels; the ViT must be the checkpoint's.
+        path: see :func:`~nnunetv2_masam.weights.formats.read_sam_state_dict`.
+
+    Returns:
+        What became of every key.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: the file is not a SAM checkpoint, is damaged, or is of another ViT. Nothing is loaded then.
+    """
+    report = LoadReport(Path(path))
+    tensors = {}
+    for name, tensor in read_sam_state_dict(path).items():
+        why = next((why for prefix, why in _NOT_FROM_SAM.items() if name.startswith(prefix)), None)
+        if why is None:
+            tensors[name] = tensor
+        else:
+            report.refused[name] = why
+    _check_vit(network, tensors, report.path)
+    return _load(network, tensors, report)
+
+
+def load_masam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
+    """Load a file saved by the MA-SAM authors' code: all that they train, none of SAM's frozen weights.
+
+    Args:
+        network: one whose SAM weights are loaded already; same ViT, rank, adapter width and number of classes.
+        path: the authors' ``epoch_N.pth``.
+
+    Returns:
+        What became of every key; ``new`` lists what the file does not bring, SAM's frozen weights among it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: the file is something else, is damaged or does not fit. Nothing is loaded then.
+    """
+    report = LoadReport(Path(path))
+    tensors = {}
+    for name, tensor in read_tensors(path).items():
+        if not isinstance(tensor, Tensor):
+            continue
+        if name.startswith("mask_decoder.iou_prediction_head."):
+            report.refused[name] = "no output depends on the IoU head; the network has none"
+        else:
+            tensors[masam_name(name)] = tensor.float()
+    if "image_encoder.fact.u.weight" not in tensors and not any(".adapter_1." in name for name in tensors):
+        raise CheckpointError(
+            f"{path}: expected a file saved by the MA-SAM authors' code (FacT and adapter tensors), got neither; "
+            "for a SAM checkpoint use load_sam_checkpoint, for an nnU-Net checkpoint -pretrained_weights"
+        )
+    return _load(network, tensors, report)
+
+
+def masam_name(name: str) -> str:
+    """The network's name of a tensor in the authors' files; names that are the same in both are returned unchanged."""
+    for pattern, replacement in _FROM_MASAM:
+        renamed, count = re.subn("^" + pattern, replacement, name)
+        if count:
+            return renamed
+    return name
+
+
+def _check_vit(network: MASAM, tensors: dict[str, Tensor], path: Path) -> None:
+    depth = 1 + max(
+        (int(m[1]) for name in tensors if (m := re.match(r"image_encoder\.blocks\.(\d+)\.", name))), default=-1
+    )
+    width = tensors["image_encoder.patch_embed.proj.weight"].shape[0]
+    if (width, depth) != (network.vit.embed_dim, network.vit.depth):
+        raise CheckpointError(
+            f"{path}: holds a ViT of width {width} and {depth} blocks, the network's has width {network.vit.embed_dim} "
+            f"and {network.vit.depth} blocks. ViT-B is 768 and 12, L 1024 and 24, H 1280 and 32: take the checkpoint "
+            "for the network's ViT, or the trainer for the checkpoint's"
+        )
+
+
+def _load(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
+    """Fit and copy ``tensors``, all or nothing."""
+    own = network.state_dict()
+    fitted: dict[str, Tensor] = {}
+    misfits: list[str] = []
+    for name, tensor in tensors.items():
+        if name not in own:
+            report.refused[name] = "the network has no such tensor"
+            continue
+        result = _fit(name, tensor, own[name])
+        if result.shape != own[name].shape:
+            misfits.append(f"{name} is {tuple(tensor.shape)}, the network needs {tuple(own[name].shape)}")
+        elif result.shape == tensor.shape:
+            report.loaded.append(name)
+        else:
+            report.resized[name] = f"{tuple(tensor.shape)} → {tuple(result.shape)}"
+        fitted[name] = result
+    if misfits:
+        raise CheckpointError(
+            f"{report.path}: {len(misfits)} tensors do not fit the network ({_summary(misfits, 3)}). Build the network "
+            "with the ViT, rank, adapter width and number of classes of the checkpoint"
+        )
+    report.new = [name for name in own if name not in fitted]
+    network.load_state_dict({**own, **fitted})
+    return report
+
+
+def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
+    """``tensor`` in the shape of ``like`` where there is a rule for it, else as it is."""
+    if tensor.shape == like.shape:
+        return tensor
+    if name == "image_encoder.pos_embed" and tensor.shape[-1] == like.shape[-1]:
+        table = tensor.permute(0, 3, 1, 2)  # (1, E, G, G')
+        table = F.interpolate(table, like.shape[1:3], mode="bilinear", align_corners=False)
+        return table.permute(0, 2, 3, 1)
+    if ".attn.rel_pos_" in name and tensor.shape[1] == like.shape[1]:
+        table = tensor.T[None]  # (1, E/heads, distances)
+        return F.interpolate(table, like.shape[0], mode="linear", align_corners=False)[0].T
+    if name == "image_encoder.patch_embed.proj.weight" and tensor.shape[0] == like.shape[0]:
+        summed = tensor.sum(dim=1, keepdim=True)  # (E, 1, 16, 16)
+        channels = like.shape[1]
+        return (summed / channels).expand(-1, channels, -1, -1).contiguous()
+    return tensor
+
+
+def _summary(names: Iterable[str], most: int = 4) -> str:
+    names = list(names)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
