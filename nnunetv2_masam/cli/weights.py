@@ -61,9 +61,7 @@ def _download(known: KnownCheckpoint, folder: Path) -> int:
     if known.sha256 is None:
         print(f"sha256 {sha256} ({known.verification}; it reads as a checkpoint of {known.vit})")
     elif sha256 != known.sha256:
-        raise CheckpointError(
-            f"{path}: got sha256 {sha256}; expected {known.sha256}. Delete it and download it again."
-        )
+        raise CheckpointError(f"{path}: got sha256 {sha256}; expected {known.sha256}. Delete it and download it again.")
     else:
         print(f"sha256 {sha256} (verified)")
     return 0

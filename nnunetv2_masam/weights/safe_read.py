@@ -88,9 +88,7 @@ def checkpoint_file(path: str | Path) -> Path:
     if not found:
         raise FileNotFoundError(f"no weights file ({', '.join(WEIGHT_SUFFIXES)}) in the folder {path}")
     names = ", ".join(child.name for child in found)
-    raise bad_file(
-        path, f"a folder with {len(found)} weights files ({names})", "one", "Name the file itself."
-    )
+    raise bad_file(path, f"a folder with {len(found)} weights files ({names})", "one", "Name the file itself.")
 
 
 def weights_files(folder: Path) -> list[Path]:
@@ -169,7 +167,7 @@ def _check_zip(path: Path) -> None:
 
 
 def _refused_pickle(path: Path, message: str, *, zipped: bool) -> CheckpointError:
-    wanted = re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", message)  # torch ≥ 2.4, 2.3
+    wanted = re.search(r"GLOBAL (\S+)", message)
     stream = _pickle_stream(path, zipped=zipped)
     if b"network_weights" in stream and b"trainer_name" in stream:
         remedy = "Use it with nnUNetv2_predict or -pretrained_weights."

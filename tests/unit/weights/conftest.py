@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
+
+from nnunetv2_masam.network import sam_parts
+
+# segment_anything without its torchvision; sam_parts says why
+_sam = sys.modules[f"{sam_parts.__name__}.modeling"]
 
 
 @pytest.fixture
-def tiny_sam() -> Sam:
+def tiny_sam() -> nn.Module:
     """Of segment_anything's own classes; block 0 is windowed, block 1 global, 2 heads."""
     return build_tiny_sam()
 
 
-def build_tiny_sam() -> Sam:
-    return Sam(
-        image_encoder=ImageEncoderViT(
+def build_tiny_sam() -> nn.Module:
+    return _sam.Sam(
+        image_encoder=_sam.ImageEncoderViT(
             depth=2,
             embed_dim=32,
             img_size=64,
@@ -33,12 +38,12 @@ def build_tiny_sam() -> Sam:
             window_size=14,
             out_chans=32,
         ),
-        prompt_encoder=PromptEncoder(
+        prompt_encoder=_sam.PromptEncoder(
             embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=16
         ),
-        mask_decoder=MaskDecoder(
+        mask_decoder=_sam.MaskDecoder(
             num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=2),
+            transformer=_sam.TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=2),
             transformer_dim=32,
             iou_head_depth=3,
             iou_head_hidden_dim=32,

@@ -154,9 +154,7 @@ def test_plain_pickle_with_code_is_not_executed(tmp_path: Path) -> None:
 
 def test_pickled_module_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "sam.pth")
-    assert_refused(
-        tmp_path / "sam.pth", r"pickled code \(it wants to call torch\.nn\.modules\.linear\.Linear\)"
-    )
+    assert_refused(tmp_path / "sam.pth", r"pickled code \(it wants to call torch\.nn\.modules\.linear\.Linear\)")
 
 
 def test_pickle_that_torch_did_not_write(tmp_path: Path) -> None:

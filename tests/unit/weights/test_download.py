@@ -280,15 +280,12 @@ def _download_in_child(known: KnownCheckpoint, folder: Path, start: float) -> No
     assert resolve_sam_checkpoint("vit_b").read_bytes() == CONTENT
 
 
-def test_processes_that_ask_together_fetch_once(
-    server: Server, as_vit_b: KnownCheckpoint, tmp_path: Path
-) -> None:
+def test_processes_that_ask_together_fetch_once(server: Server, as_vit_b: KnownCheckpoint, tmp_path: Path) -> None:
     server.behaviours = [slowly]
     context = multiprocessing.get_context("fork")
     start = time.time() + 0.5
     children = [
-        context.Process(target=_download_in_child, args=(as_vit_b, tmp_path / "shared", start))
-        for _ in range(3)
+        context.Process(target=_download_in_child, args=(as_vit_b, tmp_path / "shared", start)) for _ in range(3)
     ]
     for child in children:
         child.start()
@@ -350,12 +347,8 @@ def test_named_folder_known_names_come_first(
 
 def vit_b_file(path: Path) -> None:
     """A file with the shapes of a ViT-B, in a few kB: one value each, repeated by strides."""
-    blocks = {
-        f"image_encoder.blocks.{index}.attn.rel_pos_h": torch.zeros(1).expand(27, 64) for index in range(12)
-    }
-    torch.save(
-        {"image_encoder.patch_embed.proj.weight": torch.zeros(1).expand(768, 3, 16, 16), **blocks}, path
-    )
+    blocks = {f"image_encoder.blocks.{index}.attn.rel_pos_h": torch.zeros(1).expand(27, 64) for index in range(12)}
+    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(1).expand(768, 3, 16, 16), **blocks}, path)
 
 
 def test_named_folder_the_only_fitting_file(
@@ -400,9 +393,7 @@ def test_cached_file_of_wrong_size_is_named_and_not_used(server: Server, as_vit_
     cache_folder().mkdir()
     path = cache_folder() / as_vit_b.file_name
     path.write_bytes(b"half a file")
-    with pytest.raises(
-        CheckpointError, match=f"{path}: got 11 bytes; expected {len(CONTENT)} bytes. It is not used"
-    ):
+    with pytest.raises(CheckpointError, match=f"{path}: got 11 bytes; expected {len(CONTENT)} bytes. It is not used"):
         resolve_sam_checkpoint("vit_b")
     assert path.read_bytes() == b"half a file"
     assert server.requests == 0

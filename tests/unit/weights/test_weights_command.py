@@ -18,9 +18,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
 
 
-def test_list_shows_every_checkpoint_and_the_cache(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_list_shows_every_checkpoint_and_the_cache(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "medsam_vit_b.pth").touch()
     (tmp_path / "cache" / "sam_vit_h_4b8939.pth").touch()
