@@ -13,11 +13,6 @@ from nnunetv2_masam.weights import catalogue
 from nnunetv2_masam.weights.catalogue import CHECKPOINTS
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
-
-
 def test_list_shows_every_checkpoint_and_the_cache(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "medsam_vit_b.pth").touch()
