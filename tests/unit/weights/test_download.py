@@ -1,0 +1,192 @@
+"""Downloads from a local server that breaks, lies, dawdles or has nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nnunetv2_masam.weights import catalogue
+from nnunetv2_masam.weights.catalogue import KnownCheckpoint
+from nnunetv2_masam.weights.download import (
+    cache_folder,
+    download_checkpoint,
+    resolve_sam_checkpoint,
+)
+from nnunetv2_masam.weights.formats import CheckpointError
+
+StateDict = dict[str, Tensor]
+
+
+def assert_nothing_left(folder: Path) -> None:
+    assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == []
+
+
+def test_download_appears_under_its_name(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    path = download_checkpoint(known, tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / known.file_name
+    assert path.read_bytes() == server.content
+    assert download_checkpoint(known, path.parent) == path
+    assert server.requests == 1
+
+
+@pytest.mark.parametrize("first", ["breaks_midway", "other_content", "shorter", "overloaded"])
+def test_second_try_mends_a_passing_fault(first: str, server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = [first, "whole"]
+    assert download_checkpoint(known, tmp_path).read_bytes() == server.content
+    assert server.requests == 2
+
+
+def test_connection_that_always_breaks(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["breaks_midway"]
+    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
+        download_checkpoint(known, tmp_path)
+    assert server.requests == 3
+    assert_nothing_left(tmp_path)
+
+    server.behaviours = ["whole"]
+    assert download_checkpoint(known, tmp_path).read_bytes() == server.content
+
+
+def test_wrong_hash_is_refused(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["other_content"]
+    got = hashlib.sha256(server.content[::-1]).hexdigest()
+    with pytest.raises(CheckpointError, match=f"{known.file_name}: got from .*{got}") as caught:
+        download_checkpoint(known, tmp_path)
+    assert f"expected {known.sha256}" in str(caught.value)
+    assert_nothing_left(tmp_path)
+
+
+def test_wrong_size_is_refused(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["shorter"]
+    with pytest.raises(CheckpointError, match=f"10 bytes instead of {len(server.content)}"):
+        download_checkpoint(known, tmp_path)
+    assert_nothing_left(tmp_path)
+
+
+def test_slow_server_is_waited_for(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["slowly"]
+    assert download_checkpoint(known, tmp_path, timeout_s=1.0).read_bytes() == server.content
+    assert server.requests == 1
+
+
+def test_server_that_stalls_is_given_up(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["stalls"]
+    start = time.monotonic()
+    with pytest.raises(FileNotFoundError, match="timed out"):
+        download_checkpoint(known, tmp_path, timeout_s=0.2, retries=1)
+    assert time.monotonic() - start < 3
+    assert_nothing_left(tmp_path)
+
+
+def test_missing_file_is_asked_for_once(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["has_nothing"]
+    with pytest.raises(FileNotFoundError, match="404"):
+        download_checkpoint(known, tmp_path)
+    assert server.requests == 1
+    assert_nothing_left(tmp_path)
+
+
+def test_unreachable_server(known: KnownCheckpoint, server: Any, tmp_path: Path) -> None:
+    server.server_close()
+    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
+        download_checkpoint(known, tmp_path, retries=0)
+
+
+def test_leftovers_of_a_killed_download_are_removed(known: KnownCheckpoint, tmp_path: Path) -> None:
+    partial = tmp_path / f".partial-{known.file_name}"
+    partial.mkdir()
+    (partial / "tmp123").write_bytes(b"half")
+    download_checkpoint(known, tmp_path)
+    assert not partial.exists()
+
+
+def test_too_little_space(known: KnownCheckpoint, server: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"{1 << 62} bytes are needed"):
+        download_checkpoint(replace(known, bytes=1 << 62), tmp_path)
+    assert server.requests == 0
+
+
+def test_folder_that_cannot_be_made(known: KnownCheckpoint, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .*file"):
+        download_checkpoint(known, tmp_path / "file")
+
+
+def test_unhashed_file_must_read_as_its_vit(
+    server: Any, known: KnownCheckpoint, sam_state_dict: StateDict, tmp_path: Path
+) -> None:
+    unhashed = replace(known, bytes=None, sha256=None)
+    server.content = b"<html>please log in</html>"
+    with pytest.raises(CheckpointError, match="HTML page"):
+        download_checkpoint(unhashed, tmp_path)
+
+    server.content = saved(sam_state_dict)
+    with pytest.raises(CheckpointError, match="custom embed_dim=32, depth=2 instead of vit_b"):
+        download_checkpoint(unhashed, tmp_path)
+    assert_nothing_left(tmp_path)
+
+    server.behaviours = ["breaks_midway"]
+    with pytest.raises((CheckpointError, FileNotFoundError)):
+        download_checkpoint(unhashed, tmp_path)
+    assert_nothing_left(tmp_path)
+
+    server.behaviours = ["whole"]
+    fitting = replace(unhashed, vit="custom embed_dim=32, depth=2")
+    assert download_checkpoint(fitting, tmp_path).read_bytes() == server.content
+
+
+def saved(state_dict: StateDict) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state_dict, buffer)
+    return buffer.getvalue()
+
+
+def _download_in_child(known: KnownCheckpoint, folder: Path, content: bytes, start: float) -> None:
+    time.sleep(max(0.0, start - time.time()))
+    os.environ["MASAM_CACHE"] = str(folder)
+    catalogue.CHECKPOINTS["vit_b"] = known
+    assert resolve_sam_checkpoint("vit_b").read_bytes() == content
+
+
+def test_processes_that_ask_together_fetch_once(server: Any, as_vit_b: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["slowly"]
+    context = multiprocessing.get_context("fork")
+    start = time.time() + 0.5
+    children = [
+        context.Process(target=_download_in_child, args=(as_vit_b, tmp_path / "shared", server.content, start))
+        for _ in range(3)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(timeout=20)
+    assert [child.exitcode for child in children] == [0, 0, 0]
+    assert server.requests == 1
+
+
+def test_a_killed_holder_frees_the_lock(server: Any, as_vit_b: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["stalls", "whole"]
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=_download_in_child, args=(as_vit_b, cache_folder(), server.content, 0.0))
+    child.start()
+    while server.requests == 0:
+        time.sleep(0.01)
+    child.kill()
+    child.join(timeout=10)
+    assert not (cache_folder() / as_vit_b.file_name).exists()
+    assert resolve_sam_checkpoint("vit_b").read_bytes() == server.content
+    assert_only_file(cache_folder(), as_vit_b.file_name)
+
+
+def assert_only_file(folder: Path, name: str) -> None:
+    assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == [name]
