@@ -181,7 +181,7 @@ class MASAMTrainer(nnUNetTrainer):
         """Load SAM's weights into a network that nothing else was loaded into, then as nnU-Net."""
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
-            checkpoint = resolve_sam_checkpoint(self.sam_name) if self.needs_sam_weights else None
+            checkpoint = resolve_sam_checkpoint(str(self.rules.vit)) if self.needs_sam_weights else None
             self.initialize()
             if checkpoint is not None:
                 report = load_sam_checkpoint(self.masam, checkpoint)
@@ -193,14 +193,6 @@ class MASAMTrainer(nnUNetTrainer):
             f"{self.batch_size} samples a step, {self.micro_batch_size} at once"
         )
         super().on_train_start()
-
-    @property
-    def sam_name(self) -> str:
-        """The preset's name that SAM weights are looked up by."""
-        vit = self.rules.vit
-        if not isinstance(vit, str):
-            raise ValueError(f"vit: got sizes {vit}; SAM weights exist for vit_b, vit_l and vit_h only")
-        return vit
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolySchedule]:
         """AdamW on what is trained, and the warm-up and decay of its rate."""

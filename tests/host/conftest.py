@@ -36,7 +36,7 @@ class Workspace:
             "nnUNet_preprocessed": str(self.preprocessed),
             "nnUNet_results": str(self.results),
             "nnUNet_extTrainer": os.pathsep.join([str(TRAINERS), str(CHECKOUT / "trainers")]),
-            "nnUNet_n_proc_DA": "0",
+            "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
             "MASAM_OFFLINE": "1",
             "OMP_NUM_THREADS": "2",
@@ -67,4 +67,5 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
         extract_fingerprints(ids, num_processes=1)
         plan_experiments(ids)
         preprocess(ids, configurations=("2d", "3d_fullres"), num_processes=[1, 1])
+        patch.setenv("nnUNet_n_proc_DA", "0")  # augment in this process; the planner above refuses zero
         yield space
