@@ -55,9 +55,7 @@ def find_sam_checkpoint(vit: str) -> Path | None:
     if named:
         path = Path(named).expanduser()
         if not path.exists():
-            raise FileNotFoundError(
-                f"MASAM_CHECKPOINT names {path}, which does not exist. Correct or unset it."
-            )
+            raise FileNotFoundError(f"MASAM_CHECKPOINT names {path}, which does not exist. Correct or unset it.")
         found = _find_in_folder(path, vit) if path.is_dir() else path
         if found is not None:
             return found
@@ -153,7 +151,8 @@ def download_checkpoint(
             return found or _fetch(known, folder, retries, _Downloader(known, timeout_s, progress))
     except FileNotFoundError:
         raise
-    except OSError as error:  # requests' errors are OSErrors as well
+    # requests' errors are OSErrors as well; filelock raises NotImplementedError where the file system has no locks
+    except (OSError, NotImplementedError) as error:
         raise FileNotFoundError(f"{known.url} could not be downloaded to {folder}: {error}") from error
 
 
@@ -177,9 +176,7 @@ def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: _Down
         whole.replace(folder / known.file_name)
     except ValueError as error:
         remedy = "Nothing was kept. Try again, or see whether a proxy stands between."
-        raise bad_file(
-            Path(known.file_name), f"from {known.url}: {error}", known.verification, remedy
-        ) from error
+        raise bad_file(Path(known.file_name), f"from {known.url}: {error}", known.verification, remedy) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder / known.file_name

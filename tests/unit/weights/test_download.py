@@ -122,6 +122,18 @@ def test_folder_that_cannot_be_made(known: KnownCheckpoint, tmp_path: Path) -> N
         download_checkpoint(known, tmp_path / "file")
 
 
+def test_file_system_without_locks(
+    known: KnownCheckpoint, server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .* flock"):
+        download_checkpoint(known, tmp_path)
+    assert server.requests == 0
+
+
 def test_unhashed_file_must_read_as_its_vit(
     server: Any, known: KnownCheckpoint, sam_state_dict: StateDict, tmp_path: Path
 ) -> None:
