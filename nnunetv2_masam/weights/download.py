@@ -172,6 +172,10 @@ def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: _Down
             retry_if_failed=retries,
         )
         whole = Path(fetcher.fetch(known.file_name, downloader=downloader))
+        # Pooch's temporary files are for their owner only; a shared cache is for everyone whom the umask lets in.
+        ordinary = partial / "ordinary"
+        ordinary.touch()
+        whole.chmod(ordinary.stat().st_mode)
         whole.replace(folder / known.file_name)
     except ValueError as error:
         remedy = "Nothing was kept. Try again, or see whether a proxy stands between."

@@ -37,6 +37,15 @@ def test_download_appears_under_its_name(server: Any, known: KnownCheckpoint, tm
     assert server.requests == 1
 
 
+def test_others_may_read_a_shared_cache(known: KnownCheckpoint, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        path = download_checkpoint(known, tmp_path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize("first", ["breaks_midway", "other_content", "shorter", "overloaded"])
 def test_second_try_mends_a_passing_fault(first: str, server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
     server.behaviours = [first, "whole"]
