@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import multiprocessing
 import os
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from nnunetv2_masam.weights import catalogue
@@ -37,6 +35,15 @@ def test_download_appears_under_its_name(server: Any, known: KnownCheckpoint, tm
     assert path.read_bytes() == server.content
     assert download_checkpoint(known, path.parent) == path
     assert server.requests == 1
+
+
+def test_others_may_read_a_shared_cache(known: KnownCheckpoint, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        path = download_checkpoint(known, tmp_path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("first", ["breaks_midway", "other_content", "shorter", "overloaded"])
@@ -122,33 +129,16 @@ def test_folder_that_cannot_be_made(known: KnownCheckpoint, tmp_path: Path) -> N
         download_checkpoint(known, tmp_path / "file")
 
 
-def test_unhashed_file_must_read_as_its_vit(
-    server: Any, known: KnownCheckpoint, sam_state_dict: StateDict, tmp_path: Path
+def test_file_system_without_locks(
+    known: KnownCheckpoint, server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    unhashed = replace(known, bytes=None, sha256=None)
-    server.content = b"<html>please log in</html>"
-    with pytest.raises(CheckpointError, match="HTML page"):
-        download_checkpoint(unhashed, tmp_path)
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
 
-    server.content = saved(sam_state_dict)
-    with pytest.raises(CheckpointError, match="custom embed_dim=32, depth=2 instead of vit_b"):
-        download_checkpoint(unhashed, tmp_path)
-    assert_nothing_left(tmp_path)
-
-    server.behaviours = ["breaks_midway"]
-    with pytest.raises((CheckpointError, FileNotFoundError)):
-        download_checkpoint(unhashed, tmp_path)
-    assert_nothing_left(tmp_path)
-
-    server.behaviours = ["whole"]
-    fitting = replace(unhashed, vit="custom embed_dim=32, depth=2")
-    assert download_checkpoint(fitting, tmp_path).read_bytes() == server.content
-
-
-def saved(state_dict: StateDict) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state_dict, buffer)
-    return buffer.getvalue()
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .* flock"):
+        download_checkpoint(known, tmp_path)
+    assert server.requests == 0
 
 
 def _download_in_child(known: KnownCheckpoint, folder: Path, content: bytes, start: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_masam.weights import download
-from nnunetv2_masam.weights.catalogue import KnownCheckpoint
+from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint
 from nnunetv2_masam.weights.download import (
     cache_folder,
     download_checkpoint,
@@ -45,6 +46,8 @@ def test_named_folder_known_names_come_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_vit_b: KnownCheckpoint, sam_file: Path
 ) -> None:
     monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path))
+    medsam = replace(CHECKPOINTS["medsam_vit_b"], bytes=0)
+    monkeypatch.setitem(CHECKPOINTS, "medsam_vit_b", medsam)
     (tmp_path / "medsam_vit_b.pth").touch()
     assert find_sam_checkpoint("vit_b") == tmp_path / "medsam_vit_b.pth"
     download_checkpoint(as_vit_b, tmp_path)
