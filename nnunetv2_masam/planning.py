@@ -24,6 +24,8 @@ from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDO
 
 NETWORK_CLASS = "nnunetv2_masam.network.MASAM"
 PLANS_NAME = "nnUNetMASAMPlans"
+MIN_SLICES = 4  # of a 3D patch: nnU-Net's blurring augmentation cannot pad fewer
+
 _GB = 1024**3
 
 
@@ -33,7 +35,7 @@ class PlanningRules:
 
     Attributes:
         vit: preset or sizes of the image encoder.
-        slices: D, slices of a patch.
+        slices: D, slices of a 3D patch, at least 4; nnU-Net pads images that have fewer.
         batch_size: samples a step.
         vram_gb: memory target of one GPU in GB, where the user gives none. nnU-Net's own default is 8.
         max_image_side: longest side of the network's input, pixels.
@@ -52,6 +54,10 @@ class PlanningRules:
     max_patch_side: int = 512
     image_size: tuple[int, int] | None = None
     arch_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.slices < MIN_SLICES:
+            raise ValueError(f"slices: got {self.slices}, expected at least {MIN_SLICES}")
 
 
 def is_masam_configuration(configuration: Mapping[str, Any]) -> bool:
@@ -80,7 +86,7 @@ def plan_configuration(
     median_shape = [max(1, round(float(n))) for n in configuration["median_image_size_in_voxels"]]
     is_2d = len(configuration["patch_size"]) == 2
     in_plane, image_size = plan_in_plane(median_shape[-2:], rules)
-    slices = 1 if is_2d else min(rules.slices, median_shape[0])
+    slices = 1 if is_2d else rules.slices
     arch_kwargs = {"vit": _json_ready(rules.vit), "image_size": list(image_size), **deepcopy(dict(rules.arch_kwargs))}
     arch_kwargs, micro_batch_size = plan_memory(
         arch_kwargs, slices, num_classes, rules.batch_size, rules.vram_gb if vram_gb is None else vram_gb

@@ -28,7 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from nnunetv2_masam.network import MASAM, resolve_vit
 from nnunetv2_masam.network.masam import has_bf16
 from nnunetv2_masam.network.presets import PATCH_SIZE
-from nnunetv2_masam.planning import PlanningRules, is_masam_configuration, plan_configuration
+from nnunetv2_masam.planning import MIN_SLICES, PlanningRules, is_masam_configuration, plan_configuration
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
 
@@ -139,6 +139,11 @@ class MASAMTrainer(nnUNetTrainer):
                 f"token of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of patch_size to {PATCH_SIZE} or more "
                 "(nnU-Net pads smaller images to the patch)"
             )
+        if len(patch) == 3 and patch[0] < MIN_SLICES:
+            raise ValueError(
+                f"the plans {plans_name!r} have a patch of {patch[0]} slices; nnU-Net's augmentation needs at least "
+                f"{MIN_SLICES}. Set the first number of patch_size to 5, or train the configuration 2d"
+            )
         batch, micro_batch = configuration["batch_size"], configuration.get("micro_batch_size", 0)
         if micro_batch < 1 or batch < 1:
             raise ValueError(
@@ -217,7 +222,8 @@ class MASAMTrainer(nnUNetTrainer):
             angle = np.deg2rad(self.rotation_degrees)
             rotation = (-angle, angle)
         if self.mirror_axes is not None:
-            mirror_axes = self.inference_allowed_mirroring_axes = self.mirror_axes
+            mirror_axes = self.mirror_axes
+            self.inference_allowed_mirroring_axes = mirror_axes or None  # nnU-Net's inference takes None, not ()
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:

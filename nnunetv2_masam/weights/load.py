@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.formats import read_sam_state_dict
 from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors
 
@@ -138,15 +139,13 @@ def masam_name(name: str) -> str:
 
 
 def _check_vit(network: MASAM, tensors: dict[str, Tensor], path: Path) -> None:
-    depth = 1 + max(
-        (int(m[1]) for name in tensors if (m := re.match(r"image_encoder\.blocks\.(\d+)\.", name))), default=-1
-    )
-    width = tensors["image_encoder.patch_embed.proj.weight"].shape[0]
-    if (width, depth) != (network.vit.embed_dim, network.vit.depth):
+    found, vit = recognise_vit(tensors), network.vit
+    if (found.embed_dim, found.depth, found.num_heads) != (vit.embed_dim, vit.depth, vit.num_heads):
         raise CheckpointError(
-            f"{path}: holds a ViT of width {width} and {depth} blocks, the network's has width {network.vit.embed_dim} "
-            f"and {network.vit.depth} blocks. ViT-B is 768 and 12, L 1024 and 24, H 1280 and 32: take the checkpoint "
-            "for the network's ViT, or the trainer for the checkpoint's"
+            f"{path}: holds a ViT of width {found.embed_dim}, {found.depth} blocks and {found.num_heads} heads "
+            f"({found}); the network's has width {vit.embed_dim}, {vit.depth} blocks and {vit.num_heads} heads. Take "
+            "the checkpoint for the network's ViT, or the trainer for the checkpoint's: nnUNetTrainerMASAM is ViT-B, "
+            "nnUNetTrainerMASAM_L is L, nnUNetTrainerMASAM_H is H"
         )
 
 

@@ -193,7 +193,8 @@ def test_plans_for_another_vit_are_refused(workspace):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patch_size": [3, 8, 40]}, "smaller than one token of 16 x 16"),
+        ({"patch_size": [3, 40, 40]}, "needs at least 4"),
+        ({"patch_size": [5, 8, 40]}, "smaller than one token of 16 x 16"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
     ],
 )

@@ -11,7 +11,7 @@ class nnUNetTrainerMASAM_testing(MASAMTrainer):
 
     rules = PlanningRules(
         vit=_VIT,
-        slices=3,
+        slices=4,
         batch_size=2,
         vram_gb=0.25,
         max_image_side=48,
