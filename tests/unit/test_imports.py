@@ -1,0 +1,53 @@
+"""Imports point one way: commands and catalogue → training, weights, evaluation, planning → network → torch."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
+
+# part: parts of the package that it may import
+ALLOWED = {
+    "network": {"network"},
+    "planning": {"network"},
+    "weights": {"weights", "network"},
+    "evaluation": {"evaluation"},
+    "training": {"training", "weights", "planning", "network"},
+    "catalogue": set(),
+}
+FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
+
+
+def imports(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.add(str(node.module))
+    return names
+
+
+def files_of(part: str) -> list[Path]:
+    folder = PACKAGE / part
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{part}.py"]
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_imports_point_one_way(part):
+    files = files_of(part)
+    assert files
+    for file in files:
+        for name in imports(file):
+            if name.startswith("nnunetv2_masam."):
+                assert name.split(".")[1] in ALLOWED[part], f"{file.name} imports {name}"
+
+
+def test_network_knows_nothing_of_its_host():
+    for file in files_of("network"):
+        roots = {name.split(".")[0] for name in imports(file)}
+        assert not roots & FOREIGN_TO_NETWORK, file.name
