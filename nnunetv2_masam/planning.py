@@ -87,7 +87,6 @@ def plan_configuration(
     arch_kwargs = {"vit": _json_ready(rules.vit), "image_size": list(image_size), **deepcopy(dict(rules.arch_kwargs))}
     micro_batch_size = plan_micro_batch(arch_kwargs, slices, num_classes, rules.batch_size, vram_gb)
     planned = deepcopy(dict(configuration))
-    planned.pop("inherits_from", None)
     planned.update(
         patch_size=list(in_plane) if is_2d else [slices, *in_plane],
         batch_size=rules.batch_size,
@@ -100,6 +99,22 @@ def plan_configuration(
             "_kw_requires_import": [],
         },
     )
+    return planned
+
+
+def replan(
+    plans: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float = DEFAULT_VRAM_GB
+) -> dict[str, Any]:
+    """A baseline's plans with every configuration that defines a patch re-planned; those that inherit go on to.
+
+    Args:
+        plans: the content of a plans file.
+        rules, num_classes, vram_gb: see :func:`plan_configuration`.
+    """
+    planned = deepcopy(dict(plans))
+    for name, configuration in planned["configurations"].items():
+        if "patch_size" in configuration:
+            planned["configurations"][name] = plan_configuration(configuration, rules, num_classes, vram_gb)
     return planned
 
 
@@ -116,7 +131,10 @@ def plan_in_plane(median_extent: Sequence[int], rules: PlanningRules) -> tuple[t
     tokens = [max(1, math.ceil(side * factor / PATCH_SIZE)) for side in patch]
     tokens = [min(n, rules.max_image_side // PATCH_SIZE) for n in tokens]
     image_size = tuple(n * PATCH_SIZE for n in tokens)
-    patch = [min(max(side, round(pixels / factor)), rules.max_patch_side) for side, pixels in zip(patch, image_size, strict=True)]
+    patch = [
+        min(max(side, round(pixels / factor)), rules.max_patch_side)
+        for side, pixels in zip(patch, image_size, strict=True)
+    ]
     return (patch[0], patch[1]), (image_size[0], image_size[1])
 
 
@@ -140,7 +158,9 @@ def plan_micro_batch(
     )
 
 
-def count_parameters(vit: ViTSize, num_classes: int, image_size: Sequence[int], fact_rank: int, adapter_channels: int) -> tuple[int, int]:
+def count_parameters(
+    vit: ViTSize, num_classes: int, image_size: Sequence[int], fact_rank: int, adapter_channels: int
+) -> tuple[int, int]:
     """(all, adaptation and decoder) parameters of a one-channel network, by formula."""
     e, a, r = vit.embed_dim, adapter_channels, fact_rank
     tokens = math.prod(side // PATCH_SIZE for side in image_size)

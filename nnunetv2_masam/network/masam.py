@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -108,7 +109,7 @@ class MASAM(nn.Module):
                 ``prompt="box"``. Without boxes, such a network segments without prompts.
 
         Returns:
-            Logits (B, K, D, H, W), or (B, K, H, W).
+            Logits (B, K, D, H, W), or (B, K, H, W), in float32.
 
         Raises:
             ValueError: shapes do not fit the network.
@@ -120,6 +121,10 @@ class MASAM(nn.Module):
                 f"x: got shape {tuple(x.shape)}, expected (B, {self.input_channels}, D, H, W) "
                 f"or (B, {self.input_channels}, H, W)"
             )
+        with bf16_autocast(x.device):
+            return self._segment(x, boxes).float()
+
+    def _segment(self, x: Tensor, boxes: Tensor | None) -> Tensor:
         batch, _, depth, height, width = x.shape
         embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
         sparse, dense, position = self._embed_prompts(boxes, (batch, depth))
@@ -154,6 +159,21 @@ class MASAM(nn.Module):
             parameter.requires_grad_(self.trainable == "masam" and is_adaptation(name))
         if self.input_channels not in (1, 3):
             self.image_encoder.patch_embed.requires_grad_(True)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether ``device`` is a GPU that computes in bfloat16 at full speed."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def bf16_autocast(device: torch.device) -> AbstractContextManager:
+    """bfloat16 in place of the float16 that a caller's autocast asks for, where the GPU has it.
+
+    float16 overflows in large ViTs; bfloat16 does not, and training in it needs no gradient scaler.
+    """
+    if has_bf16(device) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
 
 
 def is_adaptation(name: str) -> bool:

@@ -8,10 +8,55 @@ because the other tokens attend to it.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS
 from nnunetv2_masam.network.sam_parts import MLP, LayerNorm2d, TwoWayTransformer
+
+
+class Upscaling(nn.Sequential):
+    """Grid to pixels: four transposed convolutions of kernel and stride 2, channels from 256 to 8.
+
+    A :class:`torch.nn.Sequential` for the names of its parameters only, which are SAM's. Without overlap, such a
+    convolution is a matrix product for each pixel; with the channels kept last it needs no copies, and neither does
+    the normalisation over them.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            LayerNorm2d(dim // 8),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 8, dim // 16, kernel_size=2, stride=2),
+            LayerNorm2d(dim // 16),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 16, dim // 32, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.out_channels = dim // 32
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, G, G', 256) to (N, S, S', 8)."""
+        for layer in self:
+            if isinstance(layer, nn.ConvTranspose2d):
+                x = _double(x, layer)
+            elif isinstance(layer, LayerNorm2d):
+                x = F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, layer.eps)
+            else:
+                x = layer(x)
+        return x
+
+
+def _double(x: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
+    """A transposed convolution of kernel and stride 2 on (N, h, w, c) to (N, 2·h, 2·w, c')."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4·c', c)
+    assert convolution.bias is not None
+    x = F.linear(x, weight, convolution.bias.repeat(4)).unflatten(3, (2, 2, -1))  # (N, h, w, 2, 2, c')
+    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 class SegmentationLayers(nn.Module):
@@ -33,9 +78,9 @@ class SegmentationLayers(nn.Module):
         )
 
     def forward(self, tokens: Tensor, embedding: Tensor) -> Tensor:
-        """Tokens (N, K, 256) and embedding (N, c, S, S') to logits (N, K, S, S')."""
+        """Tokens (N, K, 256) and embedding (N, S, S', c) to logits (N, K, S, S')."""
         weights = torch.stack([mlp(tokens[:, k]) for k, mlp in enumerate(self.hypernetworks)], dim=1)  # (N, K, c)
-        return (weights @ embedding.flatten(2)).unflatten(2, embedding.shape[2:])
+        return (weights @ embedding.flatten(1, 2).transpose(1, 2)).unflatten(2, embedding.shape[1:3])
 
 
 class MaskDecoder(nn.Module):
@@ -50,20 +95,8 @@ class MaskDecoder(nn.Module):
         dim = EMBEDDING_CHANNELS
         self.transformer = TwoWayTransformer(depth=2, embedding_dim=dim, mlp_dim=2048, num_heads=8)
         self.iou_token = nn.Embedding(1, dim)
-        self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 4),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 8),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim // 8, dim // 16, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 16),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim // 16, dim // 32, kernel_size=2, stride=2),
-            nn.GELU(),
-        )
-        self.seg_layers = SegmentationLayers(num_classes, channels=dim // 32)
+        self.output_upscaling = Upscaling(dim)
+        self.seg_layers = SegmentationLayers(num_classes, channels=self.output_upscaling.out_channels)
 
     def forward(self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
         """Decode masks.
@@ -80,6 +113,6 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([self.iou_token.weight, self.seg_layers.mask_tokens.weight])  # (1 + K, 256)
         tokens = torch.cat([tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)
         tokens, pixels = self.transformer(embedding + dense, position, tokens)
-        pixels = pixels.transpose(1, 2).unflatten(2, embedding.shape[2:])  # (N, 256, G, G')
+        pixels = pixels.unflatten(1, embedding.shape[2:])  # (N, G, G', 256)
         num_classes = self.seg_layers.mask_tokens.num_embeddings
         return self.seg_layers(tokens[:, 1 : 1 + num_classes], self.output_upscaling(pixels))

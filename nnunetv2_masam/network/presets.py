@@ -36,7 +36,7 @@ class ViTSize:
 
 
 VIT_PRESETS: dict[str, ViTSize] = {
-    "vit_t": ViTSize(embed_dim=128, depth=4, num_heads=4, global_attn_indexes=(1, 3)),
+    "vit_t": ViTSize(embed_dim=128, depth=4, num_heads=4, global_attn_indexes=(0, 1, 2, 3)),
     "vit_b": ViTSize(embed_dim=768, depth=12, num_heads=12, global_attn_indexes=(2, 5, 8, 11)),
     "vit_l": ViTSize(embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23)),
     "vit_h": ViTSize(embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31)),

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch.nn.functional as F
-from nnunetv2_masam.weights.formats import CheckpointError, read_sam_state_dict, read_tensors
 from torch import Tensor
 
 from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.weights.formats import read_sam_state_dict
+from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors
 
 # Parts of SAM that MA-SAM starts anew or does not have.
 _NOT_FROM_SAM = {

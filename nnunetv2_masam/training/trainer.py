@@ -1,0 +1,289 @@
+"""The machinery under every trainer in ``trainers/``.
+
+What a recipe sets are class attributes; a recipe defines no methods unless it does something that no other does.
+
+An *iteration* of nnU-Net is one optimiser step here, on the plans' ``batch_size`` samples. They go through the network
+``micro_batch_size`` at a time and their gradients add up (gradient accumulation), so that the samples a step do not
+depend on the GPU. An *epoch* is nnU-Net's: ``num_iterations_per_epoch`` steps, not one pass over the data.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.paths import nnUNet_results
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
+
+from nnunetv2_masam.network import MASAM, resolve_vit
+from nnunetv2_masam.network.masam import has_bf16
+from nnunetv2_masam.network.presets import PATCH_SIZE
+from nnunetv2_masam.planning import PlanningRules, is_masam_configuration, plan_configuration
+from nnunetv2_masam.training.schedule import WarmupPolySchedule
+from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
+
+
+class MASAMTrainer(nnUNetTrainer):
+    """MA-SAM under nnU-Net's training loop.
+
+    Attributes:
+        rules: what the recipe asks of its plans; plans that are not MA-SAM's are re-planned in memory by them.
+        needs_sam_weights: training starts from SAM's weights, and does not start without.
+        base_lr, weight_decay_masam, warmup_steps, lr_exponent: AdamW and its schedule.
+        epochs: nnU-Net epochs of ``steps_per_epoch`` optimiser steps.
+        schedule_epochs: epochs after which the learning rate would be zero; None is ``epochs``.
+        gradient_clip: largest norm of the gradient; None does not clip.
+        rotation_degrees: augmentation rotates by up to this; None leaves it to nnU-Net.
+        mirror_axes: axes that augmentation and inference mirror; None leaves them to nnU-Net.
+    """
+
+    rules = PlanningRules()
+    needs_sam_weights = True
+    base_lr = 8e-4
+    weight_decay_masam = 0.1
+    warmup_steps = 250
+    lr_exponent = 7.0
+    epochs = 160
+    schedule_epochs: int | None = None
+    steps_per_epoch = 250
+    validation_steps_per_epoch = 50
+    gradient_clip: float | None = 12.0
+    rotation_degrees: float | None = None
+    mirror_axes: tuple[int, ...] | None = None
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net reads and repeats this signature
+    ) -> None:
+        plans = self._planned(plans, configuration, dataset_json)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.enable_deep_supervision = False
+        self.initial_lr = self.base_lr
+        self.weight_decay = self.weight_decay_masam
+        self.num_epochs = self.epochs
+        self.num_iterations_per_epoch = self.steps_per_epoch
+        self.num_val_iterations_per_epoch = self.validation_steps_per_epoch
+        self.steps_taken = 0
+        if self.device.type == "cpu":
+            torch.set_flush_denormal(True)  # gradients of a well-fitted background are denormal, and slow
+        if has_bf16(self.device):
+            self.grad_scaler = None  # the network computes in bf16, which needs none
+
+    @classmethod
+    def _planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
+        """``plans`` with ``configuration`` resolved and, unless it is MA-SAM's already, re-planned."""
+        available = plans["configurations"]
+        if configuration not in available:
+            raise ValueError(
+                f"configuration {configuration!r} is not in the plans {plans['plans_name']!r}, which have "
+                f"{', '.join(available)}. Train one of these, or plan again (nnUNetv2_plan_and_preprocess)"
+            )
+        plans = deepcopy(plans)
+        manager = PlansManager(plans)
+        resolved = manager.get_configuration(configuration).configuration
+        if plans.get("continue_training"):
+            resolved = cls._stored_configuration(plans, configuration) or resolved
+        if is_masam_configuration(resolved):
+            cls._check_plans(resolved, plans["plans_name"])
+        else:
+            heads = manager.get_label_manager(dataset_json).num_segmentation_heads
+            resolved = plan_configuration(resolved, cls.rules, heads)
+        resolved.pop("inherits_from", None)
+        plans["configurations"][configuration] = resolved
+        return plans
+
+    @classmethod
+    def _stored_configuration(cls, plans: dict, configuration: str) -> dict | None:
+        """The configuration that an interrupted training was started with, if there is one."""
+        if not nnUNet_results.is_set():
+            return None
+        name = f"{cls.__name__}__{plans['plans_name']}__{configuration}"
+        stored = Path(str(nnUNet_results)) / plans["dataset_name"] / name / "plans.json"
+        return load_json(str(stored))["configurations"].get(configuration) if stored.is_file() else None
+
+    @classmethod
+    def _check_plans(cls, configuration: dict, plans_name: str) -> None:
+        """Refuse plans that this recipe cannot train, before anything is computed."""
+        architecture = configuration["architecture"]["arch_kwargs"]
+        if resolve_vit(architecture.get("vit", "vit_b")) != resolve_vit(cls.rules.vit):
+            raise ValueError(
+                f"the plans {plans_name!r} are for the ViT {architecture.get('vit', 'vit_b')!r}, {cls.__name__} trains "
+                f"{cls.rules.vit!r}. Train on the baseline's plans, or write fitting ones with "
+                f"nnUNetv2_masam plan -tr {cls.__name__}"
+            )
+        patch = configuration["patch_size"]
+        if min(patch[-2:]) < PATCH_SIZE:
+            raise ValueError(
+                f"the plans {plans_name!r} have a patch of {tuple(patch)} voxels, which in plane is smaller than one "
+                f"token of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of patch_size to {PATCH_SIZE} or more "
+                "(nnU-Net pads smaller images to the patch)"
+            )
+        batch, micro_batch = configuration["batch_size"], configuration.get("micro_batch_size", 0)
+        if micro_batch < 1 or batch < 1:
+            raise ValueError(
+                f"the plans {plans_name!r} have batch_size {batch} and micro_batch_size {micro_batch or 'missing'}; "
+                "both must be at least 1 (samples a step, and how many of them at once)"
+            )
+
+    # ---- network, weights, optimiser
+
+    @property
+    def masam(self) -> MASAM:
+        """The network without what nnU-Net wraps around it."""
+        network = self.network
+        if isinstance(network, DistributedDataParallel):
+            network = network.module
+        if isinstance(network, OptimizedModule):
+            network = network._orig_mod
+        return network
+
+    def _do_i_compile(self) -> bool:
+        """Compile only on request (``nnUNet_compile=t``): what it gains here on which GPU is not measured."""
+        return "nnUNet_compile" in os.environ and super()._do_i_compile()
+
+    def initialize(self) -> None:
+        """Build everything; SAM's weights are loaded later, by :meth:`on_train_start`, if training starts anew."""
+        super().initialize()
+        self.masam.register_load_state_dict_pre_hook(self._report_left_out)
+
+    def _report_left_out(self, network: nn.Module, state_dict: dict[str, Tensor], *_: Any) -> None:
+        """Say which layers ``-pretrained_weights`` leaves as they are: nnU-Net passes the network's own for those."""
+        own = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
+        left = [name for name, tensor in state_dict.items() if own.get(name) == tensor.data_ptr()]
+        if left and len(left) < len(own):
+            self.print_to_log_file(
+                f"Transferred {len(own) - len(left)} tensors; the {len(left)} that depend on the classes "
+                f"(mask_decoder.seg_layers: mask tokens and hypernetworks) start anew"
+            )
+
+    def on_train_start(self) -> None:
+        """Load SAM's weights into a network that nothing else was loaded into, then as nnU-Net."""
+        if not self.was_initialized:
+            # first what can fail for want of a file, then what takes time
+            checkpoint = resolve_sam_checkpoint(self.sam_name) if self.needs_sam_weights else None
+            self.initialize()
+            if checkpoint is not None:
+                report = load_sam_checkpoint(self.masam, checkpoint)
+                self.print_to_log_file(f"SAM weights from {checkpoint}\n{report}")
+        trained = sum(p.numel() for p in self.masam.parameters() if p.requires_grad)
+        total = sum(p.numel() for p in self.masam.parameters())
+        self.print_to_log_file(
+            f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
+            f"{self.batch_size} samples a step, {self.micro_batch_size} at once"
+        )
+        super().on_train_start()
+
+    @property
+    def sam_name(self) -> str:
+        """The preset's name that SAM weights are looked up by."""
+        vit = self.rules.vit
+        if not isinstance(vit, str):
+            raise ValueError(f"vit: got sizes {vit}; SAM weights exist for vit_b, vit_l and vit_h only")
+        return vit
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolySchedule]:
+        """AdamW on what is trained, and the warm-up and decay of its rate."""
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=self.initial_lr, weight_decay=self.weight_decay)
+        schedule = WarmupPolySchedule(
+            optimizer,
+            self.initial_lr,
+            warmup_steps=self.warmup_steps,
+            total_steps=(self.schedule_epochs or self.num_epochs) * self.num_iterations_per_epoch,
+            exponent=self.lr_exponent,
+            steps_per_epoch=self.num_iterations_per_epoch,
+        )
+        return optimizer, schedule
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple:
+        """nnU-Net's choice, but for what the recipe sets."""
+        rotation, dummy_2d, initial_patch_size, mirror_axes = (
+            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        )
+        if self.rotation_degrees is not None:
+            angle = np.deg2rad(self.rotation_degrees)
+            rotation = (-angle, angle)
+        if self.mirror_axes is not None:
+            mirror_axes = self.inference_allowed_mirroring_axes = self.mirror_axes
+        return rotation, dummy_2d, initial_patch_size, mirror_axes
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """Nothing: the decoder has one output."""
+
+    # ---- steps
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples that go through the network at once."""
+        return min(self.batch_size, self.configuration_manager.configuration["micro_batch_size"])
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.steps_taken = self.current_epoch * self.num_iterations_per_epoch
+
+    def train_step(self, batch: dict) -> dict:
+        """One optimiser step on ``batch``, a micro-batch at a time."""
+        self.lr_scheduler.set_step(self.steps_taken)
+        self.optimizer.zero_grad(set_to_none=True)
+        micro_batches = self._split(batch)
+        total_loss = 0.0
+        for index, micro_batch in enumerate(micro_batches):
+            data = micro_batch["data"].to(self.device, non_blocking=True)
+            target = micro_batch["target"].to(self.device, non_blocking=True)
+            share = len(data) / len(batch["data"])
+            with self._synchronised_if(index == len(micro_batches) - 1):
+                with self._autocast():
+                    logits = self.network(data)
+                loss = self.loss(logits, target) * share
+                (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
+            total_loss += loss.detach().item()
+        self._step_optimizer()
+        self.steps_taken += 1
+        return {"loss": np.asarray(total_loss)}
+
+    def _step_optimizer(self) -> None:
+        if self.grad_scaler is not None:
+            self.grad_scaler.unscale_(self.optimizer)
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_([p for p in self.network.parameters() if p.requires_grad], self.gradient_clip)
+        if self.grad_scaler is None:
+            self.optimizer.step()
+        else:
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+
+    def validation_step(self, batch: dict) -> dict:
+        """nnU-Net's, a micro-batch at a time: counts add up, losses are averaged."""
+        parts = self._split(batch)
+        results = [super(MASAMTrainer, self).validation_step(part) for part in parts]
+        weights = [len(part["data"]) for part in parts]
+        merged = {key: sum(result[key] for result in results) for key in ("tp_hard", "fp_hard", "fn_hard")}
+        return {"loss": np.average([result["loss"] for result in results], weights=weights), **merged}
+
+    def _split(self, batch: dict) -> list[dict]:
+        data, target = batch["data"], batch["target"]
+        size = self.micro_batch_size
+        return [{"data": d, "target": t} for d, t in zip(data.split(size), target.split(size), strict=True)]
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type) if self.device.type == "cuda" else nullcontext()
+
+    def _synchronised_if(self, last: bool) -> AbstractContextManager:
+        """Exchange gradients between GPUs once a step, with the last micro-batch."""
+        if isinstance(self.network, DistributedDataParallel) and not last:
+            return self.network.no_sync()
+        return nullcontext()

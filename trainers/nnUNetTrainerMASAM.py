@@ -1,0 +1,43 @@
+"""MA-SAM from SAM's weights: ViT-B, L and H, and shorter runs for trying things out.
+
+40 000 steps of 24 samples, as many as the authors take on BTCV, with nnU-Net's loss and augmentation.
+"""
+
+from nnunetv2_masam.planning import PlanningRules
+from nnunetv2_masam.training.trainer import MASAMTrainer
+
+
+class nnUNetTrainerMASAM(MASAMTrainer):
+    """ViT-B."""
+
+    rules = PlanningRules(vit="vit_b")
+
+
+class nnUNetTrainerMASAM_L(MASAMTrainer):
+    """ViT-L."""
+
+    rules = PlanningRules(vit="vit_l")
+
+
+class nnUNetTrainerMASAM_H(MASAMTrainer):
+    """ViT-H."""
+
+    rules = PlanningRules(vit="vit_h")
+
+
+class nnUNetTrainerMASAM_20epochs(nnUNetTrainerMASAM):
+    """ViT-B, an eighth of the full run."""
+
+    epochs = 20
+
+
+class nnUNetTrainerMASAM_5epochs(nnUNetTrainerMASAM):
+    """ViT-B, for trying things out."""
+
+    epochs = 5
+
+
+class nnUNetTrainerMASAM_1epoch(nnUNetTrainerMASAM):
+    """ViT-B, one epoch, to see that everything runs."""
+
+    epochs = 1
