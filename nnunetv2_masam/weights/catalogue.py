@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nnunetv2_masam.network.presets import VIT_PRESETS
+
 _OFFICIAL = "https://dl.fbaipublicfiles.com/segment_anything/"
 _OFFICIAL_SOURCE = "Segment Anything, Meta AI (github.com/facebookresearch/segment-anything)"
 
@@ -100,20 +102,12 @@ def known_by_sha256(sha256: str) -> KnownCheckpoint | None:
     return next((known for known in CHECKPOINTS.values() if known.sha256 == sha256.lower()), None)
 
 
-# (embedding dimension, blocks, heads) of SAM's three image encoders
-_PRESET_OF: dict[tuple[int, int, int], str] = {
-    (768, 12, 12): "vit_b",
-    (1024, 24, 16): "vit_l",
-    (1280, 32, 16): "vit_h",
-}
-
-
 @dataclass(frozen=True)
 class ViTGeometry:
     """What the tensor shapes of a SAM image encoder tell about it.
 
     Attributes:
-        preset: ``vit_b``, ``vit_l`` or ``vit_h``, or None for any other geometry.
+        preset: name in ``VIT_PRESETS``, or None for any other geometry.
         num_heads: from the relative position tables; None where there are none.
         global_attn_indexes: blocks whose tables span the whole token grid rather than a window.
         image_size: (height, width) of the input in pixels, from the position table; None without one.
@@ -149,17 +143,12 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
     embed_dim, depth, patch = patch_embed.shape[0], len(indices), patch_embed.shape[-1]
     pos_embed = state_dict.get("image_encoder.pos_embed")  # (1, S/16, S/16, E)
     grid = None if pos_embed is None else (pos_embed.shape[1], pos_embed.shape[2])
-    tables = [
-        state_dict.get(f"{blocks}{index}.attn.rel_pos_h") for index in indices
-    ]  # (2·extent − 1, E/heads)
+    tables = [state_dict.get(f"{blocks}{index}.attn.rel_pos_h") for index in indices]  # (2·extent − 1, E/heads)
     num_heads = None if tables[0] is None else embed_dim // tables[0].shape[1]
-    preset = next(
-        (
-            name
-            for (e, d, h), name in _PRESET_OF.items()
-            if (e, d) == (embed_dim, depth) and num_heads in (h, None)
-        ),
-        None,
+    fitting = (
+        name
+        for name, size in VIT_PRESETS.items()
+        if (size.embed_dim, size.depth) == (embed_dim, depth) and num_heads in (size.num_heads, None)
     )
     return ViTGeometry(
         embed_dim=embed_dim,
@@ -171,5 +160,5 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
             if grid is not None and table is not None and table.shape[0] == 2 * grid[0] - 1
         ),
         image_size=None if grid is None else (grid[0] * patch, grid[1] * patch),
-        preset=preset,
+        preset=next(fitting, None),
     )

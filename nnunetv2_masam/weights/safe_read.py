@@ -79,10 +79,7 @@ def checkpoint_file(path: str | Path) -> Path:
         raise FileNotFoundError(f"no such checkpoint: {path}")
     if not path.is_dir():
         return path
-    for name in _FOLDER_FILES:
-        if (path / name).is_file():
-            return path / name
-    found = sorted(child for child in path.iterdir() if child.is_file() and child.suffix in WEIGHT_SUFFIXES)
+    found = weights_files(path)
     if len(found) == 1:
         return found[0]
     if any(path.glob("*.index.json")):
@@ -91,9 +88,15 @@ def checkpoint_file(path: str | Path) -> Path:
     if not found:
         raise FileNotFoundError(f"no weights file ({', '.join(WEIGHT_SUFFIXES)}) in the folder {path}")
     names = ", ".join(child.name for child in found)
-    raise bad_file(
-        path, f"a folder with {len(found)} weights files ({names})", "one", "Name the file itself."
-    )
+    raise bad_file(path, f"a folder with {len(found)} weights files ({names})", "one", "Name the file itself.")
+
+
+def weights_files(folder: Path) -> list[Path]:
+    """The weights files of a folder, by suffix; of a Hugging Face folder with both forms, the safetensors."""
+    for name in _FOLDER_FILES:
+        if (folder / name).is_file():
+            return [folder / name]
+    return sorted(child for child in folder.iterdir() if child.is_file() and child.suffix in WEIGHT_SUFFIXES)
 
 
 def _kind_of(path: Path) -> str:

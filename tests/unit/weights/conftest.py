@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import Tensor, nn
 
+from nnunetv2_masam.network import sam_parts
 
-def tiny_sam_state_dict() -> dict[str, Tensor]:
-    """State dict of segment_anything's own classes; block 0 is windowed, block 1 global, 2 heads."""
-    torch.manual_seed(0)
-    sam = Sam(
-        image_encoder=ImageEncoderViT(
+# segment_anything without its torchvision; sam_parts says why
+_sam = sys.modules[f"{sam_parts.__name__}.modeling"]
+
+
+@pytest.fixture
+def tiny_sam() -> nn.Module:
+    """Of segment_anything's own classes; block 0 is windowed, block 1 global, 2 heads."""
+    return build_tiny_sam()
+
+
+def build_tiny_sam() -> nn.Module:
+    return _sam.Sam(
+        image_encoder=_sam.ImageEncoderViT(
             depth=2,
             embed_dim=32,
             img_size=64,
@@ -29,24 +38,24 @@ def tiny_sam_state_dict() -> dict[str, Tensor]:
             window_size=14,
             out_chans=32,
         ),
-        prompt_encoder=PromptEncoder(
+        prompt_encoder=_sam.PromptEncoder(
             embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=16
         ),
-        mask_decoder=MaskDecoder(
+        mask_decoder=_sam.MaskDecoder(
             num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=2),
+            transformer=_sam.TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=2),
             transformer_dim=32,
             iou_head_depth=3,
             iou_head_hidden_dim=32,
         ),
     )
-    # SAM starts its position tables at zero: distinct values show a tensor that lands under the wrong name.
-    return {name: torch.randn_like(tensor) for name, tensor in sam.state_dict().items()}
 
 
 @pytest.fixture(scope="session")
 def sam_state_dict() -> dict[str, Tensor]:
-    return tiny_sam_state_dict()
+    """Distinct values everywhere: SAM's own start at zero would hide a tensor under the wrong name."""
+    torch.manual_seed(0)
+    return {name: torch.randn_like(tensor) for name, tensor in build_tiny_sam().state_dict().items()}
 
 
 @pytest.fixture

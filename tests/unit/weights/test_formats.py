@@ -167,14 +167,10 @@ def test_shared_position_matrix_may_be_in_the_file_twice(sam_state_dict: StateDi
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_float_types_become_float32(
-    dtype: torch.dtype, sam_state_dict: StateDict, tmp_path: Path
-) -> None:
+def test_other_float_types_become_float32(dtype: torch.dtype, sam_state_dict: StateDict, tmp_path: Path) -> None:
     stored = {key: tensor.to(dtype) for key, tensor in sam_state_dict.items()}
     torch.save(stored, tmp_path / "sam.pth")
-    assert_same(
-        read_sam_state_dict(tmp_path / "sam.pth"), {key: tensor.float() for key, tensor in stored.items()}
-    )
+    assert_same(read_sam_state_dict(tmp_path / "sam.pth"), {key: tensor.float() for key, tensor in stored.items()})
 
 
 def test_extra_keys_are_kept(sam_state_dict: StateDict, tmp_path: Path) -> None:
@@ -204,9 +200,7 @@ def test_a_hugging_face_folder_may_hold_both_forms(sam_state_dict: StateDict, tm
 
 def test_read_tensors_keeps_nested_tensors_only(tmp_path: Path) -> None:
     weight = torch.arange(3.0, requires_grad=True)
-    torch.save(
-        {"a": weight, "b": {"c": weight * 2, "n": 1}, "d": [weight], "e": {"f": "x"}}, tmp_path / "x.pth"
-    )
+    torch.save({"a": weight, "b": {"c": weight * 2, "n": 1}, "d": [weight], "e": {"f": "x"}}, tmp_path / "x.pth")
     tensors = read_tensors(tmp_path / "x.pth")
     assert tensors.keys() == {"a", "b"}
     assert tensors["b"].keys() == {"c"}

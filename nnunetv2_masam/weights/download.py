@@ -1,0 +1,259 @@
+"""Where SAM weights lie, and fetching them once, whole and verified.
+
+Order of search: ``MASAM_CHECKPOINT`` (a file or a folder), the cache (``MASAM_CACHE``, else the platform's
+cache folder), then a download unless ``MASAM_OFFLINE`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pooch
+
+from nnunetv2_masam.weights.catalogue import CHECKPOINTS, DEFAULT_FOR_VIT, KnownCheckpoint
+from nnunetv2_masam.weights.formats import recognise_file
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, weights_files
+
+_NOT_SET = ("", "0", "false", "no", "off")
+# Client errors that a second try may mend: request timeout, too early, too many requests.
+_TRANSIENT_STATUS = (408, 425, 429)
+
+
+def cache_folder() -> Path:
+    """The folder of downloaded checkpoints; it need not exist yet."""
+    named = os.environ.get("MASAM_CACHE")
+    return Path(named).expanduser() if named else Path(pooch.os_cache("nnunetv2_masam"))
+
+
+def is_offline() -> bool:
+    """Whether ``MASAM_OFFLINE`` forbids downloads."""
+    return os.environ.get("MASAM_OFFLINE", "").strip().lower() not in _NOT_SET
+
+
+def find_sam_checkpoint(vit: str) -> Path | None:
+    """The SAM checkpoint to use for a ViT, or None where there is none yet.
+
+    A file named by ``MASAM_CHECKPOINT`` is taken whatever its name. In a folder named by it, the files known
+    by name come first (official before others), then the only file whose shapes are those of this ViT; where
+    there is none, stderr says so and the search goes on in the cache.
+
+    Args:
+        vit: a preset name, e.g. ``vit_b``.
+
+    Raises:
+        FileNotFoundError: ``MASAM_CHECKPOINT`` names something that does not exist.
+        CheckpointError: a file with a known name has the wrong size, or several files fit.
+    """
+    named = os.environ.get("MASAM_CHECKPOINT")
+    if named:
+        path = Path(named).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(
+                f"MASAM_CHECKPOINT names {path}, which does not exist. Correct or unset it."
+            )
+        found = _find_in_folder(path, vit) if path.is_dir() else path
+        if found is not None:
+            return found
+    known = _default_for(vit)
+    return None if known is None else find_known(known, cache_folder())
+
+
+def resolve_sam_checkpoint(vit: str) -> Path:
+    """The SAM checkpoint to use for a ViT, downloaded if need be.
+
+    Raises:
+        FileNotFoundError: there is none and it cannot be downloaded; the message says how to get it.
+        CheckpointError: a file that would be used is not what its name says.
+    """
+    found = find_sam_checkpoint(vit)
+    if found is not None:
+        return found
+    known = _default_for(vit)
+    if known is None:
+        named = os.environ.get("MASAM_CHECKPOINT") or "not set"
+        raise FileNotFoundError(
+            f"no SAM weights for {vit}: MASAM_CHECKPOINT is {named}, and only {', '.join(DEFAULT_FOR_VIT)} "
+            f"can be downloaded. Set MASAM_CHECKPOINT to a file for {vit}."
+        )
+    if is_offline():
+        raise FileNotFoundError(how_to_get(known, "MASAM_OFFLINE is set, so nothing is downloaded."))
+    try:
+        return download_checkpoint(known, cache_folder())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(how_to_get(known, str(error))) from error
+
+
+def how_to_get(known: KnownCheckpoint, reason: str) -> str:
+    """What was looked for and where, why it is not there, and how to bring it, offline clusters included."""
+    named = os.environ.get("MASAM_CHECKPOINT")
+    size = "size not known" if known.bytes is None else f"{known.bytes} bytes"
+    looked = f"folder {named}: no weights for {known.vit} in it" if named else "not set"
+    return (
+        f"no SAM weights for {known.vit}. {reason}\n"
+        f"Looked at:\n"
+        f"  MASAM_CHECKPOINT: {looked}\n"
+        f"  cache: {cache_folder() / known.file_name}: not there\n"
+        f"Needed:\n"
+        f"  {known.file_name}, {size}, {known.licence}\n"
+        f"  sha256 {known.verification}\n"
+        f"  {known.url}\n"
+        f"Without internet here: elsewhere, run `nnUNetv2_masam weights download {known.name} --to .` or "
+        f"fetch the address above;\n"
+        f"then copy {known.file_name} into {cache_folder()}, or set MASAM_CHECKPOINT to it."
+    )
+
+
+def find_known(known: KnownCheckpoint, folder: Path) -> Path | None:
+    """A known checkpoint in a folder, by name and size (its hash is compared when it is downloaded)."""
+    path = folder / known.file_name
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    if known.bytes is not None and size != known.bytes:
+        remedy = "It is not used. Delete or replace it; to use it as it is, set MASAM_CHECKPOINT to it."
+        raise bad_file(path, f"{size} bytes", f"{known.bytes} bytes", remedy)
+    return path
+
+
+def download_checkpoint(
+    known: KnownCheckpoint,
+    folder: Path,
+    *,
+    retries: int = 2,
+    timeout_s: float = 60.0,
+    progress: bool | None = None,
+) -> Path:
+    """Fetch a checkpoint into a folder unless it is there; processes that ask together fetch it once.
+
+    The file appears under its name when it is whole and its hash is right (or, where no hash was published,
+    when it reads as a checkpoint of its ViT). A broken download starts again; nothing of it is kept.
+
+    Args:
+        retries: further tries after a broken connection or a wrong hash.
+        timeout_s: longest wait for the server, for each answer rather than for the whole file.
+        progress: show a progress bar; by default where stderr is a terminal.
+
+    Raises:
+        FileNotFoundError: the server or the folder cannot be reached, or the file is not on the server.
+        CheckpointError: what the server sends is not the file, or a wrong one is in the folder already.
+    """
+    if found := find_known(known, folder):
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / f".{known.file_name}.lock"):
+            found = find_known(known, folder)  # by a process that held the lock before
+            return found or _fetch(known, folder, retries, _Downloader(known, timeout_s, progress))
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # requests' errors are OSErrors as well
+        raise FileNotFoundError(f"{known.url} could not be downloaded to {folder}: {error}") from error
+
+
+def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: _Downloader) -> Path:
+    """Download under the lock: into a folder of its own, whose leftovers of killed processes go first."""
+    partial = folder / f".partial-{known.file_name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        if known.bytes is not None and shutil.disk_usage(folder).free < known.bytes:
+            raise OSError(f"{known.bytes} bytes are needed, {shutil.disk_usage(folder).free} are free")
+        registry = {known.file_name: None if known.sha256 is None else f"sha256:{known.sha256}"}
+        fetcher = pooch.create(
+            path=partial,
+            base_url="",
+            registry=registry,
+            urls={known.file_name: known.url},
+            retry_if_failed=retries,
+        )
+        whole = Path(fetcher.fetch(known.file_name, downloader=downloader))
+        whole.replace(folder / known.file_name)
+    except ValueError as error:
+        remedy = "Nothing was kept. Try again, or see whether a proxy stands between."
+        raise bad_file(
+            Path(known.file_name), f"from {known.url}: {error}", known.verification, remedy
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder / known.file_name
+
+
+class _Downloader:
+    """Pooch's HTTP download, plus: the size is compared, missing files are not asked for again."""
+
+    def __init__(self, known: KnownCheckpoint, timeout_s: float, progress: bool | None) -> None:
+        self.known = known
+        show = sys.stderr.isatty() if progress is None else progress
+        self.http = pooch.HTTPDownloader(progressbar=show, chunk_size=1 << 20, timeout=timeout_s)
+
+    def __call__(self, url: str, output_file: str, fetcher: Any) -> None:
+        import requests  # slow to import, and needed for downloads only
+
+        try:
+            self.http(url, output_file, fetcher)
+        except requests.HTTPError as error:
+            status = 0 if error.response is None else error.response.status_code
+            if 400 <= status < 500 and status not in _TRANSIENT_STATUS:
+                raise FileNotFoundError(f"{url} is not to be had: {error}") from error
+            raise
+        size = Path(output_file).stat().st_size
+        if self.known.bytes is not None and size != self.known.bytes:
+            raise ValueError(f"{size} bytes instead of {self.known.bytes}")
+        if self.known.sha256 is None:
+            geometry = recognise_file(output_file)
+            if str(geometry) != self.known.vit:
+                raise ValueError(f"a checkpoint for {geometry} instead of {self.known.vit}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes; the operating system frees it when its holder dies."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"Waiting for another process that downloads to {path.parent} …", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _default_for(vit: str) -> KnownCheckpoint | None:
+    name = DEFAULT_FOR_VIT.get(vit)
+    return None if name is None else CHECKPOINTS[name]
+
+
+def _find_in_folder(folder: Path, vit: str) -> Path | None:
+    default = _default_for(vit)
+    others = [known for known in CHECKPOINTS.values() if known.vit == vit and known != default]
+    for known in ([default] if default else []) + others:
+        if found := find_known(known, folder):
+            return found
+    recognised = {path: _recognise(path) for path in weights_files(folder)}
+    fitting = [path for path, what in recognised.items() if what == vit]
+    if len(fitting) > 1:
+        names = ", ".join(path.name for path in fitting)
+        remedy = "Set MASAM_CHECKPOINT to the one that is meant."
+        raise bad_file(folder, f"{len(fitting)} files for {vit} ({names})", "one", remedy)
+    if fitting:
+        return fitting[0]
+    listing = "".join(f"\n  {path.name}: {what}" for path, what in recognised.items())
+    print(f"MASAM_CHECKPOINT={folder} holds no weights for {vit}.{listing}", file=sys.stderr, flush=True)
+    return None
+
+
+def _recognise(path: Path) -> str:
+    """The ViT of a file, or why it has none: other files may lie in the folder."""
+    try:
+        return str(recognise_file(path))
+    except CheckpointError as error:
+        return str(error)

@@ -1,0 +1,80 @@
+"""The table of known checkpoints, and ViT recognition from shapes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+import torch
+from torch import Tensor
+
+from nnunetv2_masam.weights.catalogue import (
+    CHECKPOINTS,
+    DEFAULT_FOR_VIT,
+    known_by_sha256,
+    recognise_vit,
+)
+
+
+def encoder_shapes(embed_dim: int, depth: int, num_heads: int, grid: int = 64) -> dict[str, Tensor]:
+    """Tensors without memory behind them: only shapes matter here."""
+    tensors = {
+        "image_encoder.pos_embed": torch.empty(1, grid, grid, embed_dim, device="meta"),
+        "image_encoder.patch_embed.proj.weight": torch.empty(embed_dim, 3, 16, 16, device="meta"),
+    }
+    for index in range(depth):
+        length = 2 * grid - 1 if index in (1, depth - 1) else 27
+        for axis in "hw":
+            name = f"image_encoder.blocks.{index}.attn.rel_pos_{axis}"
+            tensors[name] = torch.empty(length, embed_dim // num_heads, device="meta")
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("vit", "size"), [("vit_b", (768, 12, 12)), ("vit_l", (1024, 24, 16)), ("vit_h", (1280, 32, 16))]
+)
+def test_presets_are_recognised(vit: str, size: tuple[int, int, int]) -> None:
+    geometry = recognise_vit(encoder_shapes(*size))
+    assert geometry.preset == str(geometry) == vit
+    assert (geometry.embed_dim, geometry.depth, geometry.num_heads) == size
+    assert geometry.global_attn_indexes == (1, size[1] - 1)
+    assert geometry.image_size == (1024, 1024)
+
+
+@pytest.mark.parametrize("size", [(768, 11, 12), (384, 12, 6), (768, 12, 6)])
+def test_other_geometries_are_custom(size: tuple[int, int, int]) -> None:
+    geometry = recognise_vit(encoder_shapes(*size))
+    assert geometry.preset is None
+    assert str(geometry) == f"custom embed_dim={size[0]}, depth={size[1]}"
+
+
+def test_resized_position_tables_are_no_other_vit() -> None:
+    geometry = recognise_vit(encoder_shapes(768, 12, 12, grid=16))
+    assert geometry.preset == "vit_b"
+    assert geometry.image_size == (256, 256)
+    assert geometry.global_attn_indexes == (1, 11)
+
+
+def test_gap_in_the_blocks_is_an_error() -> None:
+    shapes = encoder_shapes(768, 4, 12)
+    for axis in "hw":
+        del shapes[f"image_encoder.blocks.2.attn.rel_pos_{axis}"]
+    with pytest.raises(ValueError, match=r"blocks \[0, 1, 3\]; expected"):
+        recognise_vit(shapes)
+
+
+def test_entries_are_consistent() -> None:
+    for name, known in CHECKPOINTS.items():
+        assert known.name == name
+        assert known.url.endswith("/" + known.file_name)
+        assert (known.sha256 is None) == (known.bytes is None)
+        if known.sha256 is None:
+            assert known.verification == "not verified: no published hash found"
+        else:
+            assert re.fullmatch("[0-9a-f]{64}", known.sha256)
+            assert known_by_sha256(known.sha256.upper()) is known
+    assert {vit: CHECKPOINTS[name].vit for vit, name in DEFAULT_FOR_VIT.items()} == {
+        vit: vit for vit in DEFAULT_FOR_VIT
+    }
+    assert known_by_sha256(hashlib.sha256(b"").hexdigest()) is None

@@ -1,0 +1,89 @@
+"""``nnUNetv2_masam weights`` from the command line's entry point."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_masam.cli import main
+from nnunetv2_masam.weights import catalogue
+from nnunetv2_masam.weights.catalogue import CHECKPOINTS
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
+
+
+def test_list_shows_every_checkpoint_and_the_cache(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "medsam_vit_b.pth").touch()
+    (tmp_path / "cache" / "sam_vit_h_4b8939.pth").touch()
+    assert main(["weights"]) == 0
+    entries = capsys.readouterr().out.split("\nvit_b (vit_b)\n")[1].split("\n  cached   ")
+    assert "sam_vit_b_01ec64.pth" in entries[0]
+    assert "375042383 bytes" in entries[0]
+    assert CHECKPOINTS["vit_b"].sha256 in entries[0]
+    assert "Apache-2.0" in entries[0]
+    assert entries[1].startswith("no\n")
+    assert entries[3].startswith("unusable: ")
+    assert "not verified: no published hash found" in entries[3]
+    assert entries[4].startswith("yes\n")
+
+
+def test_check_describes_a_file(capsys: pytest.CaptureFixture[str], sam_file: Path) -> None:
+    assert main(["weights", "check", str(sam_file)]) == 0
+    out = capsys.readouterr().out
+    for part in (
+        hashlib.sha256(sam_file.read_bytes()).hexdigest(),
+        "no known checkpoint",
+        "official names",
+        "custom embed_dim=32, depth=2",
+        "global in   blocks 1",
+        "(64, 64)",
+    ):
+        assert part in out
+
+
+def test_check_recognises_a_known_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sam_file: Path
+) -> None:
+    sha256 = hashlib.sha256(sam_file.read_bytes()).hexdigest()
+    monkeypatch.setitem(catalogue.CHECKPOINTS, "vit_b", replace(CHECKPOINTS["vit_b"], sha256=sha256))
+    assert main(["weights", "check", str(sam_file)]) == 0
+    assert "known as    vit_b (Segment Anything" in capsys.readouterr().out
+
+
+def test_check_refuses_a_bad_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "sam.pth").write_text("<html>")
+    assert main(["weights", "check", str(tmp_path / "sam.pth")]) == 2
+    assert "HTML page" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"right", 0), (b"wrong", 2)])
+def test_download_verifies_a_file_that_is_there(
+    content: bytes,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    known = replace(CHECKPOINTS["vit_b"], bytes=5, sha256=hashlib.sha256(b"right").hexdigest())
+    monkeypatch.setitem(catalogue.CHECKPOINTS, "vit_b", known)
+    (tmp_path / known.file_name).write_bytes(content)
+    assert main(["weights", "download", "vit_b", "--to", str(tmp_path)]) == code
+    out = capsys.readouterr()
+    if code == 0:
+        assert "was there already" in out.out
+        assert "(verified)" in out.out
+    else:
+        assert f"expected {known.sha256}" in out.err
+
+
+def test_download_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["weights", "download", "vit_g"])
+    assert "medsam_vit_b" in capsys.readouterr().err
