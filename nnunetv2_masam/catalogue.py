@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent
 
@@ -31,7 +33,7 @@ def is_checkout() -> bool:
     return (PACKAGE_FOLDER.parent / "pyproject.toml").is_file()
 
 
-def find_planner(name: str) -> type:
+def find_planner(name: str) -> type[Any]:
     """Planner class ``name``, from our folder or, for stock planners, from nnU-Net's.
 
     Raises:
@@ -52,6 +54,32 @@ def find_planner(name: str) -> type:
             f"planner {name!r} is neither in {folder} (which has {', '.join(class_names(planners_folder()))}) "
             f"nor in {host_folder}. Check the spelling"
         )
+    return found
+
+
+def find_trainer(name: str) -> type[Any]:
+    """Trainer class ``name``, as nnU-Net finds it, or from our folder where that is not registered.
+
+    Raises:
+        ValueError: there is no such trainer; the message lists where it was looked for.
+    """
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    folder = str(trainers_folder())
+    with contextlib.redirect_stdout(io.StringIO()):  # the lookup tells each module it opens
+        try:
+            return recursive_find_trainer_class_by_name(name)
+        except RuntimeError as error:
+            not_found = str(error)
+            if "not find requested" not in not_found:
+                raise
+        found = recursive_find_python_class(
+            folder, name, None, base_folder=folder, cleanup_imports_from_base_folder=True
+        )
+    if found is None:
+        ours = ", ".join(class_names(trainers_folder()))
+        raise ValueError(f"trainer {name!r} is neither in {folder} (which has {ours}) nor elsewhere. {not_found}")
     return found
 
 
