@@ -77,7 +77,7 @@ def write_dataset(output: Path, cases: int, test_cases: int, seed: int) -> None:
 
 def make_case(rng: np.random.Generator) -> tuple[sitk.Image, sitk.Image]:
     """One image and its labels, with a spacing (mm) and an origin of their own."""
-    spacing_mm = np.array([rng.uniform(2.8, 3.5), *[rng.uniform(1.4, 1.65)] * 2])
+    spacing_mm = np.array([rng.uniform(3.3, 3.9), *[rng.uniform(1.6, 1.85)] * 2])
     shape = np.round(np.array(EXTENT_MM) / spacing_mm).astype(int)
     fine_shape = shape * SUPERSAMPLING
     tissues = _anatomy(_deformed_grid(fine_shape, rng), rng)

@@ -32,7 +32,7 @@ DATASET_ID, DATASET = "900", "Dataset900_Phantom"
 CONFIGURATION, FOLD = "3d_fullres", "0"
 MODELS = {
     "nnU-Net": "nnUNetTrainerDemoBaseline",
-    "MA-SAM tiny": "nnUNetTrainerMASAM_tiny",
+    "MA-SAM tiny": "nnUNetTrainerDemoMASAM",
 }
 
 
