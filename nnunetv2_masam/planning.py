@@ -24,8 +24,6 @@ from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDO
 
 NETWORK_CLASS = "nnunetv2_masam.network.MASAM"
 PLANS_NAME = "nnUNetMASAMPlans"
-DEFAULT_VRAM_GB = 8.0  # nnU-Net's own default target
-
 _GB = 1024**3
 
 
@@ -37,6 +35,7 @@ class PlanningRules:
         vit: preset or sizes of the image encoder.
         slices: D, slices of a patch.
         batch_size: samples a step.
+        vram_gb: memory target of one GPU in GB, where the user gives none. nnU-Net's own default is 8.
         max_image_side: longest side of the network's input, pixels.
         max_upsampling: most pixels of network input for one voxel, along a side.
         max_patch_side: longest in-plane side of a patch, voxels.
@@ -47,6 +46,7 @@ class PlanningRules:
     vit: str | Mapping[str, Any] = "vit_b"
     slices: int = 5
     batch_size: int = 24
+    vram_gb: float = 8.0
     max_image_side: int = 512
     max_upsampling: float = 4.0
     max_patch_side: int = 512
@@ -60,10 +60,7 @@ def is_masam_configuration(configuration: Mapping[str, Any]) -> bool:
 
 
 def plan_configuration(
-    configuration: Mapping[str, Any],
-    rules: PlanningRules,
-    num_classes: int,
-    vram_gb: float = DEFAULT_VRAM_GB,
+    configuration: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
 ) -> dict[str, Any]:
     """A baseline's configuration, re-planned for MA-SAM.
 
@@ -71,7 +68,7 @@ def plan_configuration(
         configuration: one of a plans file's configurations, with inheritance resolved.
         rules: what the recipe asks for.
         num_classes: K, output channels, for the memory estimate.
-        vram_gb: memory target of one GPU in GB.
+        vram_gb: memory target of one GPU in GB; None takes the recipe's.
 
     Returns:
         A new configuration: ``patch_size``, ``batch_size``, ``batch_dice`` and ``architecture`` replaced;
@@ -85,7 +82,9 @@ def plan_configuration(
     in_plane, image_size = plan_in_plane(median_shape[-2:], rules)
     slices = 1 if is_2d else min(rules.slices, median_shape[0])
     arch_kwargs = {"vit": _json_ready(rules.vit), "image_size": list(image_size), **deepcopy(dict(rules.arch_kwargs))}
-    micro_batch_size = plan_micro_batch(arch_kwargs, slices, num_classes, rules.batch_size, vram_gb)
+    arch_kwargs, micro_batch_size = plan_memory(
+        arch_kwargs, slices, num_classes, rules.batch_size, rules.vram_gb if vram_gb is None else vram_gb
+    )
     planned = deepcopy(dict(configuration))
     planned.update(
         patch_size=list(in_plane) if is_2d else [slices, *in_plane],
@@ -103,7 +102,7 @@ def plan_configuration(
 
 
 def replan(
-    plans: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float = DEFAULT_VRAM_GB
+    plans: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
 ) -> dict[str, Any]:
     """A baseline's plans with every configuration that defines a patch re-planned; those that inherit go on to.
 
@@ -138,23 +137,27 @@ def plan_in_plane(median_extent: Sequence[int], rules: PlanningRules) -> tuple[t
     return (patch[0], patch[1]), (image_size[0], image_size[1])
 
 
-def plan_micro_batch(
+def plan_memory(
     arch_kwargs: Mapping[str, Any], slices: int, num_classes: int, batch_size: int, vram_gb: float
-) -> int:
-    """The largest divisor of ``batch_size`` that fits ``vram_gb``.
+) -> tuple[dict[str, Any], int]:
+    """The network's arguments and the largest divisor of ``batch_size`` that fit ``vram_gb``.
+
+    Gradient checkpointing, which costs about a third more time, is switched on where one sample does not fit without.
 
     Raises:
         ValueError: not even one sample fits.
     """
     divisors = [n for n in range(batch_size, 0, -1) if batch_size % n == 0]
-    for micro_batch_size in divisors:
-        if estimate_vram_gb(arch_kwargs, micro_batch_size * slices, num_classes) <= vram_gb:
-            return micro_batch_size
-    needed = estimate_vram_gb(arch_kwargs, slices, num_classes)
+    checkpointed = {**arch_kwargs, "gradient_checkpointing": True}
+    for candidate in (dict(arch_kwargs), checkpointed):
+        for micro_batch_size in divisors:
+            if estimate_vram_gb(candidate, micro_batch_size * slices, num_classes) <= vram_gb:
+                return candidate, micro_batch_size
+    needed = estimate_vram_gb(checkpointed, slices, num_classes)
     raise ValueError(
         f"a GPU memory target of {vram_gb:g} GB is too small: one sample of {slices} slices at "
-        f"{tuple(arch_kwargs['image_size'])} pixels with {arch_kwargs['vit']} needs about {needed:.1f} GB. "
-        "Take a smaller ViT or a larger -gpu_memory_target, or set gradient_checkpointing in the plans"
+        f"{tuple(arch_kwargs['image_size'])} pixels with {arch_kwargs['vit']} needs about {needed:.1f} GB, gradient "
+        "checkpointing included. Take a smaller ViT (another trainer) or a larger -gpu_memory_target"
     )
 
 

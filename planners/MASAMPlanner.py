@@ -10,7 +10,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_masam.planning import DEFAULT_VRAM_GB, PLANS_NAME, PlanningRules, replan
+from nnunetv2_masam.planning import PLANS_NAME, PlanningRules, replan
 
 
 class MASAMPlanner(ExperimentPlanner):
@@ -27,7 +27,7 @@ class MASAMPlanner(ExperimentPlanner):
     def __init__(
         self,
         dataset_name_or_id: str | int,
-        gpu_memory_target_in_gb: float = DEFAULT_VRAM_GB,
+        gpu_memory_target_in_gb: float | None = None,
         preprocessor_name: str = "DefaultPreprocessor",
         plans_name: str = PLANS_NAME,
         overwrite_target_spacing: list[float] | None = None,
@@ -35,12 +35,13 @@ class MASAMPlanner(ExperimentPlanner):
     ) -> None:
         super().__init__(
             dataset_name_or_id,
-            gpu_memory_target_in_gb,
+            8 if gpu_memory_target_in_gb is None else gpu_memory_target_in_gb,
             preprocessor_name,
             plans_name,
             overwrite_target_spacing,
             suppress_transpose,
         )
+        self.vram_gb = gpu_memory_target_in_gb
 
     def plan_experiment(self) -> dict:
         """Write ``<plans_name>.json`` beside the baseline's plans and return its content.
@@ -50,7 +51,7 @@ class MASAMPlanner(ExperimentPlanner):
         """
         baseline = self._baseline_plans()
         num_classes = PlansManager(baseline).get_label_manager(self.dataset_json).num_segmentation_heads
-        self.plans = replan(baseline, self.rules, num_classes, self.UNet_vram_target_GB)
+        self.plans = replan(baseline, self.rules, num_classes, self.vram_gb)
         self.plans.update(plans_name=self.plans_identifier, experiment_planner_used=type(self).__name__)
         self.save_plans(deepcopy(self.plans))
         return self.plans

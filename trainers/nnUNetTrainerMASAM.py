@@ -16,13 +16,13 @@ class nnUNetTrainerMASAM(MASAMTrainer):
 class nnUNetTrainerMASAM_L(MASAMTrainer):
     """ViT-L."""
 
-    rules = PlanningRules(vit="vit_l")
+    rules = PlanningRules(vit="vit_l", vram_gb=16.0)
 
 
 class nnUNetTrainerMASAM_H(MASAMTrainer):
     """ViT-H."""
 
-    rules = PlanningRules(vit="vit_h")
+    rules = PlanningRules(vit="vit_h", vram_gb=24.0)
 
 
 class nnUNetTrainerMASAM_20epochs(nnUNetTrainerMASAM):

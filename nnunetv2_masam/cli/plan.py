@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.planning import DEFAULT_VRAM_GB, PLANS_NAME
+from nnunetv2_masam.planning import PLANS_NAME
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres")
 
@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="plan for this trainer [%(default)s]"
     )
     parser.add_argument("-base", default="nnUNetPlans", metavar="PLANS", help="plans of the baseline [%(default)s]")
-    parser.add_argument("-gpu_memory_target", type=float, default=DEFAULT_VRAM_GB, metavar="GB", help="[%(default)s]")
+    parser.add_argument(
+        "-gpu_memory_target", type=float, metavar="GB", help="memory of one GPU [the trainer's default]"
+    )
     parser.add_argument(
         "-overwrite_plans_name", default=PLANS_NAME, metavar="NAME", help="name of the plans written [%(default)s]"
     )
@@ -104,6 +106,6 @@ def _describe(name: str, configuration: dict[str, Any]) -> str:
     architecture = configuration["architecture"]["arch_kwargs"]
     return (
         f"{name}: patch {tuple(configuration['patch_size'])} voxels, network input "
-        f"{tuple(architecture['image_size'])} pixels, ViT {architecture['vit']}, {configuration['batch_size']} samples a step, "
-        f"{configuration['micro_batch_size']} at once, about {configuration['predicted_vram_gb']} GB"
+        f"{tuple(architecture['image_size'])} pixels, ViT {architecture['vit']}, {configuration['batch_size']} samples "
+        f"a step, {configuration['micro_batch_size']} at once, about {configuration['predicted_vram_gb']} GB"
     )

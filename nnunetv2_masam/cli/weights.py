@@ -37,7 +37,7 @@ def _list() -> int:
         print(f"{known.name} ({known.vit})")
         print(f"  file     {known.file_name}")
         print(f"  size     {_size(known.bytes)}")
-        print(f"  sha256   {known.verification}")
+        print(f"  sha256   {known.sha256}")
         print(f"  licence  {known.licence}")
         print(f"  source   {known.source}")
         print(f"  url      {known.url}")
@@ -58,12 +58,9 @@ def _download(known: KnownCheckpoint, folder: Path) -> int:
     path = download_checkpoint(known, folder)
     sha256 = sha256_of(path)
     print(f"{path} ({'was there already' if there else 'downloaded'})")
-    if known.sha256 is None:
-        print(f"sha256 {sha256} ({known.verification}; it reads as a checkpoint of {known.vit})")
-    elif sha256 != known.sha256:
+    if sha256 != known.sha256:
         raise CheckpointError(f"{path}: got sha256 {sha256}; expected {known.sha256}. Delete it and download it again.")
-    else:
-        print(f"sha256 {sha256} (verified)")
+    print(f"sha256 {sha256} (verified)")
     return 0
 
 
@@ -85,5 +82,5 @@ def _check(file: Path) -> int:
     return 0
 
 
-def _size(size: int | None) -> str:
-    return "not known" if size is None else f"{size} bytes ({size / 2**20:.1f} MiB)"
+def _size(size: int) -> str:
+    return f"{size} bytes ({size / 2**20:.1f} MiB)"

@@ -44,6 +44,7 @@ class MASAMTrainer(nnUNetTrainer):
         schedule_epochs: epochs after which the learning rate would be zero; None is ``epochs``.
         gradient_clip: largest norm of the gradient; None does not clip.
         rotation_degrees: augmentation rotates by up to this; None leaves it to nnU-Net.
+        supports_regions: the recipe's loss handles overlapping regions.
         mirror_axes: axes that augmentation and inference mirror; None leaves them to nnU-Net.
     """
 
@@ -60,6 +61,7 @@ class MASAMTrainer(nnUNetTrainer):
     gradient_clip: float | None = 12.0
     rotation_degrees: float | None = None
     mirror_axes: tuple[int, ...] | None = None
+    supports_regions = True
 
     def __init__(
         self,
@@ -71,6 +73,11 @@ class MASAMTrainer(nnUNetTrainer):
     ) -> None:
         plans = self._planned(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.label_manager.has_regions and not self.supports_regions:
+            raise NotImplementedError(
+                f"{type(self).__name__}: its loss is on the softmax over exclusive labels, the data set has regions; "
+                "take a trainer with nnU-Net's loss, such as nnUNetTrainerMASAM_H"
+            )
         self.enable_deep_supervision = False
         self.initial_lr = self.base_lr
         self.weight_decay = self.weight_decay_masam
@@ -174,7 +181,7 @@ class MASAMTrainer(nnUNetTrainer):
         """Load SAM's weights into a network that nothing else was loaded into, then as nnU-Net."""
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
-            checkpoint = resolve_sam_checkpoint(self.sam_name) if self.needs_sam_weights else None
+            checkpoint = resolve_sam_checkpoint(str(self.rules.vit)) if self.needs_sam_weights else None
             self.initialize()
             if checkpoint is not None:
                 report = load_sam_checkpoint(self.masam, checkpoint)
@@ -186,14 +193,6 @@ class MASAMTrainer(nnUNetTrainer):
             f"{self.batch_size} samples a step, {self.micro_batch_size} at once"
         )
         super().on_train_start()
-
-    @property
-    def sam_name(self) -> str:
-        """The preset's name that SAM weights are looked up by."""
-        vit = self.rules.vit
-        if not isinstance(vit, str):
-            raise ValueError(f"vit: got sizes {vit}; SAM weights exist for vit_b, vit_l and vit_h only")
-        return vit
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolySchedule]:
         """AdamW on what is trained, and the warm-up and decay of its rate."""

@@ -55,9 +55,7 @@ def find_sam_checkpoint(vit: str) -> Path | None:
     if named:
         path = Path(named).expanduser()
         if not path.exists():
-            raise FileNotFoundError(
-                f"MASAM_CHECKPOINT names {path}, which does not exist. Correct or unset it."
-            )
+            raise FileNotFoundError(f"MASAM_CHECKPOINT names {path}, which does not exist. Correct or unset it.")
         found = _find_in_folder(path, vit) if path.is_dir() else path
         if found is not None:
             return found
@@ -93,7 +91,6 @@ def resolve_sam_checkpoint(vit: str) -> Path:
 def how_to_get(known: KnownCheckpoint, reason: str) -> str:
     """What was looked for and where, why it is not there, and how to bring it, offline clusters included."""
     named = os.environ.get("MASAM_CHECKPOINT")
-    size = "size not known" if known.bytes is None else f"{known.bytes} bytes"
     looked = f"folder {named}: no weights for {known.vit} in it" if named else "not set"
     return (
         f"no SAM weights for {known.vit}. {reason}\n"
@@ -101,8 +98,8 @@ def how_to_get(known: KnownCheckpoint, reason: str) -> str:
         f"  MASAM_CHECKPOINT: {looked}\n"
         f"  cache: {cache_folder() / known.file_name}: not there\n"
         f"Needed:\n"
-        f"  {known.file_name}, {size}, {known.licence}\n"
-        f"  sha256 {known.verification}\n"
+        f"  {known.file_name}, {known.bytes} bytes, {known.licence}\n"
+        f"  sha256 {known.sha256}\n"
         f"  {known.url}\n"
         f"Without internet here: elsewhere, run `nnUNetv2_masam weights download {known.name} --to .` or "
         f"fetch the address above;\n"
@@ -116,7 +113,7 @@ def find_known(known: KnownCheckpoint, folder: Path) -> Path | None:
     if not path.is_file():
         return None
     size = path.stat().st_size
-    if known.bytes is not None and size != known.bytes:
+    if size != known.bytes:
         remedy = "It is not used. Delete or replace it; to use it as it is, set MASAM_CHECKPOINT to it."
         raise bad_file(path, f"{size} bytes", f"{known.bytes} bytes", remedy)
     return path
@@ -132,8 +129,8 @@ def download_checkpoint(
 ) -> Path:
     """Fetch a checkpoint into a folder unless it is there; processes that ask together fetch it once.
 
-    The file appears under its name when it is whole and its hash is right (or, where no hash was published,
-    when it reads as a checkpoint of its ViT). A broken download starts again; nothing of it is kept.
+    The file appears under its name when it is whole and its hash is right. A broken download starts again;
+    nothing of it is kept.
 
     Args:
         retries: further tries after a broken connection or a wrong hash.
@@ -153,7 +150,8 @@ def download_checkpoint(
             return found or _fetch(known, folder, retries, _Downloader(known, timeout_s, progress))
     except FileNotFoundError:
         raise
-    except OSError as error:  # requests' errors are OSErrors as well
+    # requests' errors are OSErrors as well; filelock raises NotImplementedError where the file system has no locks
+    except (OSError, NotImplementedError) as error:
         raise FileNotFoundError(f"{known.url} could not be downloaded to {folder}: {error}") from error
 
 
@@ -163,9 +161,9 @@ def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: _Down
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        if known.bytes is not None and shutil.disk_usage(folder).free < known.bytes:
+        if shutil.disk_usage(folder).free < known.bytes:
             raise OSError(f"{known.bytes} bytes are needed, {shutil.disk_usage(folder).free} are free")
-        registry = {known.file_name: None if known.sha256 is None else f"sha256:{known.sha256}"}
+        registry = {known.file_name: f"sha256:{known.sha256}"}
         fetcher = pooch.create(
             path=partial,
             base_url="",
@@ -174,12 +172,14 @@ def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: _Down
             retry_if_failed=retries,
         )
         whole = Path(fetcher.fetch(known.file_name, downloader=downloader))
+        # Pooch's temporary files are for their owner only; a shared cache is for everyone whom the umask lets in.
+        ordinary = partial / "ordinary"
+        ordinary.touch()
+        whole.chmod(ordinary.stat().st_mode)
         whole.replace(folder / known.file_name)
     except ValueError as error:
         remedy = "Nothing was kept. Try again, or see whether a proxy stands between."
-        raise bad_file(
-            Path(known.file_name), f"from {known.url}: {error}", known.verification, remedy
-        ) from error
+        raise bad_file(Path(known.file_name), f"from {known.url}: {error}", known.sha256, remedy) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder / known.file_name
@@ -204,12 +204,8 @@ class _Downloader:
                 raise FileNotFoundError(f"{url} is not to be had: {error}") from error
             raise
         size = Path(output_file).stat().st_size
-        if self.known.bytes is not None and size != self.known.bytes:
+        if size != self.known.bytes:
             raise ValueError(f"{size} bytes instead of {self.known.bytes}")
-        if self.known.sha256 is None:
-            geometry = recognise_file(output_file)
-            if str(geometry) != self.known.vit:
-                raise ValueError(f"a checkpoint for {geometry} instead of {self.known.vit}")
 
 
 @contextmanager

@@ -66,7 +66,9 @@ def test_every_trainable_parameter_gets_a_gradient(trainable, prompt):
         optimizer.step()
     for name, parameter in network.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
-        assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
+        # the softmax cancels a key's bias: its gradient is zero but for rounding
+        if not name.endswith("k_proj.bias"):
+            assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
 
 
 def test_frozen_encoder_by_default():

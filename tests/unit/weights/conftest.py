@@ -1,16 +1,24 @@
-"""A synthetic SAM of the real structure and key names: 2 blocks, embedding dimension 32, 64-pixel images."""
+"""A synthetic SAM (2 blocks, embedding dimension 32, 64-pixel images) and a local server of checkpoints."""
 
 from __future__ import annotations
 
+import hashlib
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network import sam_parts
+from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint
 
 # segment_anything without its torchvision; sam_parts says why
 _sam = sys.modules[f"{sam_parts.__name__}.modeling"]
@@ -63,3 +71,101 @@ def sam_file(tmp_path: Path, sam_state_dict: dict[str, Tensor]) -> Path:
     path = tmp_path / "sam.pth"
     torch.save(sam_state_dict, path)
     return path
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``content``, answering request number i with the handler's method ``behaviours[i]``, then the last."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = bytes(range(256)) * 4096  # 1 MiB
+        self.behaviours = ["whole"]
+        self.requests = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        behaviours = self.server.behaviours
+        behaviour = behaviours[min(self.server.requests, len(behaviours) - 1)]
+        self.server.requests += 1
+        getattr(self, behaviour)(self.server.content)
+
+    def start(self, length: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the test output quiet."""
+
+    def whole(self, content: bytes) -> None:
+        self.start(len(content))
+        self.wfile.write(content)
+
+    def breaks_midway(self, content: bytes) -> None:
+        self.start(len(content))
+        self.wfile.write(content[: len(content) // 2])
+
+    def shorter(self, content: bytes) -> None:
+        self.whole(content[:10])
+
+    def other_content(self, content: bytes) -> None:
+        self.whole(content[::-1])
+
+    def slowly(self, content: bytes) -> None:
+        self.start(len(content))
+        step = len(content) // 8
+        for start in range(0, len(content), step):
+            self.wfile.write(content[start : start + step])
+            time.sleep(0.15)  # together longer than the time-out of the test
+
+    def stalls(self, content: bytes) -> None:
+        self.start(len(content))
+        self.wfile.write(content[:100])
+        time.sleep(4)
+
+    def has_nothing(self, content: bytes) -> None:
+        self.send_error(404)
+
+    def overloaded(self, content: bytes) -> None:
+        self.send_error(503)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def known(server: Server, monkeypatch: pytest.MonkeyPatch) -> KnownCheckpoint:
+    """The server's file as if it were the official ViT-B; pooch's seconds between two tries are left out."""
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
+    return replace(
+        CHECKPOINTS["vit_b"],
+        url=f"http://127.0.0.1:{server.server_address[1]}/sam.pth",
+        bytes=len(server.content),
+        sha256=hashlib.sha256(server.content).hexdigest(),
+    )
+
+
+@pytest.fixture
+def as_vit_b(known: KnownCheckpoint, monkeypatch: pytest.MonkeyPatch) -> KnownCheckpoint:
+    """The same, put into the catalogue."""
+    monkeypatch.setitem(CHECKPOINTS, "vit_b", known)
+    return known
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty cache, no named checkpoint, downloads allowed."""
+    monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MASAM_CHECKPOINT", raising=False)
+    monkeypatch.delenv("MASAM_OFFLINE", raising=False)

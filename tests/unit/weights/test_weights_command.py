@@ -13,14 +13,10 @@ from nnunetv2_masam.weights import catalogue
 from nnunetv2_masam.weights.catalogue import CHECKPOINTS
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
-
-
-def test_list_shows_every_checkpoint_and_the_cache(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_list_shows_every_checkpoint_and_the_cache(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "medsam_vit_b.pth").touch()
     (tmp_path / "cache" / "sam_vit_h_4b8939.pth").touch()
     assert main(["weights"]) == 0
     entries = capsys.readouterr().out.split("\nvit_b (vit_b)\n")[1].split("\n  cached   ")
@@ -30,8 +26,12 @@ def test_list_shows_every_checkpoint_and_the_cache(capsys: pytest.CaptureFixture
     assert "Apache-2.0" in entries[0]
     assert entries[1].startswith("no\n")
     assert entries[3].startswith("unusable: ")
-    assert "not verified: no published hash found" in entries[3]
-    assert entries[4].startswith("yes\n")
+    assert entries[4].startswith("no\n")
+
+    known = replace(CHECKPOINTS["vit_h"], bytes=0)
+    monkeypatch.setitem(catalogue.CHECKPOINTS, "vit_h", known)
+    assert main(["weights"]) == 0
+    assert capsys.readouterr().out.count("cached   yes") == 1
 
 
 def test_check_describes_a_file(capsys: pytest.CaptureFixture[str], sam_file: Path) -> None:

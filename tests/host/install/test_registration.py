@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PRINT_VARIABLE = "import os; print(os.environ.get('nnUNet_extTrainer', ''))"
 
 # looks names up as `nnUNetv2_train -tr NAME` does and prints the module each was found in

@@ -1,0 +1,221 @@
+"""The trainers under nnU-Net's own training loop, in this process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnunetv2_masam.network import MASAM
+from tests.host.conftest import TRAINERS, Workspace
+
+sys.path.append(str(TRAINERS))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "trainers"))
+
+from nnUNetTrainerMASAM import nnUNetTrainerMASAM
+from nnUNetTrainerMASAM_paper import nnUNetTrainerMASAM_paper
+from nnUNetTrainerMASAM_testing import nnUNetTrainerMASAM_testing
+
+CPU = torch.device("cpu")
+
+
+def make(
+    trainer,
+    workspace: Workspace,
+    dataset: str,
+    configuration="3d_fullres",
+    plans_name="nnUNetPlans",
+    edit=None,
+    **extra,
+):
+    """A trainer as nnU-Net's command line makes it."""
+    folder = workspace.preprocessed / dataset
+    plans = json.loads((folder / f"{plans_name}.json").read_text())
+    plans["continue_training"] = extra.pop("continue_training", False)
+    dataset_json = json.loads((folder / "dataset.json").read_text())
+    if edit is not None:
+        edit(plans, dataset_json)
+    return trainer(plans, configuration, 0, dataset_json, CPU)
+
+
+@pytest.mark.parametrize("dataset", ["Dataset901_Plain", "Dataset902_Regions", "Dataset903_Ignore"])
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_trains_and_validates(workspace, dataset, configuration):
+    trainer = make(nnUNetTrainerMASAM_testing, workspace, dataset, configuration)
+    trainer.run_training()
+    trainer.perform_actual_validation()
+    losses = trainer.logger.get_value("train_losses", step=None)
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
+    assert (Path(trainer.output_folder) / "validation" / "summary.json").is_file()
+    stored = json.loads((Path(trainer.output_folder_base) / "plans.json").read_text())
+    architecture = stored["configurations"][configuration]["architecture"]
+    assert architecture["network_class_name"] == "nnunetv2_masam.network.MASAM"
+    assert stored["configurations"][configuration]["data_identifier"] == f"nnUNetPlans_{configuration}"
+
+
+def test_cascade(workspace):
+    """The previous stage's labels arrive as further channels."""
+
+    def edit(plans, dataset_json):
+        configurations = plans["configurations"]
+        configurations["3d_lowres"] = {**configurations["3d_fullres"], "next_stage": "3d_cascade_fullres"}
+        configurations["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+
+    first = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", "3d_lowres", edit=edit)
+    first.run_training()
+    first.perform_actual_validation()
+    second = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", "3d_cascade_fullres", edit=edit)
+    predicted = Path(second.folder_with_segs_from_previous_stage)
+    # fold 0 predicts its own validation cases only; the others' predictions come from the other folds
+    source = next(predicted.glob("*"))
+    for case in (workspace.preprocessed / "Dataset901_Plain" / "nnUNetPlans_3d_fullres").glob("*.pkl"):
+        target = predicted / f"{case.stem}{source.suffix}"
+        if not target.exists():
+            target.write_bytes(source.read_bytes())
+    assert second.is_cascaded
+    second.run_training()
+    assert second.masam.input_channels == 3
+    assert second.masam.image_encoder.patch_embed.proj.weight.requires_grad
+
+
+def test_resumes_to_the_same_state(workspace):
+    trainer = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+    trainer.on_train_start()
+    batch = next(trainer.dataloader_train)
+    trainer.on_train_epoch_start()
+    for _ in range(3):
+        trainer.train_step(batch)
+    checkpoint = str(Path(trainer.output_folder) / "checkpoint_test.pth")
+    trainer.save_checkpoint(checkpoint)
+    trainer.current_epoch += 1
+    trainer.on_train_epoch_start()
+
+    resumed = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", continue_training=True)
+    resumed.load_checkpoint(checkpoint)
+    assert resumed.current_epoch == 1
+    resumed.on_train_epoch_start()
+    assert resumed.steps_taken == trainer.steps_taken == 3
+    for t in (trainer, resumed):
+        t.network.eval()  # without dropout, the next step is the same
+        t.train_step(batch)
+    assert resumed.optimizer.param_groups[0]["lr"] == trainer.optimizer.param_groups[0]["lr"]
+    for name, parameter in trainer.network.named_parameters():
+        assert torch.equal(parameter, dict(resumed.network.named_parameters())[name]), name
+
+
+def test_accumulated_gradients_equal_one_batch(workspace):
+    """With sample-wise Dice, two micro-batches of one sample give the gradients of one batch of two."""
+    gradients = []
+    for micro_batch_size in (2, 1):
+        trainer = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+        configuration = trainer.configuration_manager.configuration
+        configuration.update(micro_batch_size=micro_batch_size, batch_dice=False)
+        torch.manual_seed(0)
+        trainer.initialize()
+        trainer.network.eval()
+        generator = torch.Generator().manual_seed(1)
+        patch = configuration["patch_size"]
+        batch = {
+            "data": torch.randn(2, 1, *patch, generator=generator),
+            "target": torch.randint(0, 3, (2, 1, *patch), generator=generator),
+        }
+        trainer.optimizer.step = lambda: None
+        trainer.gradient_clip = None
+        result = trainer.train_step(batch)
+        gradients.append({name: p.grad.clone() for name, p in trainer.network.named_parameters() if p.grad is not None})
+        assert np.isfinite(result["loss"])
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_pretrained_weights_leave_out_the_class_layers(workspace, capsys):
+    from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+
+    source = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+    source.initialize()
+    checkpoint = str(Path(source.output_folder) / "pretrained.pth")
+    source.save_checkpoint(checkpoint)
+
+    def one_class(plans, dataset_json):
+        dataset_json["labels"] = {"background": 0, "ball": 1}
+
+    target = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", edit=one_class)
+    target.initialize()
+    tokens = target.masam.mask_decoder.seg_layers.mask_tokens.weight.clone()
+    load_pretrained_weights(target.network, checkpoint)
+    assert torch.equal(target.masam.image_encoder.pos_embed, source.masam.image_encoder.pos_embed)
+    assert torch.equal(target.masam.mask_decoder.seg_layers.mask_tokens.weight, tokens)
+    assert "depend on the classes" in capsys.readouterr().out
+
+
+def test_missing_sam_weights_stop_before_anything_is_built(workspace):
+    trainer = make(nnUNetTrainerMASAM, workspace, "Dataset901_Plain")
+    with pytest.raises(FileNotFoundError, match=r"sam_vit_b_01ec64\.pth") as error:
+        trainer.on_train_start()
+    assert "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912" in str(error.value)
+    assert not trainer.was_initialized
+
+
+def test_paper_refuses_regions(workspace):
+    with pytest.raises(NotImplementedError, match="has regions"):
+        make(nnUNetTrainerMASAM_paper, workspace, "Dataset902_Regions")
+
+
+def test_paper_plans_its_own_input(workspace):
+    trainer = make(nnUNetTrainerMASAM_paper, workspace, "Dataset901_Plain")
+    configuration = trainer.configuration_manager.configuration
+    assert configuration["architecture"]["arch_kwargs"]["image_size"] == [512, 512]
+    assert configuration["batch_size"] == 24
+    assert trainer.num_epochs * trainer.num_iterations_per_epoch == 40_000
+
+
+def test_missing_configuration_is_named(workspace):
+    with pytest.raises(ValueError, match="'3d_lowres' is not in the plans 'nnUNetPlans', which have 2d, 3d_fullres"):
+        make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", "3d_lowres")
+
+
+def test_plans_for_another_vit_are_refused(workspace):
+    planned = make(nnUNetTrainerMASAM, workspace, "Dataset901_Plain").plans_manager.plans
+
+    def edit(plans, dataset_json):
+        plans.update(planned)
+        plans["continue_training"] = False
+
+    with pytest.raises(ValueError, match="are for the ViT 'vit_b'"):
+        make(nnUNetTrainerMASAM_paper, workspace, "Dataset901_Plain", edit=edit)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch_size": [3, 8, 40]}, "smaller than one token of 16 x 16"),
+        ({"micro_batch_size": 0}, "micro_batch_size"),
+    ],
+)
+def test_edited_plans_without_meaning_are_refused(workspace, change, message):
+    planned = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain").plans_manager.plans
+
+    def edit(plans, dataset_json):
+        plans.update(planned)
+        plans["continue_training"] = False
+        plans["configurations"]["3d_fullres"].update(change)
+
+    with pytest.raises(ValueError, match=message):
+        make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", edit=edit)
+
+
+def test_prediction_rebuilds_the_network(workspace):
+    """nnU-Net builds the network from the plans beside the model, without weights of SAM's and without a connection."""
+    trainer = make(nnUNetTrainerMASAM, workspace, "Dataset902_Regions")
+    heads = trainer.label_manager.num_segmentation_heads
+    with torch.device("meta"):
+        network = nnUNetTrainerMASAM.build_network_architecture(
+            trainer.plans_manager, trainer.configuration_manager, 2, heads, enable_deep_supervision=False
+        )
+    assert isinstance(network, MASAM)
+    assert (network.input_channels, network.num_classes) == (2, 2)

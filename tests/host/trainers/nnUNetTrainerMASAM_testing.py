@@ -1,0 +1,25 @@
+"""A recipe small enough to run whole in a test, in a folder as a user would add to nnUNet_extTrainer."""
+
+from nnunetv2_masam.planning import PlanningRules
+from nnunetv2_masam.training.trainer import MASAMTrainer
+
+_VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
+
+
+class nnUNetTrainerMASAM_testing(MASAMTrainer):
+    """Two epochs of three steps from scratch, in micro-batches."""
+
+    rules = PlanningRules(
+        vit=_VIT,
+        slices=3,
+        batch_size=2,
+        vram_gb=0.25,
+        max_image_side=48,
+        arch_kwargs={"trainable": "all", "fact_rank": 4, "adapter_channels": 8},
+    )
+    needs_sam_weights = False
+    warmup_steps = 2
+    epochs = 2
+    steps_per_epoch = 3
+    validation_steps_per_epoch = 1
+    mirror_axes = ()

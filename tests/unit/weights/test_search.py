@@ -1,0 +1,158 @@
+"""The order of search for SAM weights, and what is said where there are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nnunetv2_masam.weights import download
+from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint
+from nnunetv2_masam.weights.download import (
+    cache_folder,
+    download_checkpoint,
+    find_sam_checkpoint,
+    resolve_sam_checkpoint,
+)
+from nnunetv2_masam.weights.formats import CheckpointError
+
+StateDict = dict[str, Tensor]
+
+
+def test_named_file_is_used_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any, as_vit_b: KnownCheckpoint
+) -> None:
+    download_checkpoint(as_vit_b, cache_folder())
+    (tmp_path / "mine.bin").touch()
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "mine.bin"))
+    assert resolve_sam_checkpoint("vit_b") == tmp_path / "mine.bin"
+    assert resolve_sam_checkpoint("vit_t") == tmp_path / "mine.bin"
+
+
+def test_named_file_that_does_not_exist(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any, as_vit_b: KnownCheckpoint
+) -> None:
+    download_checkpoint(as_vit_b, cache_folder())
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "typo.pth"))
+    with pytest.raises(FileNotFoundError, match=r"MASAM_CHECKPOINT names .*typo\.pth, which"):
+        resolve_sam_checkpoint("vit_b")
+
+
+def test_named_folder_known_names_come_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_vit_b: KnownCheckpoint, sam_file: Path
+) -> None:
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path))
+    medsam = replace(CHECKPOINTS["medsam_vit_b"], bytes=0)
+    monkeypatch.setitem(CHECKPOINTS, "medsam_vit_b", medsam)
+    (tmp_path / "medsam_vit_b.pth").touch()
+    assert find_sam_checkpoint("vit_b") == tmp_path / "medsam_vit_b.pth"
+    download_checkpoint(as_vit_b, tmp_path)
+    assert find_sam_checkpoint("vit_b") == tmp_path / as_vit_b.file_name
+
+
+def vit_b_file(path: Path) -> None:
+    """A file with the shapes of a ViT-B, in a few kB: one value each, repeated by strides."""
+    blocks = {f"image_encoder.blocks.{index}.attn.rel_pos_h": torch.zeros(1).expand(27, 64) for index in range(12)}
+    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(1).expand(768, 3, 16, 16), **blocks}, path)
+
+
+def test_named_folder_the_only_fitting_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sam_file: Path, as_vit_b: KnownCheckpoint
+) -> None:
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path))
+    (tmp_path / "notes.pth").write_text("no weights")
+    vit_b_file(tmp_path / "finetuned.pth")
+    assert find_sam_checkpoint("vit_b") == tmp_path / "finetuned.pth"
+    vit_b_file(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"2 files for vit_b \(finetuned.pth, other.pth\)"):
+        find_sam_checkpoint("vit_b")
+
+
+def test_named_folder_without_weights_for_this_vit_is_said_aloud(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    sam_file: Path,
+    as_vit_b: KnownCheckpoint,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (sam_file.parent / "broken.pth").touch()
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(sam_file.parent))
+    assert resolve_sam_checkpoint("vit_b") == cache_folder() / as_vit_b.file_name
+    said = capsys.readouterr().err
+    assert "holds no weights for vit_b" in said
+    assert "sam.pth: custom embed_dim=32, depth=2" in said
+    assert "broken.pth: " in said
+    assert "empty file" in said
+
+
+def test_cached_file_is_used_without_asking(server: Any, as_vit_b: KnownCheckpoint) -> None:
+    assert find_sam_checkpoint("vit_b") is None
+    path = resolve_sam_checkpoint("vit_b")
+    assert find_sam_checkpoint("vit_b") == path == cache_folder() / as_vit_b.file_name
+    server.behaviours = ["has_nothing"]
+    assert resolve_sam_checkpoint("vit_b") == path
+    assert server.requests == 1
+
+
+def test_cached_file_of_wrong_size_is_named_and_not_used(server: Any, as_vit_b: KnownCheckpoint) -> None:
+    cache_folder().mkdir()
+    path = cache_folder() / as_vit_b.file_name
+    path.write_bytes(b"half a file")
+    with pytest.raises(
+        CheckpointError, match=f"{path}: got 11 bytes; expected {len(server.content)} bytes. It is not used"
+    ):
+        resolve_sam_checkpoint("vit_b")
+    assert path.read_bytes() == b"half a file"
+    assert server.requests == 0
+
+
+@pytest.mark.parametrize("value", ["1", "true", " ON "])
+def test_offline_says_what_to_copy_where(
+    value: str, monkeypatch: pytest.MonkeyPatch, server: Any, as_vit_b: KnownCheckpoint
+) -> None:
+    monkeypatch.setenv("MASAM_OFFLINE", value)
+    with pytest.raises(FileNotFoundError, match="MASAM_OFFLINE is set") as caught:
+        resolve_sam_checkpoint("vit_b")
+    message = str(caught.value)
+    for part in (
+        "MASAM_CHECKPOINT: not set",
+        str(cache_folder() / as_vit_b.file_name),
+        f"{as_vit_b.bytes} bytes",
+        f"sha256 {as_vit_b.sha256}",
+        as_vit_b.url,
+        "nnUNetv2_masam weights download vit_b --to",
+        f"copy {as_vit_b.file_name} into {cache_folder()}",
+    ):
+        assert part in message
+    assert server.requests == 0
+
+
+@pytest.mark.parametrize("value", ["0", "", "false"])
+def test_offline_switched_off(
+    value: str, monkeypatch: pytest.MonkeyPatch, server: Any, as_vit_b: KnownCheckpoint
+) -> None:
+    monkeypatch.setenv("MASAM_OFFLINE", value)
+    assert resolve_sam_checkpoint("vit_b").is_file()
+
+
+def test_failed_download_says_what_to_copy_where(server: Any, as_vit_b: KnownCheckpoint) -> None:
+    server.behaviours = ["has_nothing"]
+    with pytest.raises(FileNotFoundError, match=f"404(.|\n)*copy {as_vit_b.file_name} into"):
+        resolve_sam_checkpoint("vit_b")
+
+
+def test_vit_without_a_known_file() -> None:
+    assert find_sam_checkpoint("vit_t") is None
+    with pytest.raises(FileNotFoundError, match="only vit_b, vit_l, vit_h can be downloaded"):
+        resolve_sam_checkpoint("vit_t")
+
+
+def test_cache_folder_of_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MASAM_CACHE")
+    assert download.cache_folder().name == "nnunetv2_masam"
+    monkeypatch.setenv("MASAM_CACHE", str(tmp_path))
+    assert download.cache_folder() == tmp_path
