@@ -168,14 +168,14 @@ def check_weights() -> Iterator[Finding]:
     from nnunetv2_masam.weights import find_sam_checkpoint
 
     for vit in SAM_PRESETS:
-        download = f"for a machine without internet: nnUNetv2_masam weights download {vit} elsewhere, and set MASAM_CHECKPOINT to a file"
+        remedy = f"without internet: nnUNetv2_masam weights download {vit} elsewhere, then set MASAM_CHECKPOINT"
         try:
             path = find_sam_checkpoint(vit)
         except (ValueError, FileNotFoundError) as error:
             yield Finding(vit, WARNING, str(error), "correct or unset MASAM_CHECKPOINT, or remove the file")
             continue
         if path is None:
-            yield Finding(vit, WARNING, "not here; training tries to download it (nnUNetTrainerMASAM_tiny needs none)", download)
+            yield Finding(vit, WARNING, "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)", remedy)
         else:
             yield Finding(vit, OK, str(path))
 
