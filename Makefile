@@ -1,8 +1,8 @@
 # make demo    install into .venv and run the whole demonstration on the CPU
 # make test    install into .venv and run the tests
-# PYTHON chooses the interpreter (3.10 or newer); TORCH a build of torch, as for pip, e.g.
-#   make test TORCH="torch==2.8.0 torchvision==0.23.0 --index-url URL_OF_CPU_WHEELS"
-# Torch and torchvision have to come from the same index: nnU-Net finds no trainers with two that do not match.
+# PYTHON chooses the interpreter (3.10 or newer); TORCH is handed to pip to choose a build of torch:
+#   make test TORCH="torch==A.B.C+cpu torchvision==D.E.F+cpu --extra-index-url ADDRESS_OF_CPU_WHEELS"
+# The two have to match: with a CPU torch and a CUDA torchvision nnU-Net finds no trainers but its own.
 
 PYTHON ?= python3
 TORCH ?=
@@ -36,8 +36,7 @@ $(STAMP): pyproject.toml $(wildcard registration/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
 	@echo "Installing into $(VENV): a few minutes, most of them for torch"
 	$(PYTHON) -m venv $(VENV)
-	$(if $(strip $(TORCH)),$(BIN)/python -m pip install $(TORCH))
-	$(BIN)/python -m pip install -e ".[dev]"
+	$(BIN)/python -m pip install $(TORCH) -e ".[dev]"
 	@touch $(STAMP)
 
 clean:

@@ -14,9 +14,9 @@ _tiny: Any = recursive_find_python_class(_FOLDER, "nnUNetTrainerMASAM_tiny", Non
 
 
 class nnUNetTrainerDemoMASAM(_tiny):
-    """The tiny recipe for 120 steps; its learning rate decays over these."""
+    """The tiny recipe for 250 steps; its learning rate decays over these."""
 
-    epochs = 6
-    steps_per_epoch = 20
+    epochs = 10
+    steps_per_epoch = 25
     validation_steps_per_epoch = 3
-    warmup_steps = 15
+    warmup_steps = 25
