@@ -1,0 +1,47 @@
+"""Run by Python at start-up, through ``nnunetv2_masam.pth``: tells nnU-Net the folder of our trainers.
+
+Every interpreter of the environment pays for this file, so it uses ``os`` and ``sys`` alone, which Python has loaded
+by then. ``nnunetv2_masam.catalogue.trainers_folder`` finds the same folder once the package itself is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+VARIABLE = "nnUNet_extTrainer"
+PACKAGE = "nnunetv2_masam"
+A_TRAINER = "nnUNetTrainerMASAM.py"
+
+
+def trainers_folder() -> str | None:
+    """Folder of the trainers that belong to the package Python would import, or None if there is none."""
+    for entry in sys.path:
+        package = os.path.join(os.path.abspath(entry), PACKAGE)
+        if not os.path.isfile(os.path.join(package, "__init__.py")):
+            continue
+        # installed: inside the package; editable: beside it, in the checkout
+        for folder in (os.path.join(package, "trainers"), os.path.join(os.path.dirname(package), "trainers")):
+            if os.path.isfile(os.path.join(folder, A_TRAINER)):
+                return folder
+        return None
+    return None
+
+
+def extended(value: str, folder: str) -> str:
+    """``value`` of the variable with ``folder`` at its end, unless it is in it already."""
+    wanted = os.path.normcase(os.path.abspath(folder))
+    for entry in value.split(os.pathsep):
+        if entry.strip() and os.path.normcase(os.path.abspath(entry)) == wanted:
+            return value
+    return value + os.pathsep + folder if value.strip() else folder
+
+
+def register() -> None:
+    """Set the variable for this process and those it starts; what the user put into it stays first."""
+    folder = trainers_folder()
+    if folder is not None:
+        os.environ[VARIABLE] = extended(os.environ.get(VARIABLE, ""), folder)
+
+
+register()

@@ -1,0 +1,154 @@
+"""Installing the package is enough for nnU-Net to find the trainers; removing it leaves nothing behind."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Environment
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PRINT_VARIABLE = "import os; print(os.environ.get('nnUNet_extTrainer', ''))"
+
+# looks names up as `nnUNetv2_train -tr NAME` does and prints the module each was found in
+LOOKUP = """
+import contextlib, io, sys
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+for name in NAMES:
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = recursive_find_trainer_class_by_name(name)
+    print(name, found.__module__)
+"""
+
+
+def _lookup(environment: Environment, *names: str, **variables: str) -> dict[str, str]:
+    lines = environment.python(f"NAMES = {names!r}\n{LOOKUP}", **variables).splitlines()
+    return dict(line.split() for line in lines if line.startswith("nnUNetTrainer"))
+
+
+def _trainers_in(environment: Environment) -> Path:
+    inside = environment.site_packages / "nnunetv2_masam" / "trainers"
+    return inside if inside.is_dir() else REPOSITORY / "trainers"
+
+
+def test_ours_and_stock_trainers_are_found(installed: Environment) -> None:
+    found = _lookup(installed, "nnUNetTrainerMASAM", "nnUNetTrainerMASAM_tiny", "nnUNetTrainer_5epochs")
+    assert found == {
+        "nnUNetTrainerMASAM": "nnUNetTrainerMASAM",
+        "nnUNetTrainerMASAM_tiny": "nnUNetTrainerMASAM_tiny",
+        "nnUNetTrainer_5epochs": "nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs",
+    }
+
+
+def test_the_folder_is_the_installed_one(from_wheel: Environment, editable: Environment) -> None:
+    assert from_wheel.python(PRINT_VARIABLE) == str(from_wheel.site_packages / "nnunetv2_masam" / "trainers")
+    assert editable.python(PRINT_VARIABLE) == str(REPOSITORY / "trainers")
+
+
+def test_trainers_path_prints_the_registered_folder(installed: Environment) -> None:
+    done = installed.run("nnUNetv2_masam", "trainers-path")
+    assert Path(done.stdout.strip()).samefile(_trainers_in(installed))
+
+
+def test_what_the_user_has_set_comes_first_and_wins(installed: Environment, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n"
+        "class nnUNetTrainerMASAM(nnUNetTrainer): ...\n"
+    )
+    assert installed.python(PRINT_VARIABLE, nnUNet_extTrainer=str(tmp_path)).split(os.pathsep) == [
+        str(tmp_path),
+        str(_trainers_in(installed)),
+    ]
+    found = _lookup(installed, "nnUNetTrainerMASAM", "nnUNetTrainerMASAM_tiny", nnUNet_extTrainer=str(tmp_path))
+    assert found == {"nnUNetTrainerMASAM": "mine", "nnUNetTrainerMASAM_tiny": "nnUNetTrainerMASAM_tiny"}
+
+
+def test_nested_interpreters_do_not_repeat_the_folder(installed: Environment) -> None:
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {PRINT_VARIABLE!r}], check=True)"
+    assert installed.python(nested) == str(_trainers_in(installed))
+
+
+@pytest.mark.parametrize("option", ["-I", "-E", "-s"])
+def test_isolated_interpreters_are_registered_too(from_wheel: Environment, option: str) -> None:
+    assert from_wheel.python(PRINT_VARIABLE, option) == str(_trainers_in(from_wheel))
+
+
+def test_start_up_stays_light(from_wheel: Environment) -> None:
+    code = "import sys; print(*[m for m in ('nnunetv2', 'nnunetv2_masam', 'torch', 'numpy') if m in sys.modules])"
+    assert from_wheel.python(code) == ""
+
+
+@pytest.mark.parametrize(
+    "removed",
+    ["_nnunetv2_masam_registration.py", "nnunetv2_masam/trainers/nnUNetTrainerMASAM.py", "nnunetv2_masam/__init__.py"],
+)
+def test_a_half_removed_package_is_silent(removable: Environment, removed: str) -> None:
+    (removable.site_packages / removed).unlink()
+    done = removable.run("python", "-c", PRINT_VARIABLE)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_uninstalling_leaves_nothing_behind(removable: Environment) -> None:
+    assert "nnunetv2_masam.pth" in {Path(name).name for name in removable.files()}
+    removable.python(PRINT_VARIABLE)  # compiles what the start-up imports
+    removable.pip("uninstall", "--yes", "nnunetv2-masam")
+    assert removable.files() == set()
+    assert not list(removable.site_packages.rglob("*masam*.pyc"))
+    assert removable.python(PRINT_VARIABLE) == ""
+
+
+def test_the_wheel_keeps_out_of_the_host(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "nnunetv2_masam",
+        "nnunetv2_masam.pth",
+        "_nnunetv2_masam_registration.py",
+    }
+    assert "nnunetv2_masam/trainers/nnUNetTrainerMASAM_tiny.py" in names
+    assert "nnunetv2_masam/planners/MASAMPlanner.py" in names
+
+
+@pytest.fixture
+def registration(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The start-up module, imported without changing this process's environment for good."""
+    monkeypatch.setenv("nnUNet_extTrainer", "")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "registration"))
+    monkeypatch.delitem(sys.modules, "_nnunetv2_masam_registration", raising=False)
+    return importlib.import_module("_nnunetv2_masam_registration")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", "/ours"),
+        ("  ", "/ours"),
+        ("/a", "/a:/ours"),
+        ("/a:/b", "/a:/b:/ours"),
+        ("/ours", "/ours"),
+        ("/a:/ours/:/b", "/a:/ours/:/b"),
+        ("/a:/ours2", "/a:/ours2:/ours"),
+    ],
+)
+@pytest.mark.skipif(os.pathsep != ":", reason="POSIX paths")
+def test_the_folder_is_appended_once(registration: ModuleType, value: str, expected: str) -> None:
+    assert registration.extended(value, "/ours") == expected
+
+
+def test_a_foreign_trainers_folder_is_not_ours(
+    registration: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nnunetv2_masam").mkdir()
+    (tmp_path / "nnunetv2_masam" / "__init__.py").touch()
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "other.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert registration.trainers_folder() is None
