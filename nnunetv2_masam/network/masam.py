@@ -38,6 +38,8 @@ class MASAM(nn.Module):
             ``all`` nothing.
         gradient_checkpointing: a block of the image encoder is computed again in the backward pass: less memory,
             more time, the same gradients.
+        half_turn: turn every slice by 180° on its way in and the logits back on their way out. The authors' preparation
+            gives their network slices that are turned so against the order (H, W) in which nnU-Net reads them.
         deep_supervision: must be False; the argument is there because nnU-Net passes it.
 
     Raises:
@@ -59,6 +61,7 @@ class MASAM(nn.Module):
         prompt: str = "none",
         trainable: str = "masam",
         gradient_checkpointing: bool = False,
+        half_turn: bool = False,
         deep_supervision: bool = False,
     ) -> None:
         super().__init__()
@@ -80,6 +83,7 @@ class MASAM(nn.Module):
         self.vit = resolve_vit(vit)
         self.prompt = prompt
         self.trainable = trainable
+        self.half_turn = half_turn
         grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
         self.image_encoder = ImageEncoder(
             input_channels,
@@ -105,8 +109,8 @@ class MASAM(nn.Module):
 
         Args:
             x: (B, C, D, H, W) for any D, H and W, or (B, C, H, W), which is D = 1.
-            boxes: (B, D, 4) as x0, y0, x1, y1 in pixels of the network's input (``image_size``), for a network with
-                ``prompt="box"``. Without boxes, such a network segments without prompts.
+            boxes: (B, D, 4) as x0, y0, x1, y1 in pixels of the network's input (``image_size``, after a half turn), for
+                a network with ``prompt="box"``. Without boxes, such a network segments without prompts.
 
         Returns:
             Logits (B, K, D, H, W), or (B, K, H, W), in float32.
@@ -126,10 +130,13 @@ class MASAM(nn.Module):
 
     def _segment(self, x: Tensor, boxes: Tensor | None) -> Tensor:
         batch, _, depth, height, width = x.shape
+        if self.half_turn:
+            x = x.flip(-2, -1)
         embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
         sparse, dense, position = self._embed_prompts(boxes, (batch, depth))
         logits = self.mask_decoder(embedding, position, sparse, dense)  # (N, K, S, S')
-        return slices_to_volume(logits, depth, (height, width))
+        volume = slices_to_volume(logits, depth, (height, width))  # (B, K, D, H, W)
+        return volume.flip(-2, -1) if self.half_turn else volume
 
     def _embed_prompts(self, boxes: Tensor | None, stacks: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Sparse (N or 1, prompts, 256) and dense (N or 1, 256, G, G') embeddings, and the grid's positions."""

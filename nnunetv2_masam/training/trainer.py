@@ -20,7 +20,7 @@ import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
@@ -29,8 +29,11 @@ from nnunetv2_masam.network import MASAM, resolve_vit
 from nnunetv2_masam.network.masam import has_bf16
 from nnunetv2_masam.network.presets import PATCH_SIZE
 from nnunetv2_masam.planning import MIN_SLICES, PlanningRules, is_masam_configuration, plan_configuration
+from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
+from nnunetv2_masam.weights.atomic import replaced_when_whole
+from nnunetv2_masam.weights.slim import SlimCompletion, slim_checkpoints_wanted
 
 
 class MASAMTrainer(nnUNetTrainer):
@@ -71,7 +74,7 @@ class MASAMTrainer(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net reads and repeats this signature
     ) -> None:
-        plans = self._planned(plans, configuration, dataset_json)
+        plans = self.planned(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.label_manager.has_regions and not self.supports_regions:
             raise NotImplementedError(
@@ -85,13 +88,14 @@ class MASAMTrainer(nnUNetTrainer):
         self.num_iterations_per_epoch = self.steps_per_epoch
         self.num_val_iterations_per_epoch = self.validation_steps_per_epoch
         self.steps_taken = 0
+        self.slim_saving: SlimSaving | None = None
         if self.device.type == "cpu":
             torch.set_flush_denormal(True)  # gradients of a well-fitted background are denormal, and slow
         if has_bf16(self.device):
             self.grad_scaler = None  # the network computes in bf16, which needs none
 
     @classmethod
-    def _planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
+    def planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
         """``plans`` with ``configuration`` resolved and, unless it is MA-SAM's already, re-planned."""
         available = plans["configurations"]
         if configuration not in available:
@@ -163,6 +167,21 @@ class MASAMTrainer(nnUNetTrainer):
             network = network._orig_mod
         return network
 
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading."""
+        network = nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        network.register_load_state_dict_pre_hook(SlimCompletion())
+        return network
+
     def _do_i_compile(self) -> bool:
         """Compile only on request (``nnUNet_compile=t``): what it gains here on which GPU is not measured."""
         return "nnUNet_compile" in os.environ and super()._do_i_compile()
@@ -191,6 +210,7 @@ class MASAMTrainer(nnUNetTrainer):
             if checkpoint is not None:
                 report = load_sam_checkpoint(self.masam, checkpoint)
                 self.print_to_log_file(f"SAM weights from {checkpoint}\n{report}")
+        self._prepare_slim_saving()
         trained = sum(p.numel() for p in self.masam.parameters() if p.requires_grad)
         total = sum(p.numel() for p in self.masam.parameters())
         self.print_to_log_file(
@@ -198,6 +218,22 @@ class MASAMTrainer(nnUNetTrainer):
             f"{self.batch_size} samples a step, {self.micro_batch_size} at once"
         )
         super().on_train_start()
+
+    def _prepare_slim_saving(self) -> None:
+        """Find the base of slim checkpoints before training rather than after its first epochs."""
+        if not slim_checkpoints_wanted() or self.local_rank != 0:
+            return
+        if not self.needs_sam_weights:
+            self.print_to_log_file("MASAM_SLIM_CHECKPOINTS: no SAM weights in this recipe, checkpoints are saved whole")
+            return
+        self.slim_saving = SlimSaving(self.masam, resolve_sam_checkpoint(str(self.rules.vit)))
+        self.print_to_log_file(str(self.slim_saving))
+
+    def save_checkpoint(self, filename: str) -> None:
+        """nnU-Net's, but whole or not at all, and slim if asked for."""
+        slimming = nullcontext() if self.slim_saving is None else self.slim_saving.applied(self.masam)
+        with replaced_when_whole(filename) as partial, slimming:
+            super().save_checkpoint(str(partial))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolySchedule]:
         """AdamW on what is trained, and the warm-up and decay of its rate."""

@@ -34,7 +34,12 @@ def cache_folder() -> Path:
 
 def is_offline() -> bool:
     """Whether ``MASAM_OFFLINE`` forbids downloads."""
-    return os.environ.get("MASAM_OFFLINE", "").strip().lower() not in _NOT_SET
+    return is_switched_on("MASAM_OFFLINE")
+
+
+def is_switched_on(variable: str) -> bool:
+    """Whether an environment variable is set to something other than no, in one of its usual spellings."""
+    return os.environ.get(variable, "").strip().lower() not in _NOT_SET
 
 
 def find_sam_checkpoint(vit: str) -> Path | None:

@@ -8,7 +8,7 @@ MA-SAM authors' code saves. Position tables and the patch embedding are fitted t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,9 +149,12 @@ def _check_vit(network: MASAM, tensors: dict[str, Tensor], path: Path) -> None:
         )
 
 
-def _load(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
-    """Fit and copy ``tensors``, all or nothing."""
-    own = network.state_dict()
+def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
+    """``tensors`` in the shapes of ``own``; what became of each goes into ``report``.
+
+    Raises:
+        CheckpointError: a tensor has a shape that there is no rule for.
+    """
     fitted: dict[str, Tensor] = {}
     misfits: list[str] = []
     for name, tensor in tensors.items():
@@ -172,7 +175,13 @@ def _load(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> Loa
             "with the ViT, rank, adapter width and number of classes of the checkpoint"
         )
     report.new = [name for name in own if name not in fitted]
-    network.load_state_dict({**own, **fitted})
+    return fitted
+
+
+def _load(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
+    """Fit and copy ``tensors``, all or nothing."""
+    own = network.state_dict()
+    network.load_state_dict({**own, **fit_tensors(own, tensors, report)})
     return report
 
 

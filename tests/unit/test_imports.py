@@ -1,4 +1,4 @@
-"""Imports point one way: commands and catalogue → training, weights, evaluation, planning → network → torch."""
+"""Imports point one way: commands, catalogue → training, sharing, evaluation → weights, planning → network → torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ALLOWED = {
     "network": {"network"},
     "planning": {"network"},
     "weights": {"weights", "network"},
+    "sharing": {"sharing", "weights", "planning", "network"},
     "evaluation": {"evaluation"},
     "training": {"training", "weights", "planning", "network"},
     "catalogue": set(),

@@ -23,3 +23,17 @@ class nnUNetTrainerMASAM_testing(MASAMTrainer):
     steps_per_epoch = 3
     validation_steps_per_epoch = 1
     mirror_axes = ()
+
+
+class nnUNetTrainerMASAM_testing_sam(nnUNetTrainerMASAM_testing):
+    """The same from SAM's weights, most of them frozen."""
+
+    rules = PlanningRules(
+        vit=_VIT,
+        slices=4,
+        batch_size=2,
+        vram_gb=0.25,
+        max_image_side=48,
+        arch_kwargs={"fact_rank": 4, "adapter_channels": 8},
+    )
+    needs_sam_weights = True

@@ -1,0 +1,230 @@
+"""A finished model folder of nnU-Net's from one form into another: slim, whole, or with FacT folded in.
+
+A model folder holds ``plans.json``, ``dataset.json`` and ``fold_*/checkpoint_*.pth``. The result is a new folder; all
+but the checkpoints (and, where the network changes, the plans) is copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnunetv2_masam.network.fact import FacT, FacTCores
+from nnunetv2_masam.planning import is_masam_configuration
+from nnunetv2_masam.weights.atomic import replaced_when_whole
+from nnunetv2_masam.weights.catalogue import recognise_vit
+from nnunetv2_masam.weights.download import find_sam_checkpoint
+from nnunetv2_masam.weights.safe_read import bad_file
+from nnunetv2_masam.weights.slim import (
+    BaseTensors,
+    base_of,
+    complete_state_dict,
+    find_base,
+    is_slim,
+    read_base,
+    slim_state_dict,
+    unchanged_names,
+)
+
+_FACT = "image_encoder.fact."
+_AN_NNUNET_CHECKPOINT = "a checkpoint that nnU-Net saved (network_weights, trainer_name, …)"
+
+
+def read_nnunet_checkpoint(path: Path) -> dict[str, Any]:
+    """Read an nnU-Net checkpoint; besides tensors and plain containers only numpy's numbers are let in, no code.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: the file is something else, is damaged or contains pickled code.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    try:
+        with torch.serialization.safe_globals(_numpy_numbers()):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything while it is decoded
+        got = f"a file that cannot be read as one ({(str(error).splitlines() or [''])[0][:200]})"
+        raise bad_file(path, got, _AN_NNUNET_CHECKPOINT, "Nothing in it was executed.") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("network_weights"), dict):
+        remedy = "For the authors' files there is nnUNetv2_masam import-masam, for SAM's MASAM_CHECKPOINT."
+        raise bad_file(path, "a file without network_weights", _AN_NNUNET_CHECKPOINT, remedy)
+    return checkpoint
+
+
+def completed_weights(checkpoint: dict[str, Any], sam: Path | None = None) -> dict[str, Tensor]:
+    """An nnU-Net checkpoint's network weights, completed from the base if they are slim.
+
+    Args:
+        sam: the base; None looks for it as prediction does.
+    """
+    weights = checkpoint["network_weights"]
+    if not is_slim(weights):
+        return weights
+    return complete_state_dict(weights, read_base(sam or find_base(base_of(weights))))
+
+
+def slim_folder(folder: Path, out: Path, sam: Path | None = None) -> list[str]:
+    """Write ``folder`` to ``out`` with slim checkpoints.
+
+    Args:
+        sam: the SAM file that the model was trained from; None looks for it as training does.
+
+    Returns:
+        A line for each checkpoint.
+
+    Raises:
+        FileNotFoundError: no model there, or no SAM file.
+        ValueError: ``out`` is not empty.
+        CheckpointError: no tensor of the model is the SAM file's.
+    """
+    base: BaseTensors | None = None
+
+    def convert(checkpoint: dict[str, Any], path: Path) -> str:
+        nonlocal base
+        weights = checkpoint["network_weights"]
+        if is_slim(weights):
+            return f"slim already, needs {base_of(weights).file_name}"
+        base = base or read_base(sam or _training_base(weights))
+        names = unchanged_names(weights, base)
+        if not names:
+            remedy = "Name the file that the model was trained from with --sam."
+            raise bad_file(path, f"no tensor that equals one of {base.base.file_name}", "SAM's frozen ones", remedy)
+        checkpoint["network_weights"] = slim_state_dict(weights, names, base.base)
+        return f"{len(names)} of {len(weights)} tensors left out; needs {base.base.file_name}"
+
+    return _convert(folder, out, convert)
+
+
+def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold_fact: bool = False) -> list[str]:
+    """Write ``folder`` to ``out`` with whole checkpoints.
+
+    Args:
+        sam: the base; None looks for it as prediction does.
+        fold_fact: add the FacT increments to the query and value weights and leave FacT out. The outputs stay the
+            same to rounding; training cannot be continued.
+
+    Returns:
+        A line for each checkpoint.
+
+    Raises:
+        FileNotFoundError: no model there, or the base is missing.
+        ValueError: ``out`` is not empty.
+        CheckpointError: ``sam`` is not the base.
+    """
+    plans = json.loads(_required(folder / "plans.json").read_text())
+
+    def convert(checkpoint: dict[str, Any], path: Path) -> str:
+        was_slim = is_slim(checkpoint["network_weights"])
+        checkpoint["network_weights"] = completed_weights(checkpoint, sam)
+        done = "completed" if was_slim else "whole already"
+        if not fold_fact:
+            return done
+        configuration = plans["configurations"][checkpoint["init_args"]["configuration"]]
+        scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", 1.0)
+        checkpoint["network_weights"] = fold_fact_increments(checkpoint["network_weights"], scale)
+        checkpoint.pop("optimizer_state", None)  # of parameters that are gone
+        if "plans" in checkpoint["init_args"]:
+            _without_fact(checkpoint["init_args"]["plans"])
+        return f"{done}; FacT folded into query and value, optimiser state left out"
+
+    done = _convert(folder, out, convert)
+    if fold_fact:
+        _without_fact(plans)
+        (out / "plans.json").write_text(json.dumps(plans, indent=4, sort_keys=False))
+    return done
+
+
+def fold_fact_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """Network weights without FacT whose query and value projections have its increments added.
+
+    Args:
+        weights: of a network of ours, whole.
+        scale: the network's ``fact_scale``.
+    """
+    folded = {name: tensor for name, tensor in weights.items() if ".attn.fact." not in name and _FACT not in name}
+    if len(folded) == len(weights):
+        return folded
+    rank, dim = weights[_FACT + "u.weight"].shape
+    fact, cores = FacT(dim, rank, scale, dropout=0.0), FacTCores(rank)
+    with torch.no_grad():
+        fact.load_state_dict({part: weights[f"{_FACT}{part}"] for part in ("u.weight", "v.weight")})
+        for name in folded:
+            if name.endswith(".attn.qkv.weight"):
+                block = name.removesuffix("qkv.weight") + "fact."
+                cores.load_state_dict({part: weights[block + part] for part in ("q.weight", "v.weight")})
+                folded[name] = fact.merge(weights[name], cores)
+    return folded
+
+
+def _convert(folder: Path, out: Path, convert: Callable[[dict[str, Any], Path], str]) -> list[str]:
+    for name in ("plans.json", "dataset.json"):
+        _required(folder / name)
+    files = sorted(folder.glob("fold_*/checkpoint_*.pth"))
+    if not files:
+        raise FileNotFoundError(f"no fold_*/checkpoint_*.pth in {folder}: not a model folder of nnU-Net's")
+    new_folder(out)
+    shutil.copytree(
+        folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint_*.pth", "checkpoint_*.partial")
+    )
+    report = []
+    for path in files:
+        checkpoint = read_nnunet_checkpoint(path)
+        done = convert(checkpoint, path)
+        target = out / path.relative_to(folder)
+        with replaced_when_whole(target) as partial:
+            torch.save(checkpoint, partial)
+        sizes = f"{path.stat().st_size / 1e6:.1f} MB → {target.stat().st_size / 1e6:.1f} MB"
+        report.append(f"{path.relative_to(folder)}: {done}; {sizes}")
+    return report
+
+
+def new_folder(out: Path) -> None:
+    """Make the folder ``out``; one with something in it is refused."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"-o: {out} exists already and is not an empty folder; name a new one")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _required(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {path.parent}: not a model folder, which has fold_* as well")
+    return path
+
+
+def _training_base(weights: dict[str, Tensor]) -> Path:
+    vit = str(recognise_vit(weights))
+    found = find_sam_checkpoint(vit)
+    if found is None:
+        raise FileNotFoundError(
+            f"no SAM weights for {vit} in MASAM_CHECKPOINT or the cache; name the file that the model was trained "
+            "from with --sam"
+        )
+    return found
+
+
+def _without_fact(plans: dict[str, Any]) -> None:
+    for configuration in plans["configurations"].values():
+        if is_masam_configuration(configuration):
+            configuration["architecture"]["arch_kwargs"]["fact_rank"] = 0
+
+
+def _numpy_numbers() -> list[Any]:
+    """What numpy's scalars are pickled as, in its versions 1 and 2."""
+    allowed: list[Any] = [np.dtype]
+    allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    with contextlib.suppress(ImportError):
+        from numpy._core.multiarray import scalar
+
+        allowed += [scalar, (scalar, "numpy.core.multiarray.scalar")]
+        return allowed
+    from numpy.core.multiarray import scalar as scalar_of_numpy_1  # pragma: no cover
+
+    return [*allowed, scalar_of_numpy_1, (scalar_of_numpy_1, "numpy._core.multiarray.scalar")]

@@ -1,0 +1,65 @@
+"""A trained model as the start of another training: fitted to other channels and another image size.
+
+nnU-Net's ``-pretrained_weights`` leaves out what depends on the classes and wants all else in the same shape. What has
+another shape for other channels or another image size is fitted here as SAM's weights are on loading.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.sharing.model_folder import completed_weights, read_nnunet_checkpoint
+from nnunetv2_masam.weights.atomic import replaced_when_whole
+from nnunetv2_masam.weights.load import LoadReport, fit_tensors
+from nnunetv2_masam.weights.safe_read import CheckpointError
+
+CLASS_LAYERS = ".seg_layers."  # in the names of what nnU-Net leaves out
+
+
+def adapt_checkpoint(path: Path, out: Path, channels: int, arch_kwargs: dict[str, Any]) -> LoadReport:
+    """Write a checkpoint that ``-pretrained_weights`` takes for a network of other channels or image size.
+
+    Args:
+        path: a checkpoint of one of our trainers; slim ones are completed.
+        out: file to write.
+        channels: input channels of the new network.
+        arch_kwargs: its arguments, as plans have them.
+
+    Returns:
+        What became of every tensor; ``new`` are those that depend on the classes.
+
+    Raises:
+        FileNotFoundError: no such checkpoint, or the base of a slim one is missing.
+        CheckpointError: the networks differ in more than classes, channels and image size.
+    """
+    checkpoint = read_nnunet_checkpoint(path)
+    weights = completed_weights(checkpoint)
+    with torch.device("meta"):
+        network = MASAM(channels, 1, **arch_kwargs)
+    report = LoadReport(path)
+    own = {name: tensor for name, tensor in network.state_dict().items() if CLASS_LAYERS not in name}
+    _check_same_parts(path, weights, own)
+    kept = {name: tensor for name, tensor in weights.items() if CLASS_LAYERS not in name}
+    fitted = fit_tensors(own, kept, report)
+    report.new = [name for name in network.state_dict() if CLASS_LAYERS in name]
+    with replaced_when_whole(out) as partial:
+        torch.save({"network_weights": fitted, "trainer_name": checkpoint.get("trainer_name")}, partial)
+    return report
+
+
+def _check_same_parts(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    """Refuse networks of which one has parts (FacT, adapters, blocks) that the other lacks."""
+    missing = [name for name in own if name not in weights]
+    surplus = [name for name in weights if name not in own and CLASS_LAYERS not in name]
+    if missing or surplus:
+        lacks = [f"lacks {len(missing)} tensors that the new network has ({missing[0]}, …)"] * bool(missing)
+        has = [f"has {len(surplus)} tensors that the new network lacks ({surplus[0]}, …)"] * bool(surplus)
+        raise CheckpointError(
+            f"{path}: {' and '.join(lacks + has)}. Only classes, channels and image size may differ: take plans with "
+            "the checkpoint's vit, fact_rank and adapter_channels (they stand in the plans.json beside its fold)"
+        )

@@ -1,0 +1,162 @@
+"""Slim state dicts: what training left as the SAM file has it is left out, and put back when they are loaded.
+
+Left out are tensors that equal the base file's bit by bit, and nothing else: what was resized or summed on loading
+stays in, so that no interpolation has to come out the same on another machine. One further entry of the state dict,
+:data:`MARKER`, says which file is the base and which of its tensors are missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_masam.weights.catalogue import known_by_sha256
+from nnunetv2_masam.weights.download import cache_folder, is_switched_on
+from nnunetv2_masam.weights.formats import read_sam_checkpoint
+from nnunetv2_masam.weights.safe_read import CheckpointError, sha256_of, weights_files
+
+MARKER = "masam_slim_base"
+
+
+@dataclass(frozen=True)
+class SlimBase:
+    """The SAM file that a slim state dict needs.
+
+    Attributes:
+        file_name: its name when it was used; it may have been renamed since.
+        bytes: its size.
+        sha256: its hash in hex.
+    """
+
+    file_name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BaseTensors:
+    """A SAM file as read: which one it is, and its tensors under SAM's names, which are the network's too."""
+
+    base: SlimBase
+    tensors: Mapping[str, Tensor]
+
+
+def slim_checkpoints_wanted() -> bool:
+    """Whether ``MASAM_SLIM_CHECKPOINTS`` asks trainers to save slim checkpoints."""
+    return is_switched_on("MASAM_SLIM_CHECKPOINTS")
+
+
+def is_slim(state_dict: Mapping[str, Any]) -> bool:
+    """Whether tensors of a base file are missing in a state dict."""
+    return MARKER in state_dict
+
+
+def read_base(path: str | Path) -> BaseTensors:
+    """Read a SAM file to be the base of slim state dicts."""
+    checkpoint = read_sam_checkpoint(path)
+    file = checkpoint.path
+    return BaseTensors(SlimBase(file.name, file.stat().st_size, sha256_of(file)), checkpoint.state_dict)
+
+
+def unchanged_names(state_dict: Mapping[str, Tensor], base: BaseTensors) -> list[str]:
+    """Names of the tensors that a state dict and its base have in common, bit by bit."""
+    return [
+        name
+        for name, tensor in state_dict.items()
+        if name in base.tensors and _same_bits(tensor.detach().cpu(), base.tensors[name])
+    ]
+
+
+def slim_state_dict(state_dict: Mapping[str, Any], names: Collection[str], base: SlimBase) -> dict[str, Any]:
+    """A state dict without the tensors ``names``, which the base file holds, and with the marker."""
+    kept = {name: tensor for name, tensor in state_dict.items() if name not in set(names)}
+    kept[MARKER] = {"file": base.file_name, "bytes": base.bytes, "sha256": base.sha256, "tensors": list(names)}
+    return kept
+
+
+def base_of(state_dict: Mapping[str, Any]) -> SlimBase:
+    """The base that a slim state dict names."""
+    marker = state_dict[MARKER]
+    return SlimBase(marker["file"], marker["bytes"], marker["sha256"])
+
+
+def complete_state_dict(state_dict: Mapping[str, Any], base: BaseTensors) -> dict[str, Any]:
+    """A slim state dict with its base's tensors put back.
+
+    Raises:
+        CheckpointError: ``base`` is not the file that the state dict was made from.
+    """
+    needed = base_of(state_dict)
+    if needed.sha256 != base.base.sha256:
+        raise CheckpointError(
+            f"{base.base.file_name}: got sha256 {base.base.sha256}; the slim checkpoint needs {needed.file_name}, "
+            f"{needed.bytes} bytes, sha256 {needed.sha256}"
+        )
+    missing = {name: base.tensors[name] for name in state_dict[MARKER]["tensors"]}
+    return {**{name: tensor for name, tensor in state_dict.items() if name != MARKER}, **missing}
+
+
+def find_base(needed: SlimBase) -> Path:
+    """The base file, by size and hash whatever its name, in ``MASAM_CHECKPOINT`` (file or folder) and the cache.
+
+    Raises:
+        FileNotFoundError: it is in neither; the message says what is needed and how to bring it.
+    """
+    looked = []
+    for label, place in (("MASAM_CHECKPOINT", os.environ.get("MASAM_CHECKPOINT")), ("cache", cache_folder())):
+        if not place:
+            looked.append(f"{label}: not set")
+            continue
+        path = Path(place).expanduser()
+        files = weights_files(path) if path.is_dir() else [path] if path.is_file() else []
+        for file in files:
+            if file.stat().st_size == needed.bytes and sha256_of(file) == needed.sha256:
+                return file
+        found = ", ".join(f"{file.name} ({file.stat().st_size} bytes)" for file in files)
+        looked.append(f"{label}: {path}: {f'not among {found}' if found else 'not there'}")
+    known = known_by_sha256(needed.sha256)
+    download = f"nnUNetv2_masam weights download {known.name}" if known else "ask whoever trained the model for it"
+    raise FileNotFoundError(
+        f"the checkpoint is slim: it needs the SAM file that it was trained from.\n"
+        f"Needed:\n  {needed.file_name}, {needed.bytes} bytes\n  sha256 {needed.sha256}\n"
+        f"Looked at:\n  " + "\n  ".join(looked) + f"\n"
+        f"To get it: {download}; or copy it into {cache_folder()}, or set MASAM_CHECKPOINT to it. Where the file is, "
+        f"nnUNetv2_masam merge FOLDER -o OUT makes a model folder that needs it no more."
+    )
+
+
+class SlimCompletion:
+    """Completes slim state dicts as a network loads them; other state dicts pass through.
+
+    To be registered with ``register_load_state_dict_pre_hook``. nnU-Net loads a model's weights again for every case
+    that it predicts, so the base is read (and hashed) once and kept.
+
+    Attributes:
+        base: the base that was last used.
+    """
+
+    def __init__(self) -> None:
+        self.base: BaseTensors | None = None
+
+    def __call__(self, network: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+        if prefix or not is_slim(state_dict):
+            return
+        needed = base_of(state_dict)
+        if self.base is None or self.base.base.sha256 != needed.sha256:
+            self.base = read_base(find_base(needed))
+        completed = complete_state_dict(state_dict, self.base)
+        del state_dict[MARKER]
+        state_dict.update(completed)
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    # as bytes, for which 0 and −0 differ
+    return torch.equal(a.contiguous().flatten().view(torch.uint8), b.contiguous().flatten().view(torch.uint8))

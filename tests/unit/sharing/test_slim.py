@@ -1,0 +1,227 @@
+"""Slim state dicts and model folders: what is left out comes back bit by bit, or the error says what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnunetv2_masam.cli import main
+from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.sharing.model_folder import read_nnunet_checkpoint
+from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
+from nnunetv2_masam.weights.atomic import replaced_when_whole
+from nnunetv2_masam.weights.slim import MARKER, SlimCompletion
+from tests.conftest import TINY_VIT
+from tests.sam_file import write_sam_file
+
+ARCHITECTURE = {"vit": TINY_VIT, "image_size": [48, 32], "fact_rank": 4, "fact_scale": 0.5, "adapter_channels": 8}
+
+
+@pytest.fixture(autouse=True)
+def no_other_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MASAM_CHECKPOINT", raising=False)
+
+
+def build() -> MASAM:
+    return MASAM(1, 3, **ARCHITECTURE)
+
+
+@pytest.fixture
+def sam(tmp_path) -> Path:
+    return write_sam_file(tmp_path / "sam.pth", TINY_VIT)
+
+
+@pytest.fixture
+def model_folder(tmp_path, sam) -> Path:
+    """As nnU-Net leaves it, after a training that changed all that is trained."""
+    network = build()
+    load_sam_checkpoint(network, sam)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter += 0.05 * torch.randn_like(parameter)
+    folder = tmp_path / "model"
+    for fold in ("fold_0", "fold_1"):
+        (folder / fold / "validation").mkdir(parents=True)
+        (folder / fold / "validation" / "summary.json").write_text("{}")
+        checkpoint = {
+            "network_weights": network.state_dict(),
+            "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-3}]},
+            "_best_ema": np.float64(0.5),
+            "logging": {"mean_fg_dice": [np.float32(0.25)], "epoch_end_timestamps": [1.0]},
+            "init_args": {"configuration": "3d_fullres", "device": torch.device("cpu")},
+            "trainer_name": "nnUNetTrainerMASAM_paper",
+        }
+        torch.save(checkpoint, folder / fold / "checkpoint_final.pth")
+    configuration = {
+        "architecture": {"network_class_name": "nnunetv2_masam.network.MASAM", "arch_kwargs": ARCHITECTURE}
+    }
+    (folder / "plans.json").write_text(json.dumps({"configurations": {"3d_fullres": configuration}}))
+    (folder / "dataset.json").write_text("{}")
+    return folder
+
+
+def weights_of(folder: Path, fold: str = "fold_0") -> dict:
+    return torch.load(folder / fold / "checkpoint_final.pth", weights_only=False)["network_weights"]
+
+
+def bits(tensors: dict) -> dict:
+    return {name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
+
+
+def test_round_trip(model_folder, sam, tmp_path, capsys):
+    slim, whole = tmp_path / "slim", tmp_path / "whole"
+    assert main(["slim", str(model_folder), "-o", str(slim), "--sam", str(sam)]) == 0
+    assert "tensors left out; needs sam.pth" in capsys.readouterr().out
+    for fold in ("fold_0", "fold_1"):
+        left = weights_of(slim, fold)
+        frozen = {name for name, p in build().named_parameters() if not p.requires_grad}
+        resized = {"image_encoder.pos_embed", "image_encoder.patch_embed.proj.weight"}
+        resized |= {f"image_encoder.blocks.1.attn.rel_pos_{axis}" for axis in "hw"}
+        assert set(left[MARKER]["tensors"]) == frozen - resized | {
+            "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+        }
+    assert main(["merge", str(slim), "-o", str(whole), "--sam", str(sam)]) == 0
+    for fold in ("fold_0", "fold_1"):
+        assert bits(weights_of(whole, fold)) == bits(weights_of(model_folder, fold))
+    for name in ("plans.json", "dataset.json", "fold_0/validation/summary.json"):
+        assert (whole / name).read_bytes() == (model_folder / name).read_bytes()
+    kept = torch.load(whole / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    assert kept["optimizer_state"]["param_groups"] == [{"lr": 1e-3}]
+    assert kept["_best_ema"] == 0.5
+
+
+def test_fold_fact(model_folder, tmp_path):
+    folded = tmp_path / "folded"
+    assert main(["merge", str(model_folder), "-o", str(folded), "--fold-fact"]) == 0
+    plans = json.loads((folded / "plans.json").read_text())
+    arch_kwargs = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    assert arch_kwargs["fact_rank"] == 0
+    before, after = build().eval(), MASAM(1, 3, **arch_kwargs).eval()
+    before.load_state_dict(weights_of(model_folder))
+    after.load_state_dict(weights_of(folded))
+    x = torch.rand(1, 1, 4, 48, 32)
+    with torch.enable_grad():  # the path that does not merge by itself
+        expected, got = before(x).detach(), after(x).detach()
+    assert not torch.equal(
+        before.image_encoder.blocks[0].attn.qkv.weight, after.image_encoder.blocks[0].attn.qkv.weight
+    )
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_slim_weights_load_wherever_the_base_is(model_folder, sam, tmp_path, monkeypatch):
+    main(["slim", str(model_folder), "-o", str(tmp_path / "slim"), "--sam", str(sam)])
+    weights = weights_of(tmp_path / "slim")
+    expected = weights_of(model_folder)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "another.pth").write_bytes(b"x")
+    for variable in (str(sam), str(tmp_path / "renamed"), None):
+        if variable is None:
+            monkeypatch.delenv("MASAM_CHECKPOINT")
+            sam.rename(cache / "renamed.pth")
+        elif not Path(variable).exists():
+            Path(variable).mkdir()
+            sam = sam.rename(Path(variable) / "moved.pth")
+        if variable is not None:
+            monkeypatch.setenv("MASAM_CHECKPOINT", variable)
+        network = build()
+        network.register_load_state_dict_pre_hook(SlimCompletion())
+        network.load_state_dict(weights)
+        assert bits(network.state_dict()) == bits(expected)
+    assert MARKER in weights  # what nnU-Net loads again for the next case
+
+
+def test_base_is_read_once(model_folder, sam, tmp_path, monkeypatch):
+    """nnU-Net loads the weights for every case."""
+    main(["slim", str(model_folder), "-o", str(tmp_path / "slim"), "--sam", str(sam)])
+    weights = weights_of(tmp_path / "slim")
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(sam))
+    network = build()
+    network.register_load_state_dict_pre_hook(SlimCompletion())
+    network.load_state_dict(weights)
+    monkeypatch.delenv("MASAM_CHECKPOINT")  # from here on, the file would not be found
+    with torch.no_grad():
+        network.image_encoder.blocks[0].norm1.weight.zero_()
+    network.load_state_dict(weights)
+    assert bits(network.state_dict()) == bits(weights_of(model_folder))
+
+
+def test_missing_base_is_named(model_folder, sam, tmp_path, monkeypatch):
+    main(["slim", str(model_folder), "-o", str(tmp_path / "slim"), "--sam", str(sam)])
+    weights = weights_of(tmp_path / "slim")
+    other = write_sam_file(tmp_path / "other.pth", TINY_VIT, seed=9)
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(other))
+    network = build()
+    network.register_load_state_dict_pre_hook(SlimCompletion())
+    with pytest.raises(FileNotFoundError, match=r"not among other\.pth") as error:
+        network.load_state_dict(weights)
+    for part in ("sam.pth", weights[MARKER]["sha256"], str(sam.stat().st_size), str(tmp_path / "cache")):
+        assert part in str(error.value)
+
+
+def test_wrong_base_is_refused(model_folder, sam, tmp_path, capsys):
+    other = write_sam_file(tmp_path / "other.pth", TINY_VIT, seed=9)
+    assert main(["slim", str(model_folder), "-o", str(tmp_path / "a"), "--sam", str(other)]) == 2
+    assert "no tensor that equals one of other.pth" in capsys.readouterr().err
+    main(["slim", str(model_folder), "-o", str(tmp_path / "slim"), "--sam", str(sam)])
+    assert main(["merge", str(tmp_path / "slim"), "-o", str(tmp_path / "b"), "--sam", str(other)]) == 2
+    assert "the slim checkpoint needs sam.pth" in capsys.readouterr().err
+
+
+def test_output_folder_with_content_is_refused(model_folder, sam, capsys):
+    assert main(["slim", str(model_folder), "-o", str(model_folder), "--sam", str(sam)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+class _Code:
+    def __reduce__(self):
+        return (os.mkdir, ("executed",))
+
+
+def test_code_in_a_checkpoint_is_not_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"network_weights": {"a": torch.zeros(1)}, "logging": _Code()}, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError, match="Nothing in it was executed"):
+        read_nnunet_checkpoint(tmp_path / "bad.pth")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_failed_write_leaves_the_file(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    path.write_bytes(b"before")
+    with pytest.raises(OSError, match="disk full"), replaced_when_whole(path) as partial:
+        partial.write_bytes(b"half")
+        raise OSError("disk full")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_killed_while_writing_leaves_the_file(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    path.write_bytes(b"before")
+    code = (
+        "import os, signal, sys\n"
+        "from nnunetv2_masam.weights.atomic import replaced_when_whole\n"
+        "with replaced_when_whole(sys.argv[1]) as partial:\n"
+        "    partial.write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code, str(path)], cwd=Path(__file__).parents[3], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"before"
+    assert (tmp_path / "checkpoint.pth.partial").read_bytes() == b"half"
+    with replaced_when_whole(path) as partial:
+        partial.write_bytes(b"after")
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]
