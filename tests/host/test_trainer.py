@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,18 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.weights.slim import MARKER
-from tests.host.conftest import CHECKOUT, TRAINERS, Workspace
-from tests.sam_file import write_sam_file
+from tests.host.conftest import TRAINERS, Workspace
 
 sys.path.append(str(TRAINERS))
 sys.path.append(str(Path(__file__).resolve().parents[2] / "trainers"))
 
 from nnUNetTrainerMASAM import nnUNetTrainerMASAM
 from nnUNetTrainerMASAM_paper import nnUNetTrainerMASAM_paper
-from nnUNetTrainerMASAM_testing import nnUNetTrainerMASAM_testing, nnUNetTrainerMASAM_testing_sam
+from nnUNetTrainerMASAM_testing import nnUNetTrainerMASAM_testing
 
 CPU = torch.device("cpu")
 
@@ -225,114 +220,3 @@ def test_prediction_rebuilds_the_network(workspace):
         )
     assert isinstance(network, MASAM)
     assert (network.input_channels, network.num_classes) == (2, 2)
-
-
-@pytest.fixture
-def sam_file(tmp_path, monkeypatch):
-    """The SAM file of the trainer below, where training finds it."""
-    path = write_sam_file(tmp_path / "sam_small.pth", dict(nnUNetTrainerMASAM_testing_sam.rules.vit))
-    monkeypatch.setenv("MASAM_CHECKPOINT", str(path))
-    return path
-
-
-def test_slim_checkpoints_train_continue_and_predict(workspace, sam_file, monkeypatch):
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    monkeypatch.setenv("MASAM_SLIM_CHECKPOINTS", "1")
-    trainer = make(nnUNetTrainerMASAM_testing_sam, workspace, "Dataset901_Plain")
-    trainer.run_training()
-    saved = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)["network_weights"]
-    weights = trainer.masam.state_dict()
-    assert saved[MARKER]["file"] == "sam_small.pth"
-    frozen = {name for name, p in trainer.masam.named_parameters() if not p.requires_grad}
-    assert len(frozen - saved.keys()) > 20
-    assert set(saved) - {MARKER} < set(weights)
-
-    resumed = make(nnUNetTrainerMASAM_testing_sam, workspace, "Dataset901_Plain", continue_training=True)
-    resumed.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
-    predictor = nnUNetPredictor(device=CPU)
-    predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
-    for network in (resumed.masam, predictor.network):
-        assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
-
-    sam_file.unlink()
-    monkeypatch.delenv("MASAM_CHECKPOINT")
-    with pytest.raises(FileNotFoundError, match=r"sam_small\.pth, \d+ bytes"):
-        predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
-
-
-def test_killed_while_saving_leaves_the_last_checkpoint(workspace, tmp_path):
-    """A process that saves, and is killed in the middle of saving again."""
-    path = tmp_path / "checkpoint_latest.pth"
-    code = (
-        "import os, signal, sys, torch\n"
-        "from tests.host.test_trainer import make, nnUNetTrainerMASAM_testing\n"
-        "from tests.host.conftest import Workspace\n"
-        "from pathlib import Path\n"
-        f"workspace = Workspace(*map(Path, {[str(p) for p in (workspace.raw, workspace.preprocessed, workspace.results)]}))\n"
-        "trainer = make(nnUNetTrainerMASAM_testing, workspace, 'Dataset901_Plain')\n"
-        "trainer.initialize()\n"
-        "trainer.save_checkpoint(sys.argv[1])\n"
-        "class Killed:\n"
-        "    def __reduce__(self):\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "trainer.my_init_kwargs = {'tensor': torch.ones(100_000), 'then': Killed()}\n"
-        "trainer.save_checkpoint(sys.argv[1])\n"
-    )
-    process = subprocess.run([sys.executable, "-c", code, str(path)], cwd=CHECKOUT, check=False)
-    assert process.returncode == -signal.SIGKILL
-    assert path.with_name("checkpoint_latest.pth.partial").exists()
-    checkpoint = torch.load(path, weights_only=False)
-    assert checkpoint["trainer_name"] == "nnUNetTrainerMASAM_testing"
-    assert checkpoint["init_args"]["configuration"] == "3d_fullres"
-
-
-@pytest.mark.parametrize("change", ["channels", "in-plane size", "both", "nothing"])
-def test_pretrained_weights_fitted_to_another_data_set(workspace, sam_file, tmp_path, change, capsys):
-    """What nnU-Net refuses as it is works after adapt-pretrained, and the message says what was resized."""
-    from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
-
-    source = make(nnUNetTrainerMASAM_testing_sam, workspace, "Dataset901_Plain")
-    source.on_train_start()
-    checkpoint = tmp_path / "source.pth"
-    source.save_checkpoint(str(checkpoint))
-
-    def edit(plans, dataset_json):
-        if change in ("in-plane size", "both"):
-            plans["configurations"]["3d_fullres"]["median_image_size_in_voxels"] = [10, 40, 24]
-
-    dataset = "Dataset902_Regions" if change in ("channels", "both") else "Dataset901_Plain"
-    plans = json.loads((workspace.preprocessed / dataset / "nnUNetPlans.json").read_text())
-    edit(plans, None)
-    (workspace.preprocessed / dataset / "nnUNetPlans_edited.json").write_text(json.dumps(plans))
-    target = make(nnUNetTrainerMASAM_testing_sam, workspace, dataset, plans_name="nnUNetPlans_edited")
-    target.initialize()
-    if change != "nothing":
-        with pytest.raises(AssertionError, match="image_encoder"):
-            load_pretrained_weights(target.network, str(checkpoint))
-    adapted = tmp_path / "adapted.pth"
-    arguments = ["-d", dataset, "-tr", "nnUNetTrainerMASAM_testing_sam", "-p", "nnUNetPlans_edited"]
-    assert main(["adapt-pretrained", str(checkpoint), *arguments, "-o", str(adapted)]) == 0
-    said = capsys.readouterr().out
-    assert ("patch_embed.proj.weight" in said) == (change in ("channels", "both"))
-    assert ("image_encoder.pos_embed" in said) == (change in ("in-plane size", "both"))
-    assert "mask_decoder.seg_layers" in said
-    load_pretrained_weights(target.network, str(adapted))
-    own, theirs = target.masam.state_dict(), source.masam.state_dict()
-    assert all(
-        torch.equal(own[name], theirs[name])
-        for name in own
-        if own[name].shape == theirs[name].shape and ".seg_layers." not in name
-    )
-    kernel = own["image_encoder.patch_embed.proj.weight"].sum(1)
-    torch.testing.assert_close(kernel, theirs["image_encoder.patch_embed.proj.weight"].sum(1))
-
-
-def test_another_rank_is_refused(workspace, tmp_path, capsys):
-    source = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
-    source.initialize()
-    checkpoint = tmp_path / "source.pth"
-    source.save_checkpoint(str(checkpoint))
-    arguments = ["-d", "Dataset901_Plain", "-tr", "nnUNetTrainerMASAM_tiny", "-o", str(tmp_path / "adapted.pth")]
-    assert main(["adapt-pretrained", str(checkpoint), *arguments]) == 2
-    assert "Only classes, channels and image size may differ" in capsys.readouterr().err
