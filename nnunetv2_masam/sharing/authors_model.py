@@ -1,0 +1,297 @@
+"""A model trained by the MA-SAM authors' code as a model folder of nnU-Net's.
+
+The network comes out the same; what nnU-Net cannot do as the authors do (their ``test.py`` and ``preprocessing/``) is
+stated in the folder's ``README.txt`` and in its plans.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.planning import NETWORK_CLASS
+from nnunetv2_masam.sharing.model_folder import new_folder
+from nnunetv2_masam.weights import load_masam_checkpoint, load_sam_checkpoint
+from nnunetv2_masam.weights.atomic import replaced_when_whole
+from nnunetv2_masam.weights.catalogue import recognise_vit
+from nnunetv2_masam.weights.formats import read_sam_state_dict
+from nnunetv2_masam.weights.load import masam_name
+from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors, sha256_of
+
+PLANS_NAME = "nnUNetMASAMImportPlans"
+CONFIGURATION = "3d_fullres"
+TRAINER = "nnUNetTrainerMASAM_paper"
+SLICES = 5  # D of a stack, in all of the authors' models
+
+
+@dataclass(frozen=True)
+class Task:
+    """How the authors prepare the images of a task.
+
+    Attributes:
+        window: intensities (HU) that become 0 and 1, those beyond clipped; None scales each volume's range to 0…1.
+        in_plane: (H, W) of the images, voxels.
+        differences: what nnU-Net does otherwise than the authors' preparation of this task.
+    """
+
+    window: tuple[float, float] | None
+    in_plane: tuple[int, int]
+    differences: tuple[str, ...]
+
+
+TASKS = {
+    "btcv": Task(
+        window=(-200.0, 250.0),
+        in_plane=(512, 512),
+        differences=(
+            "After the window, the authors stretch each stack of five slices to [0, 1]; here the window alone does it. "
+            "The same wherever a stack reaches both ends of the window (air and dense bone).",
+            "The authors' models of 12 classes have both adrenal glands as class 12; labels must be merged to compare.",
+        ),
+    ),
+    "prostate": Task(
+        window=None,
+        in_plane=(384, 384),
+        differences=(
+            "The authors clip each volume at its 99 % quantile before scaling it to [0, 1]; nnU-Net has no such "
+            "normalisation, so the brightest voxel becomes 1 and all others are darker than in training. Clip the "
+            "images at that quantile beforehand and there is no difference.",
+        ),
+    ),
+    "generic": Task(window=None, in_plane=(512, 512), differences=()),
+}
+
+_COMMON_DIFFERENCES = (
+    "nnU-Net averages the logits of the passes that cover a slice, in half precision, and takes the softmax of the "
+    "mean; the authors average softmaxes.",
+    "Its commands weigh the passes by a Gaussian, the middle slice of a stack most; the authors weigh them equally. "
+    "nnUNetPredictor(use_gaussian=False) does too.",
+    "The first and last four slices of a volume are covered by fewer than five passes; the authors repeat the first "
+    "and last slice twice and run a pass for each slice.",
+    "Borders that are zero in all slices are cropped; what is smaller than the patch in plane (or has fewer than five "
+    "slices) is padded with zeros, what is larger is covered by several patches. The authors resize every slice to "
+    "the network's input, which happens here only to the patch.",
+    "Where patch and network input differ, images are resized by bicubic interpolation and logits by bilinear; the "
+    "authors use cubic splines for the images and the probabilities.",
+    "On CUDA the network computes in half precision; the authors predict in single precision.",
+)
+
+
+@dataclass(frozen=True)
+class AuthorsModel:
+    """What the authors' file and its SAM file tell about the network.
+
+    Attributes:
+        arch_kwargs: the network's arguments, for the plans.
+        num_classes: output channels, background included.
+    """
+
+    arch_kwargs: dict[str, Any]
+    num_classes: int
+
+
+def recognise_authors_model(adapt: Path, sam: Path, image_size: Sequence[int], scale: float) -> AuthorsModel:
+    """Read ViT, rank, adapter width and number of classes from the shapes.
+
+    Args:
+        adapt: saved by the authors' code.
+        sam: the SAM file that it was trained from.
+        image_size: (S, S'), pixels; not in the files.
+        scale: of FacT; not in the files.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: one of the files is something else.
+    """
+    geometry = recognise_vit(read_sam_state_dict(sam))
+    tensors = {masam_name(name): t for name, t in read_tensors(adapt).items() if isinstance(t, Tensor)}
+    tokens = tensors.get("mask_decoder.seg_layers.mask_tokens.weight")
+    if tokens is None:
+        raise CheckpointError(
+            f"{adapt}: got a file without mask_decoder.mask_tokens.weight; expected one saved by the MA-SAM authors' "
+            "code (epoch_N.pth). For an nnU-Net checkpoint use it as it is"
+        )
+    vit: str | dict[str, Any] | None = geometry.preset
+    if vit is None:
+        vit = {key: value for key, value in asdict(geometry).items() if key not in ("image_size", "preset")}
+        vit["global_attn_indexes"] = list(geometry.global_attn_indexes)
+    fact, adapter = (
+        tensors.get("image_encoder.fact.u.weight"),
+        tensors.get("image_encoder.blocks.0.adapter_1.down.weight"),
+    )
+    arch_kwargs = {
+        "vit": vit,
+        "image_size": list(image_size),
+        "fact_rank": 0 if fact is None else fact.shape[0],
+        "fact_scale": scale,
+        "adapter_channels": 0 if adapter is None else adapter.shape[0],
+        "half_turn": True,
+    }
+    return AuthorsModel(arch_kwargs, tokens.shape[0])
+
+
+def import_authors_model(
+    adapt: Path,
+    sam: Path,
+    dataset_json: Path,
+    task_name: str,
+    out: Path,
+    *,
+    image_size: Sequence[int] = (512, 512),
+    in_plane: Sequence[int] | None = None,
+    window: Sequence[float] | None = None,
+    scale: float = 1.0,
+) -> str:
+    """Write a model folder for a file saved by the authors' code.
+
+    Args:
+        adapt: the authors' ``epoch_N.pth``.
+        sam: the SAM file that it was trained from.
+        dataset_json: nnU-Net's description of the data set: channels and labels.
+        task_name: key in :data:`TASKS`.
+        out: folder to write, new or empty.
+        image_size: (S, S') that the model was trained at, pixels.
+        in_plane: (H, W) of the images, voxels; None takes the task's.
+        window: intensities that become 0 and 1; None takes the task's.
+        scale: of FacT.
+
+    Returns:
+        The text of the folder's ``README.txt``.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: channels or labels do not fit the model, or ``out`` is not empty.
+        CheckpointError: a file is not what it should be.
+    """
+    description = json.loads(dataset_json.read_text())
+    model = recognise_authors_model(adapt, sam, image_size, scale)
+    channels = _check_dataset(description, model.num_classes, dataset_json)
+    network = MASAM(channels, model.num_classes, **model.arch_kwargs)
+    reports = [load_sam_checkpoint(network, sam), load_masam_checkpoint(network, adapt)]
+    task = TASKS[task_name]
+    task = Task(_pair(window) or task.window, _pair(in_plane) or task.in_plane, task.differences)
+    plans = import_plans(model, task, description, channels)
+    differences = [*_COMMON_DIFFERENCES, *task.differences]
+    files = {"adapt": adapt, "sam": sam}
+    plans["masam_import"] = {
+        "task": task_name,
+        **{name: {"file": file.name, "sha256": sha256_of(file)} for name, file in files.items()},
+        "differences": differences,
+    }
+    readme = _readme(out, plans, [str(report) for report in reports])
+    _write_folder(out, network, plans, description, readme)
+    return readme
+
+
+def import_plans(model: AuthorsModel, task: Task, description: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """nnU-Net plans that prepare images as the authors do, as far as nnU-Net can."""
+    # CTNormalization clips to two percentiles, then takes off the mean and divides by the standard deviation
+    low, high = task.window or (0.0, 1.0)
+    statistics = {"percentile_00_5": low, "percentile_99_5": high, "mean": low, "std": high - low}
+    statistics |= {"min": low, "max": high, "median": (low + high) / 2}
+    normalisation = "RescaleTo01Normalization" if task.window is None else "CTNormalization"
+    untouched = {
+        f"resampling_fn_{what}{suffix}": value
+        for what in ("data", "seg", "probabilities")
+        for suffix, value in (("", "no_resampling_hack"), ("_kwargs", {}))
+    }
+    configuration = {
+        "data_identifier": f"{PLANS_NAME}_{CONFIGURATION}",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 24,
+        "micro_batch_size": 1,
+        "patch_size": [SLICES, *task.in_plane],
+        "median_image_size_in_voxels": [100, *task.in_plane],
+        "spacing": [1.0, 1.0, 1.0],  # of no effect: nothing is resampled
+        "normalization_schemes": [normalisation] * channels,
+        "use_mask_for_norm": [False] * channels,
+        **untouched,
+        "batch_dice": True,
+        "architecture": {
+            "network_class_name": NETWORK_CLASS,
+            "arch_kwargs": model.arch_kwargs,
+            "_kw_requires_import": [],
+        },
+    }
+    return {
+        "dataset_name": description.get("name", "Dataset000_Imported"),
+        "plans_name": PLANS_NAME,
+        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
+        "original_median_shape_after_transp": [100, *task.in_plane],
+        "image_reader_writer": description.get("overwrite_image_reader_writer", "SimpleITKIO"),
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "configurations": {CONFIGURATION: configuration},
+        "experiment_planner_used": "MASAMPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {str(channel): statistics for channel in range(channels)},
+    }
+
+
+def _check_dataset(description: Mapping[str, Any], num_classes: int, path: Path) -> int:
+    """Number of channels, if they and the labels fit a model with ``num_classes`` outputs."""
+    labels = {name: value for name, value in description["labels"].items() if name != "ignore"}
+    if "regions_class_order" in description or len(labels) != num_classes:
+        raise ValueError(
+            f"{path}: got {len(labels)} labels, background included ({', '.join(labels)}); the model has {num_classes} "
+            "outputs for exclusive labels. For the authors' models on BTCV the adrenal glands are one label, number 12"
+        )
+    channels = len(description.get("channel_names", description.get("modality", {})))
+    if channels not in (1, 3):
+        raise ValueError(
+            f"{path}: got {channels} channels; expected 1, or 3 for colour images: the models take no other"
+        )
+    return channels
+
+
+def _pair(values: Sequence[Any] | None) -> tuple[Any, Any] | None:
+    return None if values is None else (values[0], values[1])
+
+
+def _readme(out: Path, plans: Mapping[str, Any], reports: Sequence[str]) -> str:
+    configuration = plans["configurations"][CONFIGURATION]
+    arch_kwargs = configuration["architecture"]["arch_kwargs"]
+    lines = [
+        f"Model of the MA-SAM authors' code, from {plans['masam_import']['adapt']['file']} and "
+        f"{plans['masam_import']['sam']['file']}, task {plans['masam_import']['task']}.",
+        f"ViT {arch_kwargs['vit']}, FacT rank {arch_kwargs['fact_rank']}, adapters of "
+        f"{arch_kwargs['adapter_channels']} channels, patch {tuple(configuration['patch_size'])} voxels, network input "
+        f"{tuple(arch_kwargs['image_size'])} pixels.",
+        "",
+        "Predict with steps of one slice (a fifth of the patch) and without mirroring:",
+        f"  nnUNetv2_predict_from_modelfolder -i IMAGES -o PREDICTIONS -m {out} -f all -step_size 0.2 --disable_tta",
+        "nnUNetv2_predict finds the folder as "
+        f"nnUNet_results/DatasetXXX_Name/{TRAINER}__{PLANS_NAME}__{CONFIGURATION} (-tr {TRAINER} -p {PLANS_NAME}).",
+        "",
+        "As the authors do: axial slices in the order of the file (the first axis of SimpleITK's array), turned by 180 "
+        "degrees for the network; nothing resampled; stacks of five slices.",
+        "What differs:",
+        *(f"- {difference}" for difference in plans["masam_import"]["differences"]),
+        "",
+        "What became of the tensors:",
+        *reports,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _write_folder(out: Path, network: MASAM, plans: dict[str, Any], description: dict[str, Any], readme: str) -> None:
+    new_folder(out)
+    (out / "fold_all").mkdir()
+    checkpoint = {
+        "network_weights": network.state_dict(),
+        "init_args": {"configuration": CONFIGURATION, "fold": "all"},
+        "trainer_name": TRAINER,
+        "inference_allowed_mirroring_axes": None,
+    }
+    with replaced_when_whole(out / "fold_all" / "checkpoint_final.pth") as partial:
+        torch.save(checkpoint, partial)
+    (out / "plans.json").write_text(json.dumps(plans, indent=4))
+    (out / "dataset.json").write_text(json.dumps(description, indent=4))
+    (out / "README.txt").write_text(readme)
