@@ -1,0 +1,239 @@
+"""A model of the authors' code, imported, under nnU-Net's predictor, against the authors' inference procedure.
+
+The procedure is their ``test.py`` and ``util_script_btcv.py``, computed again here around our network, whose logits
+``test_authors.py`` holds against theirs. What each stage is held to:
+
+- prepared images, and the logits of each stack: equal to float32;
+- probabilities in the interior: equal to softmax of the mean logits but for nnU-Net's sums in half precision;
+- against the authors' mean of softmaxes, and at the first and last slices, the procedures differ: the differences are
+  measured and bounded, so that a change in either shows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+from nnunetv2_masam.cli import main
+from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.sharing.authors_model import CONFIGURATION, TASKS
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SIDE = 128  # pixels, of the golden network
+SLICES = 11
+INTERIOR = slice(4, SLICES - 4)  # covered by five stacks in both procedures
+
+pytestmark = pytest.mark.parametrize("golden", ["tiny"], indirect=True)
+
+
+@dataclass
+class Imported:
+    folder: Path
+    predictor: nnUNetPredictor
+
+    def prepare(self, volume: np.ndarray) -> np.ndarray:
+        """(D, H, W) to (1, D, H, W), by nnU-Net's preprocessor."""
+        predictor = self.predictor
+        preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
+        properties = {"spacing": [3.0, 0.8, 0.8]}
+        data, _, _ = preprocessor.run_case_npy(
+            volume[None], None, properties, predictor.plans_manager, predictor.configuration_manager, DATASET
+        )
+        return data
+
+
+DATASET = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "b": 2, "c": 3}, "file_ending": ".nii.gz"}
+
+
+def import_arguments(golden, tmp_path, **changed) -> list[str]:
+    description = tmp_path / "dataset.json"
+    description.write_text(json.dumps(changed.pop("dataset", DATASET)))
+    options = {
+        "--adapt": golden.masam_adapt,
+        "--sam": golden.sam_base,
+        "--dataset-json": description,
+        "--task": "btcv",
+        "-o": tmp_path / "imported",
+        **changed,
+    }
+    words = [word for name, value in options.items() for word in (name, str(value))]
+    side = str(SIDE)
+    return ["import-masam", *words, "--image-size", side, side, "--in-plane", side, side]
+
+
+@pytest.fixture
+def imported(golden, tmp_path, monkeypatch) -> Imported:
+    monkeypatch.setenv("nnUNet_extTrainer", str(CHECKOUT / "trainers"))
+    assert main(import_arguments(golden, tmp_path)) == 0
+    predictor = nnUNetPredictor(
+        tile_step_size=0.2, use_gaussian=False, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False
+    )
+    predictor.initialize_from_trained_model_folder(str(tmp_path / "imported"), ("all",))
+    return Imported(tmp_path / "imported", predictor)
+
+
+@pytest.fixture
+def volume() -> np.ndarray:
+    """(D, H, W) of HU; every stack of slices has voxels beyond both ends of the window."""
+    rng = np.random.default_rng(3)
+    return rng.normal(0, 250, (SLICES, SIDE, SIDE)).astype(np.float32)
+
+
+def authors_stacks(volume: np.ndarray) -> list[torch.Tensor]:
+    """(D, H, W) in SimpleITK's order to one (1, 1, 5, S, S) a slice, as the authors prepare and load them."""
+    array = volume.transpose(2, 1, 0)  # as nibabel reads it: x, y, z
+    array = np.concatenate([array[..., :1], array[..., :1], array, array[..., -1:], array[..., -1:]], axis=-1)
+    stacks = []
+    for index in range(2, array.shape[2] - 2):
+        stack = array[:, :, index - 2 : index + 3]
+        stack = np.flip(np.rot90(stack, k=1, axes=(0, 1)), axis=1)
+        stack = (np.clip(stack, -200, 250) + 200) / 450 * 255.0
+        stack = (np.float32(stack) - 50.21997497685108) / 68.47153712416372
+        stack = (stack - stack.min()) / (stack.max() - stack.min() + 1e-8)
+        stacks.append(torch.from_numpy(np.float32(stack)).permute(2, 0, 1)[None, None])
+    return stacks
+
+
+def authors_average(network: MASAM, volume: np.ndarray, of_softmax: bool) -> torch.Tensor:
+    """(K, D, H, W) in SimpleITK's order: what ``test_single_volume`` averages, softmax or, for comparison, logits."""
+    total = torch.zeros(network.num_classes, volume.shape[0] + 4, *volume.shape[1:])
+    passes = torch.zeros(volume.shape[0] + 4)
+    with torch.no_grad():
+        for index, stack in enumerate(authors_stacks(volume)):
+            logits = network(stack)[0]
+            total[:, index : index + 5] += logits.softmax(0) if of_softmax else logits
+            passes[index : index + 5] += 1
+    mean = (total / passes[:, None, None])[:, 2:-2]
+    saved = np.rot90(np.flip(mean.numpy(), axis=3), k=-1, axes=(2, 3))  # (K, D, x, y)
+    return torch.from_numpy(saved.transpose(0, 1, 3, 2).copy())
+
+
+def test_prepared_images_are_the_authors(golden, imported, volume):
+    """Window, min-max, slices along the first axis, orientation (the network turns them)."""
+    ours = torch.from_numpy(imported.prepare(volume)).flip(-2, -1)
+    stacks = authors_stacks(volume)
+    theirs = torch.cat([stack[0, :, 2] for stack in stacks])[None]  # the middle slice of each
+    assert float(theirs.min()) == 0
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_logits_of_a_stack_are_the_authors(golden, imported, volume):
+    """Also for the image that the authors' own code was run on."""
+    network = imported.predictor.network.eval()
+    ours = network(golden.image(1).flip(-2, -1)).flip(-2, -1).transpose(1, 2).flatten(0, 1)
+    theirs = golden["logits"]
+    assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
+
+    middle = SLICES // 2
+    prepared = torch.from_numpy(imported.prepare(volume))[None, :, middle - 2 : middle + 3]
+    theirs = golden.network(1).eval()(authors_stacks(volume)[middle])
+    ours = network(prepared).flip(-2, -1)
+    assert (ours - theirs).abs().max() < 1e-5 * theirs.abs().max()
+
+
+def test_probabilities_against_the_authors_procedure(golden, imported, volume):
+    _, probabilities = imported.predictor.predict_single_npy_array(
+        volume[None], {"spacing": [3.0, 0.8, 0.8]}, None, None, True
+    )
+    ours = torch.from_numpy(probabilities)
+    network = golden.network(1).eval()
+    logits = authors_average(network, volume, of_softmax=False)
+    theirs = authors_average(network, volume, of_softmax=True)
+
+    # Half precision: five sums and a division, each rounded to 2^-11 of a sum of five logits at most; a probability
+    # changes by at most half of what the logits change by.
+    rounding = 0.5 * 6 * 2**-11 * float(logits.abs().max())
+    half_precision = (ours - logits.softmax(0))[:, INTERIOR].abs().max()
+    procedure = (ours - theirs)[:, INTERIOR].abs().max()
+    edges = torch.cat([(ours - theirs)[:, :4], (ours - theirs)[:, -4:]], dim=1).abs().max()
+    same = (ours.argmax(0) == theirs.argmax(0))[INTERIOR].float().mean()
+    print(
+        f"largest logit {logits.abs().max():.3g}; largest differences of probabilities: half precision "
+        f"{half_precision:.1e} (bound {rounding:.1e}), softmax of the mean {procedure:.1e}, edges {edges:.1e}; "
+        f"{same:.4%} of the voxels get the same label"
+    )
+    assert half_precision < rounding
+    assert procedure < 0.05
+    assert same > 0.99
+    assert edges < 0.5
+
+
+def test_stock_command_predicts_the_same(golden, imported, volume, tmp_path, monkeypatch):
+    """From a NIfTI file, with a geometry that must come back."""
+    sitk = pytest.importorskip("SimpleITK")
+    from nnunetv2.inference.predict_from_raw_data import predict_entry_point
+
+    model = (
+        tmp_path
+        / "results"
+        / "Dataset950_Import"
+        / f"nnUNetTrainerMASAM_paper__nnUNetMASAMImportPlans__{CONFIGURATION}"
+    )
+    model.parent.mkdir(parents=True)
+    imported.folder.rename(model)
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing((0.8, 0.8, 3.0))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    (tmp_path / "images").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "images" / "case_0000.nii.gz"))
+    for name in ("results", "raw", "preprocessed"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    arguments = "-d 950 -c 3d_fullres -tr nnUNetTrainerMASAM_paper -p nnUNetMASAMImportPlans -f all -step_size 0.2 "
+    arguments += f"-i {tmp_path / 'images'} -o {tmp_path / 'out'} -device cpu -npp 0 -nps 0 --disable_tta"
+    monkeypatch.setattr("sys.argv", ["nnUNetv2_predict", *arguments.split()])
+    predict_entry_point()
+    predicted = sitk.ReadImage(str(tmp_path / "out" / "case.nii.gz"))
+    assert predicted.GetDirection() == image.GetDirection()
+    theirs = authors_average(golden.network(1).eval(), volume, of_softmax=True).argmax(0).numpy()
+    same = sitk.GetArrayFromImage(predicted) == theirs
+    assert same[INTERIOR].mean() > 0.98  # the command's Gaussian weighs the passes unequally
+
+
+def test_what_was_recognised_and_what_differs(golden, imported, capsys):
+    plans = json.loads((imported.folder / "plans.json").read_text())
+    configuration = plans["configurations"][CONFIGURATION]
+    arch_kwargs = configuration["architecture"]["arch_kwargs"]
+    assert arch_kwargs["vit"] == {"embed_dim": 64, "depth": 3, "num_heads": 4, "global_attn_indexes": [1]}
+    assert (arch_kwargs["fact_rank"], arch_kwargs["adapter_channels"]) == (8, 384)
+    assert configuration["patch_size"] == [5, SIDE, SIDE]
+    assert imported.predictor.network.num_classes == 4
+    readme = (imported.folder / "README.txt").read_text()
+    for difference in (*TASKS["btcv"].differences, "-step_size 0.2"):
+        assert difference in readme
+    assert plans["masam_import"]["adapt"]["file"] == "masam_adapt.pth"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"dataset": {**DATASET, "labels": {"background": 0, "a": 1}}}, "got 2 labels.*the model has 4 outputs"),
+        ({"dataset": {**DATASET, "channel_names": {"0": "T1", "1": "T2"}}}, "got 2 channels"),
+        ({"--adapt": "sam"}, "expected one saved by the MA-SAM authors' code|do not fit"),
+        ({"--sam": "adapt"}, "the MA-SAM authors' code, without SAM's frozen weights"),
+    ],
+)
+def test_what_does_not_fit_is_refused(golden, tmp_path, changed, message, capsys):
+    files = {"sam": golden.sam_base, "adapt": golden.masam_adapt}
+    changed = {name: files.get(value, value) if isinstance(value, str) else value for name, value in changed.items()}
+    assert main(import_arguments(golden, tmp_path, **changed)) == 2
+    assert not (tmp_path / "imported").exists()
+    error = " ".join(capsys.readouterr().err.split())
+    import re
+
+    assert re.search(message, error), error
+
+
+def test_prostate_scales_each_volume(golden, imported, tmp_path, volume):
+    assert main(import_arguments(golden, tmp_path, **{"--task": "prostate", "-o": tmp_path / "prostate"})) == 0
+    predictor = nnUNetPredictor(device=torch.device("cpu"))
+    predictor.initialize_from_trained_model_folder(str(tmp_path / "prostate"), ("all",))
+    clipped = np.minimum(volume, np.quantile(volume, 0.99))
+    prepared = Imported(tmp_path / "prostate", predictor).prepare(clipped)
+    theirs = (clipped - clipped.min()) / (clipped.max() - clipped.min())
+    np.testing.assert_allclose(prepared[0], theirs, atol=1e-6)
