@@ -114,24 +114,21 @@ def test_plan_command(workspace, shell):
     shell("nnUNetv2_train", "901", "3d_fullres", "1", "-tr", TRAINER, "-p", "nnUNetMASAMPlans", "-device", "cpu")
 
 
-def test_plan_command_refuses_what_it_does_not_know(shell):
-    assert "planner 'Nobody' is neither in" in shell(
-        "nnUNetv2_masam", "plan", "-d", "901", "-pl", "Nobody", check=False
-    )
-    message = shell("nnUNetv2_masam", "plan", "-d", "901", "-tr", TRAINER, "-c", "3d_lowres", check=False)
-    assert "-c: got 3d_lowres, the plans have" in message
-    message = shell(
-        "nnUNetv2_masam", "plan", "-d", "901", "-tr", TRAINER, "-base", "nnUNetResEncUNetMPlans", check=False
-    )
-    assert "no baseline plans" in message
-    message = shell("nnUNetv2_masam", "plan", "-d", "901", "-tr", "nnUNetTrainerMASAM_H", "-gpu_memory_target", "2",
-                    check=False)  # fmt: skip
-    assert "2 GB is too small" in message
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-pl", "Nobody"), "planner 'Nobody' is neither in"),
+        (("-tr", TRAINER, "-c", "3d_lowres"), "-c: got 3d_lowres, the plans have"),
+        (("-tr", TRAINER, "-base", "nnUNetResEncUNetMPlans"), "no baseline plans"),
+        (("-tr", "nnUNetTrainerMASAM_H", "-gpu_memory_target", "2"), "2 GB is too small"),
+    ],
+)
+def test_plan_command_refuses_what_it_cannot_do(shell, arguments, message):
+    assert message in shell("nnUNetv2_masam", "plan", "-d", "901", *arguments, check=False)
 
 
 def test_missing_weights_end_with_a_remedy(shell):
-    output = shell(
-        "nnUNetv2_train", "901", "3d_fullres", "0", "-tr", "nnUNetTrainerMASAM", "-device", "cpu", check=False
-    )
+    arguments = ("901", "3d_fullres", "0", "-tr", "nnUNetTrainerMASAM", "-device", "cpu")
+    output = shell("nnUNetv2_train", *arguments, check=False)
     assert "sam_vit_b_01ec64.pth" in output
     assert "MASAM_CHECKPOINT" in output
