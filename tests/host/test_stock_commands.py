@@ -25,9 +25,11 @@ class Shell:
         self.environment = {**os.environ, **environment, "PYTHONPATH": str(CHECKOUT)}
 
     def __call__(self, command: str, *arguments: str | Path, check: bool = True) -> str:
-        path = Path(sys.executable).parent / command
+        program = [str(Path(sys.executable).parent / command)]
+        if command == "nnUNetv2_masam":  # whether the command itself is installed is tested in install/
+            program = [sys.executable, "-m", "nnunetv2_masam.cli"]
         done = subprocess.run(
-            [str(path), *map(str, arguments)],
+            [*program, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
