@@ -176,9 +176,9 @@ class Demo:
                 if labels is not None:
                     shown = np.ma.masked_equal(labels[z], 0)
                     axis.imshow(shown, cmap="brg", vmin=1, vmax=3, alpha=0.5, interpolation="nearest")
-                axis.set_title(f"{title}" if row is axes[0] else "")
+                axis.set_title(title, fontsize=9)
                 axis.axis("off")
-            row[0].set_title(f"{row[0].get_title()} {case}, slice {z}".strip(), fontsize=9)
+            row[0].set_title(f"{case}, slice {z}", fontsize=9)
         figure.tight_layout()
         target = self.output / "comparison.png"
         figure.savefig(target, dpi=80)

@@ -1,0 +1,93 @@
+"""MA-SAM tiny and nnU-Net on the hippocampus MRI of the Medical Segmentation Decathlon, on a CPU.
+
+    python benchmarks/hippocampus.py --data Dataset004_Hippocampus --workspace FOLDER
+
+``--data`` is the data set in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``; both models train on fold 0 and
+predict the cases of ``imagesTs``, which neither has seen. Steps whose results are in the workspace already are skipped.
+Writes ``benchmarks/results/hippocampus.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from environment import describe_environment
+
+from nnunetv2_masam.catalogue import trainers_folder
+
+HERE = Path(__file__).resolve().parent
+CONFIGURATION = "3d_fullres"
+MODELS = {"MA-SAM tiny": "nnUNetTrainerMASAM_tiny", "nnU-Net": "nnUNetTrainer_400iterations"}
+
+
+def main() -> None:
+    """Run what is missing and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, required=True)
+    args = parser.parse_args()
+    workspace = args.workspace.resolve()
+    dataset, number = args.data.name, args.data.name[7:10]
+    for name in ("raw", "preprocessed", "results"):
+        (workspace / name).mkdir(parents=True, exist_ok=True)
+        os.environ[f"nnUNet_{name}"] = str(workspace / name)
+    os.environ["nnUNet_extTrainer"] = os.pathsep.join([str(HERE / "trainers"), str(trainers_folder())])
+    if not (workspace / "raw" / dataset).exists():
+        shutil.copytree(args.data, workspace / "raw" / dataset)
+    if not (workspace / "preprocessed" / dataset / "nnUNetPlans.json").is_file():
+        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
+    result = {"environment": describe_environment(), "data": dataset, "fold": 0, "models": {}}
+    for model, trainer in MODELS.items():
+        result["models"][model] = measure(workspace, dataset, number, trainer)
+        print(json.dumps({model: result["models"][model]}, indent=1))
+    (HERE / "results" / "hippocampus.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(workspace: Path, dataset: str, number: str, trainer: str) -> dict[str, object]:
+    """Train and predict what is missing; Dice over the unseen cases, times from nnU-Net's log and from the clock."""
+    folder = workspace / "results" / dataset / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
+    fold = folder / "fold_0"
+    if not (fold / "validation" / "summary.json").is_file():
+        call("nnUNetv2_train", number, CONFIGURATION, "0", "-tr", trainer, "-device", "cpu")
+    raw, predictions = workspace / "raw" / dataset, workspace / "predictions" / trainer
+    timing = predictions / "seconds.json"
+    if not timing.is_file():
+        started = time.time()
+        call("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", str(predictions), "-d", number, "-c", CONFIGURATION,
+             "-f", "0", "-tr", trainer, "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
+        timing.write_text(json.dumps(time.time() - started))
+    call("nnUNetv2_evaluate_folder", str(raw / "labelsTs"), str(predictions), "-djfile", str(folder / "dataset.json"),
+         "-pfile", str(folder / "plans.json"), "-np", "2")  # fmt: skip
+    summary = json.loads((predictions / "summary.json").read_text())
+    validation = json.loads((fold / "validation" / "summary.json").read_text())
+    log = "".join(file.read_text() for file in fold.glob("training_log_*.txt"))
+    epochs = [float(seconds) for seconds in re.findall(r"Epoch time: ([\d.]+) s", log)]
+    return {
+        "trainer": trainer,
+        "epochs": len(epochs),
+        "training_minutes": round(sum(epochs) / 60, 1),
+        "unseen_cases": len(summary["metric_per_case"]),
+        "unseen_dice": round(summary["foreground_mean"]["Dice"], 4),
+        "unseen_dice_per_label": {label: round(v["Dice"], 4) for label, v in summary["mean"].items()},
+        "validation_cases": len(validation["metric_per_case"]),
+        "validation_dice": round(validation["foreground_mean"]["Dice"], 4),
+        "prediction_seconds_per_case": round(json.loads(timing.read_text()) / len(summary["metric_per_case"]), 1),
+    }
+
+
+def call(command: str, *arguments: str) -> None:
+    """Run a command of this environment; its failure ends the benchmark."""
+    path = Path(sys.executable).parent / command
+    subprocess.run([str(path), *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()
