@@ -71,8 +71,8 @@ TASKS = {
 _COMMON_DIFFERENCES = (
     "nnU-Net averages the logits of the passes that cover a slice, in half precision, and takes the softmax of the "
     "mean; the authors average softmaxes.",
-    "Its commands weigh the passes by a Gaussian, the middle slice of a stack most; the authors weigh them equally. "
-    "nnUNetPredictor(use_gaussian=False) does too.",
+    "Its commands weigh the passes by a Gaussian, the middle slice of a stack most (1, 0.28 and 0.006 at a distance of "
+    "0, 1 and 2 slices); the authors weigh them equally, as nnUNetPredictor(use_gaussian=False) does.",
     "The first and last four slices of a volume are covered by fewer than five passes; the authors repeat the first "
     "and last slice twice and run a pass for each slice.",
     "Borders that are zero in all slices are cropped; what is smaller than the patch in plane (or has fewer than five "
