@@ -76,14 +76,15 @@ def present(comparison: Comparison, output: Path | None) -> None:
     print(tables.as_text(tables.quality_table(comparison)), end="\n\n")
     if comparison.differences:
         print(tables.as_text(tables.difference_table(comparison, ("Dice", "HD95_mm", "NSD"))), end="\n\n")
-    empty = tables.empty_table(comparison)
-    if empty is not None:
-        print(tables.as_text(empty), end="\n\n")
+    for table in (tables.empty_table(comparison), tables.cost_table(comparison)):
+        if table is not None:
+            print(tables.as_text(table), end="\n\n")
     if output is None:
         return
     output.mkdir(parents=True, exist_ok=True)
     tables.write_cases_csv(comparison, output / "cases.csv")
     tables.write_markdown(comparison, output / "table.md")
+    tables.write_latex(comparison, output / "table.tex")
     tables.write_summary_json(comparison, output / "summary.json")
     print(
         f"written: {output}/ ({', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))})"

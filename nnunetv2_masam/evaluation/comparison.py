@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnunetv2_masam.evaluation.compute import Measured
+from nnunetv2_masam.evaluation.cost import Cost, model_cost
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRICS
@@ -28,7 +29,7 @@ class Comparison:
         baseline: the model that the others are compared with.
         summaries: by model, structure (and `AVERAGE`) and metric.
         differences: by model (without the baseline), structure (and `AVERAGE`) and metric.
-        costs: by model; see `nnunetv2_masam.evaluation.cost`.
+        costs: by model.
         settings: tolerances, seed, library versions and the like, for the record.
         notes: what a reader must know.
     """
@@ -40,7 +41,7 @@ class Comparison:
     baseline: str
     settings: Mapping[str, Any]
     notes: list[str] = field(default_factory=list)
-    costs: Mapping[str, Any] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
     summaries: dict[str, dict[str, dict[str, Summary]]] = field(default_factory=dict)
     differences: dict[str, dict[str, dict[str, PairedDifference]]] = field(default_factory=dict)
 
@@ -112,6 +113,7 @@ def collect(
         }
         if model != baseline:
             comparison.differences[model] = _differences(comparison, model, seed)
+    comparison.costs |= {model.name: model_cost(model) for model in lineup.models}
     comparison.notes += _check_against_nnunet(comparison)
     return comparison
 

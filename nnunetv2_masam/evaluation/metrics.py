@@ -3,8 +3,8 @@
 Dice and IoU are nnU-Net's own (``nnunetv2.evaluation.evaluate_predictions``), so that they equal its
 ``summary.json`` to the last digit. Surface distances come from DeepMind's ``surface_distance`` (Nikolov et
 al. 2021, doi:10.2196/26151), which weights every surface element by its area in mm² and so stays right on
-anisotropic spacing. Axes are (D, H, W). A 2D image has D = 1, as nnU-Net's readers give it, and a spacing of two
-numbers; its "volumes" are those of a slice of 1 mm.
+anisotropic spacing. Axes are (D, H, W). A 2D image has D = 1, as nnU-Net's readers give it, and a spacing of
+two numbers; its "volumes" are those of a slice of 1 mm.
 
 The rule for empty masks (after voxels under the ignore label are taken out):
 

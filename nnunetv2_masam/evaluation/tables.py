@@ -90,8 +90,8 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] = METRICS) -
     columns = ["model", "metric", "label", "cases", "difference", "95 % CI", "p (Holm)", "effect", "verdict"]
     caption = (
         f"Paired by case against {comparison.baseline}: mean difference with bootstrap interval, Wilcoxon's "
-        "signed-rank test with Holm's correction over labels, rank-biserial correlation "
-        "(1: better in every case, -1: worse in every case)."
+        "signed-rank test with Holm's correction over labels (the average stands alone), rank-biserial "
+        "correlation (1: better in every case, -1: worse in every case)."
     )
     return Table(
         "Difference from the baseline", columns, rows, numeric=frozenset({3, 4, 5, 6, 7}), caption=caption
@@ -136,13 +136,40 @@ def empty_table(comparison: Comparison) -> Table | None:
     return Table("Empty masks", columns, rows, numeric=frozenset({2, 3, 4}), caption=caption)
 
 
+def cost_table(comparison: Comparison) -> Table | None:
+    """Costs by model, the mean over folds; None where nothing is recorded."""
+    shown = {
+        "parameters": ("parameters (million)", 1e-6, 2),
+        "trained_parameters": ("trained (million)", 1e-6, 2),
+        "training_hours_per_fold": ("training per fold (h)", 1, 2),
+        "seconds_per_epoch": ("epoch (s)", 1, 1),
+        "epochs": ("epochs", 1, 0),
+        "inference_seconds_per_case": ("inference per case (s)", 1, 1),
+        "peak_memory_gib": ("peak memory (GiB)", 1, 2),
+        "checkpoint_mib": ("checkpoint (MiB)", 1, 1),
+    }
+    rows = []
+    for model in comparison.model_names:
+        cost = asdict(comparison.costs[model]) if model in comparison.costs else {}
+        values = [(cost.get(key), factor, digits) for key, (_, factor, digits) in shown.items()]
+        rows.append([model, *(number(None if v is None else v * f, digits) for v, f, digits in values)])
+    if all(cell == NOTHING for row in rows for cell in row[1:]):
+        return None
+    columns = ["model", *(heading for heading, _, _ in shown.values())]
+    caption = (
+        "From checkpoints and nnU-Net's logs, mean over folds; - is not recorded. Inference: median time "
+        "between cases in nnU-Net's validation, reading and export included."
+    )
+    return Table("Cost", columns, rows, numeric=frozenset(range(1, len(columns))), caption=caption)
+
+
 def all_tables(comparison: Comparison) -> list[Table]:
     """Every table that has something to show."""
     tables = [quality_table(comparison)]
     if comparison.differences:
         tables.append(difference_table(comparison))
-    tables += [table for table in (fold_table(comparison), empty_table(comparison)) if table is not None]
-    return tables
+    optional = (empty_table(comparison), fold_table(comparison), cost_table(comparison))
+    return tables + [table for table in optional if table is not None]
 
 
 def as_text(table: Table) -> str:
@@ -183,6 +210,42 @@ def as_markdown(table: Table) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", table.caption, ""])
+
+
+def as_latex(table: Table) -> str:
+    """A ``table*`` for the ``booktabs`` package."""
+    special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": "$<$"}
+    special |= {character: f"\\{character}" for character in "&%$#_{}"}
+
+    def escape(cell: str) -> str:
+        return "".join(special.get(character, character) for character in cell)
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cells) + r" \\"
+
+    body = []
+    for r, row in enumerate(table.rows):
+        if r and row[0] != table.rows[r - 1][0]:
+            body.append(r"\addlinespace")
+        cells = [
+            rf"\textbf{{{escape(cell)}}}" if (r, c) in table.best else escape(cell)
+            for c, cell in enumerate(row)
+        ]
+        body.append(line(cells))
+    alignment = "".join("r" if i in table.numeric else "l" for i in range(len(table.columns)))
+    head = line([escape(column) for column in table.columns])
+    caption = rf"\caption{{{escape(table.title)}. {escape(table.caption)}}}"
+    start = [r"\begin{table*}", r"\centering", caption, rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    end = [r"\bottomrule", r"\end{tabular}", r"\end{table*}", ""]
+    return "\n".join([*start, head, r"\midrule", *body, *end])
+
+
+def write_latex(comparison: Comparison, path: Path) -> None:
+    """All tables, to be used with ``\\input`` and the ``booktabs`` package."""
+    notes = [f"% {line}" for note in [comparison.title, *comparison.notes] for line in note.splitlines()]
+    path.write_text(
+        "\n".join([r"% needs \usepackage{booktabs}", *notes, *map(as_latex, all_tables(comparison))])
+    )
 
 
 def write_cases_csv(comparison: Comparison, path: Path) -> None:
@@ -247,7 +310,7 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
             model: {part.name: comparison.empty_counts(model, part.name) for part in comparison.structures}
             for model in comparison.model_names
         },
-        "costs": comparison.costs,
+        "costs": {model: asdict(cost) for model, cost in comparison.costs.items()},
         "values": cases,
     }
     path.write_text(json.dumps(without_nan(content), indent=1, allow_nan=False))
