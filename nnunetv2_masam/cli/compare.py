@@ -31,9 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reference segmentations (with -d: nnU-Net's copy of them)",
     )
     add("--dataset-json", type=Path, metavar="FILE", help="dataset.json of the references")
+    add("--images", type=Path, metavar="DIR", help="images (case_0000), for the report (with -d: imagesTr)")
     add("--baseline", metavar="NAME", help="model that the others are compared with (default: the first)")
     add("--folds", nargs="+", type=int, metavar="K", help="only these folds (default: all)")
     add("--common", action="store_true", help="cut to the cases that all models share, instead of refusing")
+    add("--match-labels-by-name", action="store_true", help="compare labels that models and references share")
+    add(
+        "--label-map",
+        type=Path,
+        metavar="FILE",
+        help='synonyms and merges: {"name": ["synonym", ["a", "b"]]}',
+    )
+    add(
+        "--prediction-labels",
+        nargs="+",
+        metavar="[NAME=]FILE",
+        help="dataset.json that says what the predictions' labels mean (default: the one beside them)",
+    )
     add(
         "--skip-bad", action="store_true", help="leave out cases that cannot be measured, instead of refusing"
     )
@@ -66,5 +80,5 @@ def run(args: argparse.Namespace) -> int:
     from nnunetv2_masam.evaluation import command
 
     comparison = command.compare_from_arguments(args)
-    command.present(comparison, args.output)
+    command.present(comparison, args.output, command.find_images(args))
     return 0

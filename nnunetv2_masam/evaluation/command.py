@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from nnunetv2_masam.evaluation import results, tables
+from nnunetv2_masam.evaluation import report, results, tables
 from nnunetv2_masam.evaluation.compare import Options, compare, find_reader
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.labels import read_label_scheme
-from nnunetv2_masam.evaluation.lineup import line_up
+from nnunetv2_masam.evaluation.labels import match_by_name, read_label_map, read_label_scheme, same_labels
+from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
 
 
@@ -27,48 +29,80 @@ def compare_from_arguments(args: argparse.Namespace) -> Comparison:
 
 def _compare_crossvalidation(args: argparse.Namespace, options: Options) -> Comparison:
     dataset = results.dataset_name(args.dataset)
-    found = _name_models(
-        [(label, results.find_model_folder(model, dataset)) for label, model in _split(args.models)]
-    )
-    if not found:
-        found = _name_models([(None, folder) for folder in results.find_all_model_folders(dataset)])
-    dataset_json_path = args.dataset_json or results.find_dataset_json(dataset, list(found.values()))
-    dataset_json = results.read_json(dataset_json_path)
-    models = [
-        results.read_model(name, folder, dataset_json["file_ending"], args.folds)
-        for name, folder in found.items()
-    ]
-    _check_same_labels(models, dataset_json)
-    references = results.find_references(dataset, args.references)
+    given = [(label, results.find_model_folder(model, dataset)) for label, model in _split(args.models)]
+    found = _name_models(given or [(None, folder) for folder in results.find_all_model_folders(dataset)])
+    path = args.dataset_json or results.find_dataset_json(dataset, list(found.values()))
+    dataset_json = results.read_json(path)
+    file_ending = dataset_json["file_ending"]
+    models = [results.read_model(name, folder, file_ending, args.folds) for name, folder in found.items()]
     lineup = line_up(
         models,
-        references,
-        dataset_json["file_ending"],
+        results.find_references(dataset, args.references),
+        file_ending,
         splits=results.find_splits(dataset),
         folds=args.folds,
         common=args.common,
     )
     plans = next((model.plans for model in models if model.plans is not None), None)
-    reader = find_reader(dataset_json, plans, lineup.references[lineup.cases[0]])
-    title = f"{dataset}: {len(lineup.cases)} cases of the cross-validation"
-    return compare(lineup, read_label_scheme(dataset_json, plans), reader, options, title=title)
+    title = f"{dataset}: {{n}} cases of the cross-validation"
+    return _compare(args, options, lineup, dataset_json, plans, title)
 
 
 def _compare_predictions(args: argparse.Namespace, options: Options) -> Comparison:
     if args.references is None or args.dataset_json is None:
         raise ValueError("--predictions needs --references DIR and --dataset-json FILE")
+    if args.models:
+        raise ValueError(f"--predictions takes the folders; what is {args.models} for?")
     dataset_json = results.read_json(args.dataset_json)
+    file_ending = dataset_json["file_ending"]
     found = _name_models([(label, Path(folder)) for label, folder in _split(args.predictions)])
-    models = [results.read_model(name, folder, dataset_json["file_ending"]) for name, folder in found.items()]
-    lineup = line_up(models, args.references, dataset_json["file_ending"], common=args.common)
-    reader = find_reader(dataset_json, None, lineup.references[lineup.cases[0]])
-    title = (
-        f"{dataset_json.get('name', args.references.resolve().parent.name)}: {len(lineup.cases)} test cases"
-    )
-    return compare(lineup, read_label_scheme(dataset_json), reader, options, title=title)
+    models = [results.read_model(name, folder, file_ending) for name, folder in found.items()]
+    lineup = line_up(models, args.references, file_ending, common=args.common)
+    name = dataset_json.get("name", args.references.resolve().parent.name)
+    return _compare(args, options, lineup, dataset_json, None, f"{name}: {{n}} test cases")
 
 
-def present(comparison: Comparison, output: Path | None) -> None:
+def _compare(
+    args: argparse.Namespace,
+    options: Options,
+    lineup: LineUp,
+    dataset_json: dict[str, Any],
+    plans: dict[str, Any] | None,
+    title: str,
+) -> Comparison:
+    scheme = read_label_scheme(dataset_json, plans)
+    if args.match_labels_by_name:
+        label_map = None
+        if args.label_map is not None:
+            label_map = read_label_map(results.read_json(args.label_map), str(args.label_map))
+        labels, notes = match_by_name(dataset_json, _prediction_labels(args, lineup.models), label_map)
+        lineup = replace(lineup, notes=(*lineup.notes, *notes))
+    else:
+        _check_same_labels(lineup.models, dataset_json)
+        labels = {model.name: same_labels(scheme) for model in lineup.models}
+    reader = find_reader(dataset_json, plans, lineup.references[lineup.cases[0]])
+    return compare(lineup, scheme, labels, reader, dataset_json["file_ending"], options, title)
+
+
+def _prediction_labels(
+    args: argparse.Namespace, models: Sequence[results.Model]
+) -> dict[str, dict[str, Any]]:
+    """The ``dataset.json`` of what each model was trained on: as given, else beside its predictions."""
+    given = {label: Path(path) for label, path in _split(args.prediction_labels or [])}
+    found = {}
+    for model in models:
+        path = given.get(model.name, given.get(None))
+        content = model.dataset_json if path is None else results.read_json(path)
+        if content is None:
+            raise ValueError(
+                f"{model.folder}: no dataset.json says what its labels mean. "
+                f"Give it with --prediction-labels {model.name}=dataset.json."
+            )
+        found[model.name] = content
+    return found
+
+
+def present(comparison: Comparison, output: Path | None, images: Path | None = None) -> None:
     """Print the tables, and write all files into the output folder if there is one."""
     print(f"\n{comparison.title}\n")
     for note in comparison.notes:
@@ -86,9 +120,18 @@ def present(comparison: Comparison, output: Path | None) -> None:
     tables.write_markdown(comparison, output / "table.md")
     tables.write_latex(comparison, output / "table.tex")
     tables.write_summary_json(comparison, output / "summary.json")
+    report.write_report(comparison, output / "report.html", images)
     print(
         f"written: {output}/ ({', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))})"
     )
+
+
+def find_images(args: argparse.Namespace) -> Path | None:
+    """The images for the report's overlays: the folder given, else the data set's."""
+    if args.images is not None:
+        results.list_folder(args.images)
+        return Path(args.images)
+    return None if args.dataset is None else results.find_images(results.dataset_name(args.dataset))
 
 
 def _options(args: argparse.Namespace) -> Options:
@@ -136,10 +179,11 @@ def _name_models(found: Sequence[tuple[str | None, Path]]) -> dict[str, Path]:
     return named
 
 
-def _check_same_labels(models: Sequence[results.Model], dataset_json: dict[str, object]) -> None:
+def _check_same_labels(models: Sequence[results.Model], dataset_json: dict[str, Any]) -> None:
     for model in models:
         if model.dataset_json is not None and model.dataset_json["labels"] != dataset_json["labels"]:
             raise ValueError(
                 f"{model.folder}/dataset.json: its labels {model.dataset_json['labels']} "
-                f"are not those compared ({dataset_json['labels']})"
+                f"are not those of the references ({dataset_json['labels']}). "
+                "Compare the labels they share with --match-labels-by-name."
             )

@@ -13,7 +13,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_masam.evaluation.comparison import Comparison, collect
 from nnunetv2_masam.evaluation.compute import Task, measure_all
-from nnunetv2_masam.evaluation.labels import LabelScheme, Structure
+from nnunetv2_masam.evaluation.labels import LabelScheme, ModelLabels, Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM, library_versions
 from nnunetv2_masam.evaluation.statistics import BOOTSTRAP_RESAMPLES, SIGNIFICANCE
@@ -60,23 +60,22 @@ def find_reader(
 def compare(
     lineup: LineUp,
     scheme: LabelScheme,
+    labels: Mapping[str, ModelLabels],
     reader: type[BaseReaderWriter],
+    file_ending: str,
     options: Options,
-    *,
     title: str,
-    prediction_values: Mapping[str, frozenset[int]] | None = None,
-    structures: Mapping[str, tuple[Structure, ...]] | None = None,
 ) -> Comparison:
     """Measure and compare.
 
     Args:
         lineup: models over the same cases.
         scheme: labels of the references.
+        labels: what each model's predictions mean.
         reader: nnU-Net's reader of references and predictions.
+        file_ending: of references and predictions.
         options: how to compare.
-        title: what is compared.
-        prediction_values: label values that each model's predictions may hold, if not those of `scheme`.
-        structures: what to measure for each model, where label values differ between the models.
+        title: what is compared, with ``{n}`` for the number of cases.
 
     Raises:
         ValueError: with every case that cannot be measured, unless they are to be skipped.
@@ -85,27 +84,9 @@ def compare(
     baseline = options.baseline or names[0]
     if baseline not in names:
         raise ValueError(f"baseline {baseline!r} is not among the models: {', '.join(names)}")
-    shared = structures[names[0]] if structures else scheme.structures
-    tolerances = _tolerances(shared, options)
-    reference_values = scheme.defined_values | (
-        {scheme.ignore_label} if scheme.ignore_label is not None else set()
-    )
-    tasks = [
-        Task(
-            model=model.name,
-            case=case,
-            reference=lineup.references[case],
-            prediction=model.cases[case].path,
-            reader=reader,
-            structures=structures[model.name] if structures else scheme.structures,
-            tolerances_mm=tuple(tolerances.values()),
-            ignore_label=scheme.ignore_label,
-            reference_values=frozenset(reference_values),
-            prediction_values=(prediction_values or {}).get(model.name, scheme.defined_values),
-        )
-        for model in lineup.models
-        for case in lineup.cases
-    ]
+    structures = labels[baseline].structures
+    tolerances = _tolerances(structures, options)
+    tasks = _tasks(lineup, scheme, labels, reader, tuple(tolerances.values()))
     measured = measure_all(tasks, options.cache, options.processes, options.progress)
     failed = [result for result in measured if result.error]
     if failed and not options.skip_bad:
@@ -123,12 +104,44 @@ def compare(
         "bootstrap_resamples": BOOTSTRAP_RESAMPLES,
         "seed": options.seed,
         "versions": library_versions(),
-        "remembered": sum(result.cached for result in measured),
-        "measured": sum(not result.cached for result in measured),
     }
     return collect(
-        lineup, measured, shared, title=title, baseline=baseline, settings=settings, seed=options.seed
+        lineup,
+        measured,
+        {name: found.structures for name, found in labels.items()},
+        title=title.format(n=len(lineup.cases)),
+        baseline=baseline,
+        settings=settings,
+        reader=reader,
+        file_ending=file_ending,
+        seed=options.seed,
     )
+
+
+def _tasks(
+    lineup: LineUp,
+    scheme: LabelScheme,
+    labels: Mapping[str, ModelLabels],
+    reader: type[BaseReaderWriter],
+    tolerances_mm: tuple[float, ...],
+) -> list[Task]:
+    ignored = frozenset() if scheme.ignore_label is None else frozenset({scheme.ignore_label})
+    return [
+        Task(
+            model=model.name,
+            case=case,
+            reference=lineup.references[case],
+            prediction=model.cases[case].path,
+            reader=reader,
+            structures=labels[model.name].structures,
+            tolerances_mm=tolerances_mm,
+            ignore_label=scheme.ignore_label,
+            reference_values=scheme.defined_values | ignored,
+            prediction_values=labels[model.name].prediction_values,
+        )
+        for model in lineup.models
+        for case in lineup.cases
+    ]
 
 
 def _tolerances(structures: Sequence[Structure], options: Options) -> dict[str, float]:

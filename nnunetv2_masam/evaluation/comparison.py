@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+
 from nnunetv2_masam.evaluation.compute import Measured
 from nnunetv2_masam.evaluation.cost import Cost, model_cost
 from nnunetv2_masam.evaluation.labels import Structure
@@ -31,6 +33,9 @@ class Comparison:
         differences: by model (without the baseline), structure (and `AVERAGE`) and metric.
         costs: by model.
         settings: tolerances, seed, library versions and the like, for the record.
+        reader: nnU-Net's reader of the files.
+        file_ending: of the files.
+        structures_of: the same by model, as predictions may use other label values.
         notes: what a reader must know.
     """
 
@@ -40,6 +45,9 @@ class Comparison:
     records: Mapping[tuple[str, str, str], Mapping[str, Any]]
     baseline: str
     settings: Mapping[str, Any]
+    reader: type[BaseReaderWriter]
+    file_ending: str
+    structures_of: Mapping[str, tuple[Structure, ...]]
     notes: list[str] = field(default_factory=list)
     costs: dict[str, Cost] = field(default_factory=dict)
     summaries: dict[str, dict[str, dict[str, Summary]]] = field(default_factory=dict)
@@ -81,11 +89,13 @@ class Comparison:
 def collect(
     lineup: LineUp,
     measured: Sequence[Measured],
-    structures: tuple[Structure, ...],
+    structures: Mapping[str, tuple[Structure, ...]],
     *,
     title: str,
     baseline: str,
     settings: Mapping[str, Any],
+    reader: type[BaseReaderWriter],
+    file_ending: str,
     seed: int = 0,
 ) -> Comparison:
     """Turn what was measured into summaries and differences.
@@ -93,10 +103,12 @@ def collect(
     Args:
         lineup: the models and cases; every case of every model must be in `measured`, without error.
         measured: values per model and case.
-        structures: labels or regions, in order.
+        structures: by model: labels or regions, the same names in the same order.
         title: what was compared.
         baseline: name of the model to compare the others with.
         settings: for the record.
+        reader: nnU-Net's reader of the files.
+        file_ending: of the files.
         seed: of the bootstrap.
     """
     records = {
@@ -104,7 +116,18 @@ def collect(
         for result in measured
         for name, values in result.values.items()
     }
-    comparison = Comparison(title, lineup, structures, records, baseline, settings, list(lineup.notes))
+    comparison = Comparison(
+        title=title,
+        lineup=lineup,
+        structures=structures[baseline],
+        records=records,
+        baseline=baseline,
+        settings=settings,
+        reader=reader,
+        file_ending=file_ending,
+        structures_of=structures,
+        notes=list(lineup.notes),
+    )
     folds = _folds(lineup)
     for model in comparison.model_names:
         comparison.summaries[model] = {

@@ -202,6 +202,12 @@ def find_dataset_json(dataset: str, folders: Sequence[Path]) -> Path:
     raise ValueError(f"no dataset.json in {', '.join(map(str, [*folders, *bases]))}. Give --dataset-json.")
 
 
+def find_images(dataset: str) -> Path | None:
+    """The training images of the raw data set, if they are there."""
+    folder = Path(str(nnUNet_raw)) / dataset / "imagesTr" if nnUNet_raw.is_set() else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
 def find_splits(dataset: str) -> list[dict[str, list[str]]] | None:
     """``splits_final.json`` of the preprocessed data set, if there is one."""
     if not nnUNet_preprocessed.is_set():

@@ -1,0 +1,271 @@
+"""Pictures of a comparison for the report: box plots with paired lines, case against case, overlays."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from acvl_utils.cropping_and_padding.bounding_boxes import get_bbox_from_mask, pad_bbox
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+
+from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.compute import mask_of, read_segmentation, spacing_of
+from nnunetv2_masam.evaluation.tables import HEADINGS
+
+# Okabe and Ito's palette: told apart with any colour vision, and in print
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+REFERENCE_COLOUR = "#FFFFFF"
+INK, GRID = "#333333", "#DDDDDD"
+FONT: dict[str, Any] = {"fontsize": 9, "color": INK}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to be put into the page as it is."""
+
+    data: bytes
+    mime: str
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """A ``data:`` address, so that the page needs no other file."""
+        return f"data:{self.mime};base64,{base64.b64encode(self.data).decode()}"
+
+
+def colours(comparison: Comparison) -> dict[str, str]:
+    """One colour per model, the same in every picture."""
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(comparison.model_names)}
+
+
+def box_plots(comparison: Comparison, metric: str) -> Picture:
+    """One panel per structure: a box per model, and a thin line per case from model to model."""
+    names, models = comparison.structure_names, comparison.model_names
+    columns = min(3 if len(models) <= 3 else 2, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(3.6 * columns, 2.9 * rows), layout="constrained")
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        values = np.array([comparison.values(model, name, metric) for model in models])
+        axes.plot(range(len(models)), values, color="#999999", alpha=0.35, linewidth=0.6, zorder=1)
+        boxes = axes.boxplot(
+            [row[~np.isnan(row)] for row in values],
+            positions=range(len(models)),
+            widths=0.45,
+            showfliers=False,
+            patch_artist=True,
+            medianprops={"color": INK, "linewidth": 1.4},
+        )
+        for i, (box, model) in enumerate(zip(boxes["boxes"], models, strict=True)):
+            colour = colours(comparison)[model]
+            box.set(facecolor=colour, alpha=0.3, edgecolor=colour)
+            axes.plot(
+                [i] * values.shape[1], values[i], ".", color=colour, markersize=3.5, alpha=0.8, zorder=3
+            )
+        axes.set_xticks(range(len(models)), [_wrap(model) for model in models])
+        axes.set_xlim(-0.5, len(models) - 0.5)
+        _finish(axes, name, "", HEADINGS[metric] if place % columns == 0 else "")
+    return _svg(figure, f"{HEADINGS[metric]} by label and model, one line per case")
+
+
+def case_against_case(comparison: Comparison, model: str, metric: str) -> Picture:
+    """Left: each case with the baseline (x) and the model (y). Right: Bland-Altman."""
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    scatter, bland_altman = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
+    everything = []
+    for i, part in enumerate(comparison.structures):
+        ours = np.array(comparison.values(model, part.name, metric))
+        theirs = np.array(comparison.values(comparison.baseline, part.name, metric))
+        style: dict[str, Any] = {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": "os^Dv"[i // len(COLOURS) % 5],
+            "alpha": 0.75,
+        }
+        scatter.scatter(theirs, ours, s=16, label=part.name, linewidths=0, **style)
+        bland_altman.scatter((ours + theirs) / 2, ours - theirs, s=16, linewidths=0, **style)
+        everything.append(np.stack([ours, theirs]))
+    ours, theirs = np.concatenate(everything, axis=1)
+    both = ~np.isnan(ours - theirs)
+    if both.any():
+        low, high = min(ours[both].min(), theirs[both].min()), max(ours[both].max(), theirs[both].max())
+        scatter.plot([low, high], [low, high], color=INK, linewidth=0.8, zorder=0)
+        _limits_of_agreement(bland_altman, (ours - theirs)[both])
+    scatter.legend(frameon=False, fontsize=7, ncols=1 + len(comparison.structures) // 8)
+    heading = HEADINGS[metric]
+    _finish(scatter, f"{heading}, case against case", comparison.baseline, model)
+    _finish(bland_altman, "Bland-Altman", f"mean of both, {heading}", f"{model} - {comparison.baseline}")
+    return _svg(figure, f"{heading} of {model} against {comparison.baseline}")
+
+
+def _limits_of_agreement(axes: Axes, difference: np.ndarray) -> None:
+    bias, spread = difference.mean(), difference.std(ddof=1) if len(difference) > 1 else 0.0
+    axes.axhline(0, color=GRID, linewidth=1, zorder=0)
+    axes.axhline(bias, color=INK, linewidth=1)
+    for limit in (bias - 1.96 * spread, bias + 1.96 * spread):
+        axes.axhline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.annotate(f"mean {bias:+.3g}, dashed ±1.96 SD", (0.01, 0.02), xycoords="axes fraction", **FONT)
+
+
+def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Path | None) -> Picture:
+    """The slice where the models' errors differ most: the image, and on it the reference and each model.
+
+    Args:
+        comparison: what was compared.
+        case: which case.
+        models: whose contours to draw.
+        images: folder with ``case_0000`` images; without it the reference's labels are the background.
+    """
+    reader = comparison.reader
+    reference, properties = read_segmentation(comparison.lineup.references[case], reader)
+    by_name = {model.name: model for model in comparison.lineup.models}
+    predictions = {name: read_segmentation(by_name[name].cases[case].path, reader)[0] for name in models}
+    spacing_mm = spacing_of(properties)
+    reference_masks = [mask_of(reference, part.reference_values) for part in comparison.structures]
+    masks = {
+        name: [mask_of(labels, part.prediction_values) for part in comparison.structures_of[name]]
+        for name, labels in predictions.items()
+    }
+    axis, place = _telling_slice(reference_masks, masks, spacing_mm)
+    image = _read_image(images, case, comparison.file_ending, reader)
+    background = reference.astype(float) if image is None or image.shape != reference.shape else image
+    union = np.any([*reference_masks, *(mask for group in masks.values() for mask in group)], axis=0)
+    rows, columns = _window(np.take(union, place, axis), background.shape, axis)
+    in_plane = [spacing_mm[a] for a in range(-len(spacing_mm), 0) if len(spacing_mm) == 2 or a + 3 != axis]
+    view = _View(axis, place, rows, columns, in_plane[0] / in_plane[1])
+    return _draw_overlay(comparison, case, view, background, reference_masks, masks)
+
+
+@dataclass(frozen=True)
+class _View:
+    """A window of one slice. `aspect` is the height of a voxel over its width."""
+
+    axis: int
+    place: int
+    rows: slice
+    columns: slice
+    aspect: float
+
+    def cut(self, volume: np.ndarray) -> np.ndarray:
+        cut: np.ndarray = np.take(volume, self.place, self.axis)[self.rows, self.columns]
+        return cut
+
+
+def _draw_overlay(
+    comparison: Comparison,
+    case: str,
+    view: _View,
+    background: np.ndarray,
+    reference_masks: Sequence[np.ndarray],
+    masks: dict[str, list[np.ndarray]],
+) -> Picture:
+    shown = view.cut(background)
+    low, high = np.percentile(shown, (0.5, 99.5))
+    height, width = shown.shape[0] * view.aspect, shown.shape[1]
+    panel = 2.9
+    figure = Figure(
+        figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.3), layout="constrained"
+    )
+    for i, name in enumerate([None, *masks]):
+        axes = figure.add_subplot(1, len(masks) + 1, i + 1)
+        axes.imshow(shown, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=view.aspect)
+        if name is not None:
+            for mask in reference_masks:
+                _contour(axes, view.cut(mask), REFERENCE_COLOUR, 1.6)
+            for mask in masks[name]:
+                _contour(axes, view.cut(mask), colours(comparison)[name], 1.3)
+        colour = INK if name is None else colours(comparison)[name]
+        axes.set_title(case if name is None else name, color=colour, fontsize=8)
+        axes.set_axis_off()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return Picture(buffer.getvalue(), "image/png", f"{case}: image, reference (white) and contours")
+
+
+def _contour(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
+    if mask.any() and not mask.all():
+        axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=[width])
+
+
+def _telling_slice(
+    reference: Sequence[np.ndarray], masks: dict[str, list[np.ndarray]], spacing_mm: Sequence[float]
+) -> tuple[int, int]:
+    """Across the axis of the coarsest spacing, the slice where the models' wrong voxels differ most.
+
+    One model, or models that agree, are shown where most is wrong; without errors, where most is to be seen.
+    """
+    axis = 0 if len(spacing_mm) == 2 else int(np.argmax(spacing_mm))
+    others = tuple(a for a in range(3) if a != axis)
+    wrong = [
+        np.sum(
+            [(mask ^ truth).sum(axis=others) for mask, truth in zip(group, reference, strict=True)], axis=0
+        )
+        for group in masks.values()
+    ]
+    spread = np.max(wrong, axis=0) - np.min(wrong, axis=0)
+    for candidate in (
+        spread,
+        np.max(wrong, axis=0),
+        np.sum([truth.sum(axis=others) for truth in reference], axis=0),
+    ):
+        if candidate.any():
+            return axis, int(np.argmax(candidate))
+    return axis, reference[0].shape[axis] // 2
+
+
+def _window(mask: np.ndarray, shape: Sequence[int], axis: int) -> tuple[slice, slice]:
+    """The part of a slice with something in it, with a margin of a fifth."""
+    plane = [size for a, size in enumerate(shape) if a != axis]
+    if not mask.any():
+        return slice(0, plane[0]), slice(0, plane[1])
+    box = get_bbox_from_mask(mask[None])[1:]
+    margin = max(5, round(0.2 * max(stop - start for start, stop in box)))
+    (top, bottom), (left, right) = pad_bbox(box, margin, tuple(plane))
+    return slice(top, bottom), slice(left, right)
+
+
+def _read_image(
+    folder: Path | None, case: str, file_ending: str, reader: type[BaseReaderWriter]
+) -> np.ndarray | None:
+    path = None if folder is None else folder / f"{case}_0000{file_ending}"
+    if path is None or not path.is_file():
+        return None
+    image: np.ndarray = reader().read_images((str(path),))[0][0]
+    return image
+
+
+def _finish(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    axes.set_title(title, loc="left", fontweight="bold", **FONT)
+    axes.set_xlabel(x_label, **FONT)
+    axes.set_ylabel(y_label, **FONT)
+    axes.tick_params(labelsize=8, colors=INK, length=3)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _wrap(name: str, width: int = 16) -> str:
+    """Break a long name at capitals or underscores so that tick labels do not run into each other."""
+    lines, line = [], ""
+    for i, character in enumerate(name):
+        breakable = character in " _-" or (character.isupper() and i and name[i - 1].islower())
+        if breakable and len(line) >= width - 5:
+            lines.append(line)
+            line = ""
+        line += character
+    return "\n".join([*lines, line])
+
+
+def _svg(figure: Figure, alt: str) -> Picture:
+    buffer = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    return Picture(buffer.getvalue(), "image/svg+xml", alt)
