@@ -8,7 +8,7 @@
 * The inference time is the median time between the ``predicting`` lines of the validation. Reading the
   preprocessed case and waiting for the export are part of it.
 * ``fold_k/masam_cost.json`` takes precedence: a trainer that knows better may write ``parameters``,
-  ``trained_parameters``, ``peak_memory_bytes``, ``seconds_per_epoch`` and ``inference_seconds_per_case``. Peak
+  ``trained_parameters``, ``peak_memory_bytes``, ``seconds_per_epoch``, ``inference_seconds_per_case``. Peak
   memory comes from nowhere else, as nnU-Net does not record it.
 
 What is not recorded is None.

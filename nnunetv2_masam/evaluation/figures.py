@@ -19,6 +19,7 @@ from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.compute import mask_of, read_segmentation, spacing_of
+from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER
 from nnunetv2_masam.evaluation.tables import HEADINGS
 
 # Okabe and Ito's palette: told apart with any colour vision, and in print
@@ -73,6 +74,10 @@ def box_plots(comparison: Comparison, metric: str) -> Picture:
             )
         axes.set_xticks(range(len(models)), [_wrap(model) for model in models])
         axes.set_xlim(-0.5, len(models) - 0.5)
+        if not HIGHER_IS_BETTER[metric] and np.nanmax(values, initial=0) > 10 * max(np.nanmedian(values), 1):
+            axes.set_yscale("symlog", linthresh=1)
+            axes.set_ylim(0, 1.5 * np.nanmax(values))
+            axes.yaxis.set_major_formatter("{x:g}")
         _finish(axes, name, "", HEADINGS[metric] if place % columns == 0 else "")
     return _svg(figure, f"{HEADINGS[metric]} by label and model, one line per case")
 
@@ -94,25 +99,31 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> Pictur
         bland_altman.scatter((ours + theirs) / 2, ours - theirs, s=16, linewidths=0, **style)
         everything.append(np.stack([ours, theirs]))
     ours, theirs = np.concatenate(everything, axis=1)
-    both = ~np.isnan(ours - theirs)
+    both, agreement = ~np.isnan(ours - theirs), ""
     if both.any():
         low, high = min(ours[both].min(), theirs[both].min()), max(ours[both].max(), theirs[both].max())
         scatter.plot([low, high], [low, high], color=INK, linewidth=0.8, zorder=0)
-        _limits_of_agreement(bland_altman, (ours - theirs)[both])
+        agreement = _limits_of_agreement(bland_altman, (ours - theirs)[both])
     scatter.legend(frameon=False, fontsize=7, ncols=1 + len(comparison.structures) // 8)
     heading = HEADINGS[metric]
     _finish(scatter, f"{heading}, case against case", comparison.baseline, model)
-    _finish(bland_altman, "Bland-Altman", f"mean of both, {heading}", f"{model} - {comparison.baseline}")
+    _finish(
+        bland_altman,
+        f"Bland-Altman: {agreement}",
+        f"mean of both, {heading}",
+        f"{model} - {comparison.baseline}",
+    )
     return _svg(figure, f"{heading} of {model} against {comparison.baseline}")
 
 
-def _limits_of_agreement(axes: Axes, difference: np.ndarray) -> None:
+def _limits_of_agreement(axes: Axes, difference: np.ndarray) -> str:
     bias, spread = difference.mean(), difference.std(ddof=1) if len(difference) > 1 else 0.0
     axes.axhline(0, color=GRID, linewidth=1, zorder=0)
     axes.axhline(bias, color=INK, linewidth=1)
-    for limit in (bias - 1.96 * spread, bias + 1.96 * spread):
+    low, high = bias - 1.96 * spread, bias + 1.96 * spread
+    for limit in (low, high):
         axes.axhline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate(f"mean {bias:+.3g}, dashed ±1.96 SD", (0.01, 0.02), xycoords="axes fraction", **FONT)
+    return f"mean {bias:+.3f}, 95 % of cases {low:+.3f} to {high:+.3f}"
 
 
 def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Path | None) -> Picture:
