@@ -29,7 +29,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.evaluation.results import Model, read_json
+from nnunetv2_masam.evaluation.results import NO_FOLD, Model, read_json
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -66,7 +66,8 @@ class StoredTensor:
 
 def model_cost(model: Model) -> Cost:
     """Costs of a model, over the folds that its predictions come from."""
-    found = [fold_cost(model.folder / f"fold_{fold}") for fold in model.folds if fold >= 0]
+    folders = {case.path.parent.parent for case in model.cases.values() if case.fold != NO_FOLD}
+    found = [fold_cost(folder) for folder in sorted(folders)]
     means: dict[str, float | None] = {}
     for name in (entry.name for entry in fields(Cost)):
         values = [value for cost in found if (value := getattr(cost, name)) is not None]

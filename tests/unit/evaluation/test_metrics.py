@@ -25,8 +25,7 @@ def block(shape: tuple[int, ...], *bounds: tuple[int, int]) -> np.ndarray:
 def test_single_voxels_are_as_far_apart_as_the_spacing_says(axis: int, voxels: int) -> None:
     reference = block((12, 12, 12), (5, 6), (5, 6), (5, 6))
     found = structure_metrics(reference, np.roll(reference, voxels, axis), SPACING_MM, tolerance_mm=0.1)
-    # the eight surface elements around a voxel move by the shift; the nearest one of the other voxel is nearer
-    # by the voxel's own size, where both have elements on the shared corner lattice
+    # half of the eight elements (voxel corners) look at the other voxel, half look away from it
     far, near = voxels * SPACING_MM[axis], (voxels - 1) * SPACING_MM[axis]
     assert found["HD95_mm"] == pytest.approx(far)
     assert found["ASSD_mm"] == pytest.approx((far + near) / 2)
