@@ -7,7 +7,8 @@ from pathlib import Path
 
 EPILOG = """\
 Models are given as trainer__plans__configuration (or just the trainer, where that is unambiguous) and looked
-up in nnUNet_results, or as folders; LABEL=model sets the name in the tables.
+up in nnUNet_results, or as folders; LABEL=model sets the name in the tables. trainer@k3 means the folds with
+three training cases that few-shot has appended.
 
   nnUNetv2_masam compare -d 4 nnUNetTrainer nnUNetTrainerMASAM -o comparison
   nnUNetv2_masam compare -d 4 "U-Net=nnUNetTrainer" "MA-SAM=nnUNetTrainerMASAM" --folds 0 1

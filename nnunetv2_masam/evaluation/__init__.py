@@ -10,6 +10,8 @@ The data flow, one module per step::
     statistics.py  per-case values → means, confidence intervals, tests, effect sizes
     cost.py        checkpoints and logs → parameters, training time, file sizes
     comparison.py  all of that put together; compare.py and command.py run it
+    fewshot.py     folds with few training cases, appended to nnU-Net's splits
+    crossval.py    all folds of several trainers as stock commands, on GPUs or a cluster
     tables.py, report.py  the comparison → terminal, Markdown, LaTeX, CSV, JSON, HTML
 
 Nothing here knows our network or trainers: every model that wrote nnU-Net's folders can be compared.

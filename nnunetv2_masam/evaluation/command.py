@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nnunetv2.paths import nnUNet_preprocessed
+
 from nnunetv2_masam.evaluation import report, results, tables
 from nnunetv2_masam.evaluation.compare import Options, compare, find_reader
 from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.fewshot import fold_map, read_few_shot_folds
+from nnunetv2_masam.evaluation.files import list_folder, read_json
 from nnunetv2_masam.evaluation.labels import match_by_name, read_label_map, read_label_scheme, same_labels
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
@@ -29,17 +33,25 @@ def compare_from_arguments(args: argparse.Namespace) -> Comparison:
 
 def _compare_crossvalidation(args: argparse.Namespace, options: Options) -> Comparison:
     dataset = results.dataset_name(args.dataset)
-    given = [(label, results.find_model_folder(model, dataset)) for label, model in _split(args.models)]
-    found = _name_models(given or [(None, folder) for folder in results.find_all_model_folders(dataset)])
-    path = args.dataset_json or results.find_dataset_json(dataset, list(found.values()))
-    dataset_json = results.read_json(path)
+    splits = results.find_splits(dataset)
+    chosen = []
+    for label, specified in _split(args.models):
+        model, at, few_shot = specified.partition("@k")
+        chosen.append((label, results.find_model_folder(model, dataset), at + few_shot))
+    chosen = chosen or [(None, folder, "") for folder in results.find_all_model_folders(dataset)]
+    found = _name_models(chosen)
+    path = args.dataset_json or results.find_dataset_json(dataset, [folder for folder, _ in found.values()])
+    dataset_json = read_json(path)
     file_ending = dataset_json["file_ending"]
-    models = [results.read_model(name, folder, file_ending, args.folds) for name, folder in found.items()]
+    models = [
+        results.read_model(name, folder, file_ending, _folds(dataset, few_shot, splits, args.folds))
+        for name, (folder, few_shot) in found.items()
+    ]
     lineup = line_up(
         models,
         results.find_references(dataset, args.references),
         file_ending,
-        splits=results.find_splits(dataset),
+        splits=splits,
         folds=args.folds,
         common=args.common,
     )
@@ -53,10 +65,10 @@ def _compare_predictions(args: argparse.Namespace, options: Options) -> Comparis
         raise ValueError("--predictions needs --references DIR and --dataset-json FILE")
     if args.models:
         raise ValueError(f"--predictions takes the folders; what is {args.models} for?")
-    dataset_json = results.read_json(args.dataset_json)
+    dataset_json = read_json(args.dataset_json)
     file_ending = dataset_json["file_ending"]
-    found = _name_models([(label, Path(folder)) for label, folder in _split(args.predictions)])
-    models = [results.read_model(name, folder, file_ending) for name, folder in found.items()]
+    found = _name_models([(label, Path(folder), "") for label, folder in _split(args.predictions)])
+    models = [results.read_model(name, folder, file_ending) for name, (folder, _) in found.items()]
     lineup = line_up(models, args.references, file_ending, common=args.common)
     name = dataset_json.get("name", args.references.resolve().parent.name)
     return _compare(args, options, lineup, dataset_json, None, f"{name}: {{n}} test cases")
@@ -74,7 +86,7 @@ def _compare(
     if args.match_labels_by_name:
         label_map = None
         if args.label_map is not None:
-            label_map = read_label_map(results.read_json(args.label_map), str(args.label_map))
+            label_map = read_label_map(read_json(args.label_map), str(args.label_map))
         labels, notes = match_by_name(dataset_json, _prediction_labels(args, lineup.models), label_map)
         lineup = replace(lineup, notes=(*lineup.notes, *notes))
     else:
@@ -92,7 +104,7 @@ def _prediction_labels(
     found = {}
     for model in models:
         path = given.get(model.name, given.get(None))
-        content = model.dataset_json if path is None else results.read_json(path)
+        content = model.dataset_json if path is None else read_json(path)
         if content is None:
             raise ValueError(
                 f"{model.folder}: no dataset.json says what its labels mean. "
@@ -129,7 +141,7 @@ def present(comparison: Comparison, output: Path | None, images: Path | None = N
 def find_images(args: argparse.Namespace) -> Path | None:
     """The images for the report's overlays: the folder given, else the data set's."""
     if args.images is not None:
-        results.list_folder(args.images)
+        list_folder(args.images)
         return Path(args.images)
     return None if args.dataset is None else results.find_images(results.dataset_name(args.dataset))
 
@@ -163,20 +175,35 @@ def _split(specifications: Sequence[str]) -> list[tuple[str | None, str]]:
     return [results.split_specification(specification) for specification in specifications]
 
 
-def _name_models(found: Sequence[tuple[str | None, Path]]) -> dict[str, Path]:
+def _name_models(found: Sequence[tuple[str | None, Path, str]]) -> dict[str, tuple[Path, str]]:
     """Names for the tables: the label, else the folder's name, or only the trainer if the rest is shared."""
-    named: dict[str, Path] = {}
-    parts = [folder.resolve().name.split("__") for label, folder in found if label is None]
+    named: dict[str, tuple[Path, str]] = {}
+    parts = [folder.resolve().name.split("__") for label, folder, _ in found if label is None]
     shared = all(len(part) == 3 and part[1:] == parts[0][1:] for part in parts)
-    for label, folder in found:
+    for label, folder, few_shot in found:
         folder_name = folder.resolve().name
-        name = label or (folder_name.split("__")[0] if shared else folder_name)
+        name = label or (folder_name.split("__")[0] if shared else folder_name) + few_shot
         if name in named:
             raise ValueError(
-                f"two models are called {name!r} ({named[name]}, {folder}): name them with LABEL=folder"
+                f"two models are called {name!r} ({named[name][0]}, {folder}): name them with LABEL=folder"
             )
-        named[name] = folder
+        named[name] = (folder, few_shot)
     return named
+
+
+def _folds(
+    dataset: str, few_shot: str, splits: Mapping[int, Sequence[str]] | None, asked: Sequence[int] | None
+) -> dict[int, int] | None:
+    """Which ``fold_k`` of a model to read, and as which fold of the cross-validation."""
+    if few_shot:
+        k, _, seed = few_shot.removeprefix("@k").partition("s")
+        if not k.isdigit() or not (seed or "0").isdigit():
+            raise ValueError(f"{few_shot!r}: expected @kN or @kNsSEED, such as @k3 or @k3s1")
+        there = read_few_shot_folds(Path(str(nnUNet_preprocessed)) / dataset)
+        mapped = fold_map(there, int(k), int(seed) if seed else None)
+        return {fold: base for fold, base in mapped.items() if asked is None or base in asked}
+    known = asked if asked is not None else splits
+    return None if known is None else {fold: fold for fold in known}
 
 
 def _check_same_labels(models: Sequence[results.Model], dataset_json: dict[str, Any]) -> None:

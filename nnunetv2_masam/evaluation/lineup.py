@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnunetv2_masam.evaluation.results import NO_FOLD, Model, list_folder
+from nnunetv2_masam.evaluation.files import list_folder
+from nnunetv2_masam.evaluation.results import NO_FOLD, Model
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def line_up(
     reference_folder: Path,
     file_ending: str,
     *,
-    splits: Sequence[Mapping[str, Sequence[str]]] | None = None,
+    splits: Mapping[int, Sequence[str]] | None = None,
     folds: Sequence[int] | None = None,
     common: bool = False,
 ) -> LineUp:
@@ -50,7 +51,7 @@ def line_up(
         models: as read from their folders.
         reference_folder: holds one file per case.
         file_ending: of the segmentations.
-        splits: nnU-Net's ``splits_final.json``: which cases each fold must have.
+        splits: which validation cases each fold must have.
         folds: the folds asked for; all of `splits` by default.
         common: cut to the cases that every model has in the same fold, instead of refusing.
 
@@ -90,18 +91,15 @@ def line_up(
 
 def _expected_cases(
     models: Sequence[Model],
-    splits: Sequence[Mapping[str, Sequence[str]]] | None,
+    splits: Mapping[int, Sequence[str]] | None,
     folds: Sequence[int] | None,
 ) -> dict[str, int]:
     """Case → fold that every model must have: by the splits file, else what any model has."""
     if splits is not None and any(model.folds != [NO_FOLD] for model in models):
-        wanted = range(len(splits)) if folds is None else folds
-        unknown = [fold for fold in wanted if fold >= len(splits)]
-        if unknown:
-            raise ValueError(
-                f"--folds {unknown}: splits_final.json has {len(splits)} folds (0 to {len(splits) - 1})"
-            )
-        return {case: fold for fold in wanted for case in splits[fold]["val"]}
+        wanted = splits if folds is None else folds
+        if unknown := sorted(set(wanted) - set(splits)):
+            raise ValueError(f"--folds {unknown}: the cross-validation has the folds {sorted(splits)}")
+        return {case: fold for fold in wanted for case in splits[fold]}
     expected: dict[str, int] = {}
     for model in models:
         for case in model.cases.values():

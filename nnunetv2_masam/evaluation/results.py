@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+from nnunetv2_masam.evaluation.fewshot import read_few_shot_folds
+from nnunetv2_masam.evaluation.files import list_folder, read_json
 
 NO_FOLD = -1
 
@@ -53,22 +55,6 @@ class Model:
         """The same model cut to these cases."""
         kept = {case: self.cases[case] for case in cases}
         return Model(self.name, self.folder, kept, self.plans, self.dataset_json, self.nnunet_metrics)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; an unreadable one is named in the error."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
-
-
-def list_folder(folder: Path) -> list[Path]:
-    """The sorted content of a folder; an unreadable or missing one is named in the error."""
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise ValueError(f"{folder}: cannot be read as a folder ({error.strerror})") from error
 
 
 def split_specification(specification: str) -> tuple[str | None, str]:
@@ -129,14 +115,15 @@ def _results_folder(dataset: str) -> Path:
     return Path(str(nnUNet_results)) / dataset
 
 
-def read_model(name: str, folder: Path, file_ending: str, folds: Sequence[int] | None = None) -> Model:
+def read_model(name: str, folder: Path, file_ending: str, folds: Mapping[int, int] | None = None) -> Model:
     """Read a model's folder: ``fold_k/validation/*``, or predictions directly in it.
 
     Args:
         name: what tables call it.
         folder: the folder.
         file_ending: of the segmentations, such as ``.nii.gz``.
-        folds: only these folds; all numbered ones by default (``fold_all`` validates on its training cases).
+        folds: only these folds, and the fold of the cross-validation that each counts as; all numbered ones
+            as themselves by default (``fold_all`` validates on its training cases).
     """
     model = Model(name, folder)
     for attribute, file_name in (("plans", "plans.json"), ("dataset_json", "dataset.json")):
@@ -151,7 +138,7 @@ def read_model(name: str, folder: Path, file_ending: str, folds: Sequence[int] |
         _read_predictions(model, folder, NO_FOLD, file_ending)
     for fold, path in sorted(fold_folders.items()):
         if (folds is None or fold in folds) and (path / "validation").is_dir():
-            _read_predictions(model, path / "validation", fold, file_ending)
+            _read_predictions(model, path / "validation", folds[fold] if folds else fold, file_ending)
     if not model.cases:
         raise ValueError(
             f"{folder}: no predictions (*{file_ending}), neither in fold_*/validation nor directly in it"
@@ -208,9 +195,13 @@ def find_images(dataset: str) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def find_splits(dataset: str) -> list[dict[str, list[str]]] | None:
-    """``splits_final.json`` of the preprocessed data set, if there is one."""
+def find_splits(dataset: str) -> dict[int, list[str]] | None:
+    """Fold → validation cases of the cross-validation, without few-shot folds; None without a splits file."""
     if not nnUNet_preprocessed.is_set():
         return None
-    path = Path(str(nnUNet_preprocessed)) / dataset / "splits_final.json"
-    return read_json(path) if path.is_file() else None
+    folder = Path(str(nnUNet_preprocessed)) / dataset
+    if not (folder / "splits_final.json").is_file():
+        return None
+    few_shot = {entry.fold for entry in read_few_shot_folds(folder)}
+    splits = read_json(folder / "splits_final.json")
+    return {fold: split["val"] for fold, split in enumerate(splits) if fold not in few_shot}
