@@ -1,8 +1,8 @@
 """Splits with few training cases, so that fine-tuning on 1, 3 or 5 cases runs with stock commands.
 
 nnU-Net reads one ``splits_final.json``, and a fold's number is all that its commands take. So the few-shot
-splits are appended to it as further folds: for each fold of the cross-validation and each k, one fold with k of
-its training cases and all of its validation cases. Nothing that is there already changes its number.
+splits are appended to it as further folds: for each fold of the cross-validation and each k, one fold with k
+of its training cases and all of its validation cases. Nothing that is there already changes its number.
 ``few_shot.json`` beside it says which fold is which.
 
 The cases are nested (the case of k = 1 is among those of k = 3), seeded, and chosen for their labels: each
