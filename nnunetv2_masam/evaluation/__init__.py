@@ -12,7 +12,8 @@ The data flow, one module per step::
     comparison.py  all of that put together; compare.py and command.py run it
     fewshot.py     folds with few training cases, appended to nnU-Net's splits
     crossval.py    all folds of several trainers as stock commands, on GPUs or a cluster
-    tables.py, report.py  the comparison → terminal, Markdown, LaTeX, CSV, JSON, HTML
+    tables.py      the comparison → tables as text, Markdown, LaTeX; outputs.py writes them, with CSV and JSON
+    report.py      the comparison → HTML, with figures.py and overlays.py
 
 Nothing here knows our network or trainers: every model that wrote nnU-Net's folders can be compared.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed
 
-from nnunetv2_masam.evaluation import report, results, tables
+from nnunetv2_masam.evaluation import outputs, report, results, tables
 from nnunetv2_masam.evaluation.compare import Options, compare, find_reader
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.fewshot import fold_map, read_few_shot_folds
@@ -19,6 +20,9 @@ from nnunetv2_masam.evaluation.files import list_folder, read_json
 from nnunetv2_masam.evaluation.labels import match_by_name, read_label_map, read_label_scheme, same_labels
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
+
+# the few-shot folds of a model: "trainer@k3", or "trainer@k3s1" for seed 1
+FEW_SHOT = re.compile(r"@k\d+(?:s\d+)?$")
 
 
 def compare_from_arguments(args: argparse.Namespace) -> Comparison:
@@ -34,10 +38,11 @@ def compare_from_arguments(args: argparse.Namespace) -> Comparison:
 def _compare_crossvalidation(args: argparse.Namespace, options: Options) -> Comparison:
     dataset = results.dataset_name(args.dataset)
     splits = results.find_splits(dataset)
-    chosen = []
+    chosen: list[tuple[str | None, Path, str]] = []
     for label, specified in _split(args.models):
-        model, at, few_shot = specified.partition("@k")
-        chosen.append((label, results.find_model_folder(model, dataset), at + few_shot))
+        few_shot = FEW_SHOT.search(specified)
+        model = specified if few_shot is None else specified[: few_shot.start()]
+        chosen.append((label, results.find_model_folder(model, dataset), few_shot[0] if few_shot else ""))
     chosen = chosen or [(None, folder, "") for folder in results.find_all_model_folders(dataset)]
     found = _name_models(chosen)
     path = args.dataset_json or results.find_dataset_json(dataset, [folder for folder, _ in found.values()])
@@ -54,6 +59,7 @@ def _compare_crossvalidation(args: argparse.Namespace, options: Options) -> Comp
         splits=splits,
         folds=args.folds,
         common=args.common,
+        same_labels=not args.match_labels_by_name,
     )
     plans = next((model.plans for model in models if model.plans is not None), None)
     title = f"{dataset}: {{n}} cases of the cross-validation"
@@ -69,7 +75,13 @@ def _compare_predictions(args: argparse.Namespace, options: Options) -> Comparis
     file_ending = dataset_json["file_ending"]
     found = _name_models([(label, Path(folder), "") for label, folder in _split(args.predictions)])
     models = [results.read_model(name, folder, file_ending) for name, (folder, _) in found.items()]
-    lineup = line_up(models, args.references, file_ending, common=args.common)
+    lineup = line_up(
+        models,
+        args.references,
+        file_ending,
+        common=args.common,
+        same_labels=not args.match_labels_by_name,
+    )
     name = dataset_json.get("name", args.references.resolve().parent.name)
     return _compare(args, options, lineup, dataset_json, None, f"{name}: {{n}} test cases")
 
@@ -128,10 +140,10 @@ def present(comparison: Comparison, output: Path | None, images: Path | None = N
     if output is None:
         return
     output.mkdir(parents=True, exist_ok=True)
-    tables.write_cases_csv(comparison, output / "cases.csv")
-    tables.write_markdown(comparison, output / "table.md")
-    tables.write_latex(comparison, output / "table.tex")
-    tables.write_summary_json(comparison, output / "summary.json")
+    outputs.write_cases_csv(comparison, output / "cases.csv")
+    outputs.write_markdown(comparison, output / "table.md")
+    outputs.write_latex(comparison, output / "table.tex")
+    outputs.write_summary_json(comparison, output / "summary.json")
     report.write_report(comparison, output / "report.html", images)
     print(
         f"written: {output}/ ({', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))})"
@@ -197,8 +209,6 @@ def _folds(
     """Which ``fold_k`` of a model to read, and as which fold of the cross-validation."""
     if few_shot:
         k, _, seed = few_shot.removeprefix("@k").partition("s")
-        if not k.isdigit() or not (seed or "0").isdigit():
-            raise ValueError(f"{few_shot!r}: expected @kN or @kNsSEED, such as @k3 or @k3s1")
         there = read_few_shot_folds(Path(str(nnUNet_preprocessed)) / dataset)
         mapped = fold_map(there, int(k), int(seed) if seed else None)
         return {fold: base for fold, base in mapped.items() if asked is None or base in asked}

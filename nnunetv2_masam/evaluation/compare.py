@@ -109,7 +109,7 @@ def compare(
         lineup,
         measured,
         {name: found.structures for name, found in labels.items()},
-        title=title.format(n=len(lineup.cases)),
+        title=title.replace("{n}", str(len(lineup.cases))),
         baseline=baseline,
         settings=settings,
         reader=reader,

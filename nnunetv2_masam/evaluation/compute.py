@@ -106,7 +106,8 @@ def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.nd
         array, properties = reader().read_seg(str(path))
     except Exception as error:  # each reader has its own family of errors for a broken file
         raise ValueError(f"{path}: cannot be read ({str(error).strip().splitlines()[-1]})") from error
-    labels = array[0].astype(np.int32)
+    with np.errstate(invalid="ignore"):  # NaN becomes some number, and is found unequal below
+        labels = array[0].astype(np.int32)
     if not np.array_equal(labels, array[0]):
         raise ValueError(f"{path}: holds values that are not whole numbers, so it is no segmentation")
     return labels, properties
@@ -129,14 +130,14 @@ def measure(task: Task) -> dict[str, dict[str, Any]]:
     reference, reference_properties = read_segmentation(task.reference, task.reader)
     prediction, prediction_properties = read_segmentation(task.prediction, task.reader)
     _check_geometry(task, reference, prediction, reference_properties, prediction_properties)
-    _check_values(task.reference, reference, task.reference_values)
-    _check_values(task.prediction, prediction, task.prediction_values)
     spacing_mm = spacing_of(reference_properties)
     diagonal_mm = image_diagonal_mm(reference.shape, spacing_mm)
     foreground = (reference != 0) | (prediction != 0)
     if foreground.any():
         crop = bounding_box_to_slice(pad_bbox(get_bbox_from_mask(foreground), 1, foreground.shape))
         reference, prediction = reference[crop], prediction[crop]
+    _check_values(task.reference, reference, task.reference_values)
+    _check_values(task.prediction, prediction, task.prediction_values)
     ignore = None if task.ignore_label is None else reference == task.ignore_label
     values: dict[str, dict[str, Any]] = {}
     for structure, tolerance_mm in zip(task.structures, task.tolerances_mm, strict=True):

@@ -44,6 +44,7 @@ def line_up(
     splits: Mapping[int, Sequence[str]] | None = None,
     folds: Sequence[int] | None = None,
     common: bool = False,
+    same_labels: bool = True,
 ) -> LineUp:
     """Check that the models line up, or cut them to what they share.
 
@@ -54,6 +55,7 @@ def line_up(
         splits: which validation cases each fold must have.
         folds: the folds asked for; all of `splits` by default.
         common: cut to the cases that every model has in the same fold, instead of refusing.
+        same_labels: label values mean the same in all models, so that their voxel counts can be compared.
 
     Raises:
         ValueError: with the list of everything that does not line up.
@@ -70,7 +72,8 @@ def line_up(
     for case in sorted(expected):
         if case not in references:
             problems.setdefault(f"no reference in {reference_folder}", set()).add(case)
-    _check_same_reference(models, problems)
+    if same_labels:
+        _check_same_reference(models, problems)
     every = tuple(sorted(set(expected).union(*(model.cases for model in models))))
     bad = set().union(*problems.values())
     if not problems:

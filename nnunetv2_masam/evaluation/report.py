@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.evaluation import figures, tables
+from nnunetv2_masam.evaluation import figures, overlays, tables
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.figures import Picture
 
@@ -81,7 +81,7 @@ def _pick(
     return [
         ShownCase(
             f"{reason.capitalize()}: {comparison.lineup.cases[place]}, {form.format(values[place])}",
-            figures.overlay(comparison, comparison.lineup.cases[place], models, images),
+            overlays.overlay(comparison, comparison.lineup.cases[place], models, images),
         )
         for place, reason in shown.items()
     ]

@@ -139,7 +139,7 @@ def test_cluster_parameters_are_checked(dataset: Any, capsys: pytest.CaptureFixt
 
 
 def test_submission_runs_each_job_once(tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """submitit's own local executor instead of SLURM; only while a job is queued or running it is left alone."""
+    """submitit's own local executor instead of SLURM; a queued or running job is left alone."""
     submitit = pytest.importorskip("submitit")
     jobs = jobs_of(tmp_path, ["A"], [0, 1])
     folder, parameters = tmp_path / "slurm", {"gpus_per_node": 0, "timeout_min": 2}
