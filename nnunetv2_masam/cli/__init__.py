@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "write nnUNetMASAMPlans.json for a data set"),
     "weights": ("weights", "list and download SAM checkpoints"),
     "compare": ("compare", "compare models case by case over the same cases and folds"),
+    "crossval": ("crossval", "train all folds of several trainers with stock commands, then compare"),
+    "few-shot": ("few_shot", "append folds with few training cases to a data set's splits"),
 }
 
 
