@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "fit a checkpoint to another data set for -pretrained_weights",
     ),
     "compare": ("compare", "compare models case by case over the same cases and folds"),
+    "crossval": ("crossval", "train all folds of several trainers with stock commands, then compare"),
+    "few-shot": ("few_shot", "append folds with few training cases to a data set's splits"),
 }
 
 

@@ -243,5 +243,5 @@ def _guarded(title: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Fin
 def _line(finding: Finding) -> str:
     indent = " " * 4
     detail = textwrap.indent(finding.detail, indent * 2).strip()
-    text = f"  {finding.subject:<30} {finding.status:<8} {detail}"
+    text = f"  {finding.subject:<33} {finding.status:<8} {detail}"
     return text if not finding.remedy else f"{text}\n{indent}-> {finding.remedy}"

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.planning import PLANS_NAME
+from nnunetv2_masam.planning import PLANS_NAME, PlanningRules
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres")
 
@@ -40,10 +40,14 @@ def run(args: argparse.Namespace) -> int:
     """Plan, preprocess what is missing, and print what was decided."""
     from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
 
-    from nnunetv2_masam.catalogue import find_planner, find_trainer
+    from nnunetv2_masam.catalogue import class_names, find_planner, find_trainer, trainers_folder
 
     planner_class = find_planner(args.pl)
-    rules = find_trainer(args.tr).rules
+    rules = getattr(find_trainer(args.tr), "rules", None)
+    if not isinstance(rules, PlanningRules):
+        raise ValueError(
+            f"-tr: {args.tr} is not a MA-SAM trainer; take one of {', '.join(class_names(trainers_folder()))}"
+        )
     processes = args.np or min(8, os.cpu_count() or 1)
     for dataset in args.d:
         name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)

@@ -120,6 +120,7 @@ def test_plan_command(workspace, shell):
     ("arguments", "message"),
     [
         (("-pl", "Nobody"), "planner 'Nobody' is neither in"),
+        (("-tr", "nnUNetTrainer"), "nnUNetTrainer is not a MA-SAM trainer"),
         (("-tr", TRAINER, "-c", "3d_lowres"), "-c: got 3d_lowres, the plans have"),
         (("-tr", TRAINER, "-base", "nnUNetResEncUNetMPlans"), "no baseline plans"),
         (("-tr", "nnUNetTrainerMASAM_H", "-gpu_memory_target", "2"), "2 GB is too small"),

@@ -1,0 +1,160 @@
+"""Splits with few training cases, so that fine-tuning on 1, 3 or 5 cases runs with stock commands.
+
+nnU-Net reads one ``splits_final.json``, and a fold's number is all that its commands take. So the few-shot
+splits are appended to it as further folds: for each fold of the cross-validation and each k, one fold with k
+of its training cases and all of its validation cases. Nothing that is there already changes its number.
+``few_shot.json`` beside it says which fold is which.
+
+The cases are nested (the case of k = 1 is among those of k = 3), seeded, and chosen for their labels: each
+next case is one that adds most to the labels that the chosen ones hold least often.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+from nnunetv2_masam.evaluation.files import read_json
+
+FEW_SHOT_FILE = "few_shot.json"
+
+
+@dataclass(frozen=True)
+class FewShotFold:
+    """One appended fold.
+
+    Attributes:
+        fold: its number for ``nnUNetv2_train``.
+        k: how many cases it trains on.
+        base_fold: the fold of the cross-validation whose validation cases it has.
+        seed: of the choice.
+        missing_labels: labels that none of its training cases holds.
+    """
+
+    fold: int
+    k: int
+    base_fold: int
+    seed: int
+    missing_labels: tuple[str, ...] = ()
+
+
+def read_few_shot_folds(preprocessed: Path) -> list[FewShotFold]:
+    """The folds that were appended to a data set's splits; none if there are none."""
+    path = preprocessed / FEW_SHOT_FILE
+    if not path.is_file():
+        return []
+    return [FewShotFold(**{**entry, "missing_labels": tuple(entry["missing_labels"])}) for entry in read_json(path)]
+
+
+def fold_map(folds: Sequence[FewShotFold], k: int, seed: int | None = None) -> dict[int, int]:
+    """Few-shot fold → fold of the cross-validation, for one k.
+
+    Raises:
+        ValueError: if there are none, or several seeds to choose from.
+    """
+    found = [entry for entry in folds if entry.k == k and seed in (None, entry.seed)]
+    seeds = sorted({entry.seed for entry in found})
+    if not found:
+        there = sorted({f"@k{entry.k}s{entry.seed}" for entry in folds})
+        raise ValueError(f"no few-shot folds with k = {k}; there are: {', '.join(there) or 'none'}")
+    if len(seeds) > 1:
+        raise ValueError(f"few-shot folds with k = {k} exist with the seeds {seeds}: write @k{k}s{seeds[0]}")
+    return {entry.fold: entry.base_fold for entry in found}
+
+
+def choose_cases(labels_of_case: Mapping[str, frozenset[str]], count: int, seed: int) -> list[str]:
+    """Choose cases one after the other, so that fewer are always the first of more.
+
+    Args:
+        labels_of_case: the labels that each case holds.
+        count: how many to choose.
+        seed: decides between cases that add equally much.
+    """
+    order = list(np.random.default_rng(seed).permutation(sorted(labels_of_case)))
+    held: Counter[str] = Counter()
+    base = 1.0 + len(frozenset().union(*labels_of_case.values()))
+    chosen: list[str] = []
+    while len(chosen) < count:
+        # one label that is held less often outweighs all that are held more often
+        gain = {case: sum(base ** -held[label] for label in labels_of_case[case]) for case in order}
+        best = max(order, key=gain.__getitem__)
+        order.remove(best)
+        held.update(labels_of_case[best])
+        chosen.append(str(best))
+    return chosen
+
+
+def add_few_shot_folds(
+    splits: Sequence[Mapping[str, Sequence[str]]],
+    existing: Sequence[FewShotFold],
+    labels_of_case: Mapping[str, frozenset[str]],
+    ks: Sequence[int],
+    base_folds: Sequence[int] | None,
+    seed: int,
+) -> tuple[list[dict[str, list[str]]], list[FewShotFold]]:
+    """Append folds for each k and each fold of the cross-validation, unless they are there.
+
+    Args:
+        splits: of ``splits_final.json``.
+        existing: what was appended before.
+        labels_of_case: the labels that each case holds.
+        ks: numbers of training cases.
+        base_folds: folds of the cross-validation; all by default.
+        seed: of the choice.
+
+    Returns:
+        the new splits, and all few-shot folds.
+    """
+    existing = [entry for entry in existing if entry.fold < len(splits)]  # else writing was interrupted
+    appended = {entry.fold for entry in existing}
+    originals = [fold for fold in range(len(splits)) if fold not in appended]
+    wanted = originals if base_folds is None else list(base_folds)
+    if unknown := sorted(set(wanted) - set(originals)):
+        raise ValueError(f"--folds {unknown}: the cross-validation has the folds {originals}")
+    all_labels = frozenset().union(*labels_of_case.values())
+    there = {(entry.k, entry.base_fold, entry.seed) for entry in existing}
+    new_splits = [{part: list(cases) for part, cases in split.items()} for split in splits]
+    folds = list(existing)
+    for k in sorted(set(ks)):
+        for base in wanted:
+            training = splits[base]["train"]
+            if not 0 < k <= len(training):
+                raise ValueError(f"-k {k}: fold {base} has {len(training)} training cases, so 1 to {len(training)}")
+            if (k, base, seed) in there:
+                continue
+            chosen = choose_cases({case: labels_of_case[case] for case in training}, k, seed + base)
+            missing = all_labels.difference(*(labels_of_case[case] for case in chosen))
+            folds.append(FewShotFold(len(new_splits), k, base, seed, tuple(sorted(missing))))
+            new_splits.append({"train": chosen, "val": list(splits[base]["val"])})
+    return new_splits, folds
+
+
+def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[str, list[str]]]:
+    """``splits_final.json``, or what nnU-Net would write there at the first training."""
+    path = preprocessed / "splits_final.json"
+    if path.is_file():
+        splits: list[dict[str, list[str]]] = read_json(path)
+        return splits
+    made = generate_crossval_split(sorted(cases), seed=12345, n_splits=5)
+    return [{part: [str(case) for case in found] for part, found in split.items()} for split in made]
+
+
+def write_few_shot_folds(
+    preprocessed: Path, splits: Sequence[Mapping[str, Sequence[str]]], folds: Sequence[FewShotFold]
+) -> None:
+    """Write both files; the splits last, and each in one step, so that an interruption leaves no half."""
+    _write(preprocessed / FEW_SHOT_FILE, [asdict(entry) for entry in folds])
+    _write(preprocessed / "splits_final.json", splits)
+
+
+def _write(path: Path, content: Any) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=4))
+    partial.replace(path)

@@ -1,0 +1,186 @@
+"""What is compared: the labels or regions of a ``dataset.json``, as nnU-Net's label manager sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One label or region, with the values that mean it in the reference and in the prediction.
+
+    Attributes:
+        name: its name in ``dataset.json``.
+        key: its key in nnU-Net's ``summary.json``, such as ``"1"`` or ``"(1, 2)"``.
+        reference_values: label values that make it up in the reference.
+        prediction_values: label values that make it up in the prediction.
+    """
+
+    name: str
+    key: str
+    reference_values: tuple[int, ...]
+    prediction_values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """The labels of one data set.
+
+    Attributes:
+        structures: foreground labels, or regions where the data set has regions, in nnU-Net's order.
+        defined_values: every label value that may occur, background included, ignore label excluded.
+        ignore_label: the value of voxels that do not count, if there is one.
+    """
+
+    structures: tuple[Structure, ...]
+    defined_values: frozenset[int]
+    ignore_label: int | None
+
+
+def read_label_scheme(dataset_json: Mapping[str, Any], plans: Mapping[str, Any] | None = None) -> LabelScheme:
+    """Read the labels of a data set with nnU-Net's label manager, the plans' one where there are plans."""
+    if plans is not None:
+        manager = PlansManager(dict(plans)).get_label_manager(dict(dataset_json))
+    else:
+        manager = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
+    names = {_as_tuple(value): name for name, value in dataset_json["labels"].items()}
+    found = manager.foreground_regions if manager.has_regions else manager.foreground_labels
+    structures = []
+    for label_or_region in found:
+        values = _as_tuple(label_or_region)
+        key = str(tuple(label_or_region)) if isinstance(label_or_region, (tuple, list)) else str(label_or_region)
+        structures.append(Structure(names.get(values, key), key, values, values))
+    return LabelScheme(tuple(structures), frozenset(int(value) for value in manager.all_labels), manager.ignore_label)
+
+
+def _as_tuple(label_or_region: Any) -> tuple[int, ...]:
+    if isinstance(label_or_region, (tuple, list)):
+        return tuple(int(value) for value in label_or_region)
+    return (int(label_or_region),)
+
+
+@dataclass(frozen=True)
+class ModelLabels:
+    """How one model's predictions are read against the references.
+
+    Attributes:
+        structures: what to measure; the same names in the same order for all models of a comparison.
+        prediction_values: label values that its predictions may hold.
+    """
+
+    structures: tuple[Structure, ...]
+    prediction_values: frozenset[int]
+
+
+def same_labels(scheme: LabelScheme) -> ModelLabels:
+    """Of a model that predicts the labels of the references."""
+    return ModelLabels(scheme.structures, scheme.defined_values)
+
+
+# a name → the ways to make it up: another name for it, or names that are merged into it
+LabelMap = Mapping[str, Sequence["str | Sequence[str]"]]
+
+
+def read_label_map(content: Any, path: str) -> dict[str, list[str | list[str]]]:
+    """Check the content of a map file.
+
+    Example::
+
+        {"adrenal gland": ["suprarenal gland", ["right adrenal gland", "left adrenal gland"]]}
+
+    "adrenal gland" is what a data set calls so, or "suprarenal gland", or its two labels merged: the first of
+    these that the data set has completely.
+    """
+    ok = isinstance(content, dict) and all(
+        isinstance(ways, list)
+        and all(
+            isinstance(way, str) or (way and isinstance(way, list) and set(map(type, way)) == {str}) for way in ways
+        )
+        for ways in content.values()
+    )
+    if not ok:
+        raise ValueError(
+            f'{path}: expected {{"name": ["synonym", ["merged", "together"]]}}, '
+            "for each name a list of names or of lists of names"
+        )
+    return dict(content)
+
+
+def match_by_name(
+    reference_json: Mapping[str, Any],
+    prediction_jsons: Mapping[str, Mapping[str, Any]],
+    label_map: LabelMap | None = None,
+) -> tuple[dict[str, ModelLabels], list[str]]:
+    """Match labels by name, over the references and all models.
+
+    Names are equal where they differ only in case, underscores, hyphens or spaces.
+
+    Args:
+        reference_json: ``dataset.json`` of the references.
+        prediction_jsons: ``dataset.json`` of what each model was trained on, by model.
+        label_map: synonyms and merges.
+
+    Returns:
+        the labels that all share, by model, and notes on what was merged and what was left out.
+
+    Raises:
+        ValueError: if nothing is shared.
+    """
+    ways = {
+        _plain(name): [[name], *([way] if isinstance(way, str) else list(way) for way in found)]
+        for name, found in (label_map or {}).items()
+    }
+    reference = _named_values(reference_json)
+    predictions = {model: _named_values(content) for model, content in prediction_jsons.items()}
+    merged = {_plain(part) for alternatives in ways.values() for way in alternatives for part in way}
+    candidates = [*ways, *(name for name in reference if name not in merged)]
+    names = {_plain(name): name for name in [*(label_map or {}), *reference_json["labels"]]}
+    structures: dict[str, list[Structure]] = {model: [] for model in predictions}
+    notes, left_out = [], []
+    for name in candidates:
+        alternatives = ways.get(name, [[name]])
+        used = _first_complete(alternatives, reference)
+        used_by = {model: _first_complete(alternatives, there) for model, there in predictions.items()}
+        if used is None or None in used_by.values():
+            lacking = [model for model, found in used_by.items() if found is None]
+            left_out.append(f"{names[name]} (not in {', '.join(lacking) if used else 'the references'})")
+            continue
+        for model, found in used_by.items():
+            values = _union(predictions[model], found or [])
+            structures[model].append(Structure(names[name], "", _union(reference, used), values))
+        described = {" + ".join(parts) for parts in (used, *used_by.values()) if parts} - {name}
+        if described:
+            notes.append(f"{names[name]} stands for: {'; '.join(sorted(described))}")
+    if not any(structures.values()):
+        raise ValueError(
+            f"no label is shared by name: the references have {sorted(reference)}; "
+            + "; ".join(f"{model} has {sorted(there)}" for model, there in predictions.items())
+            + ". Name synonyms and merges in a file for --label-map."
+        )
+    if left_out:
+        notes.append(f"labels left out: {', '.join(left_out)}")
+    defined = {model: read_label_scheme(content).defined_values for model, content in prediction_jsons.items()}
+    return {model: ModelLabels(tuple(found), defined[model]) for model, found in structures.items()}, notes
+
+
+def _named_values(dataset_json: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    labels = {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
+    return {_plain(name): _as_tuple(value) for name, value in labels.items()}
+
+
+def _first_complete(alternatives: Sequence[Sequence[str]], there: Mapping[str, Any]) -> list[str] | None:
+    plain = ([_plain(part) for part in way] for way in alternatives)
+    return next((way for way in plain if all(part in there for part in way)), None)
+
+
+def _union(named: Mapping[str, tuple[int, ...]], names: Sequence[str]) -> tuple[int, ...]:
+    return tuple(sorted({value for name in names for value in named[name]}))
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

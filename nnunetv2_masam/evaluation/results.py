@@ -1,0 +1,201 @@
+"""nnU-Net's result folders: which models there are, and which cases each predicted in which fold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
+from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+from nnunetv2_masam.evaluation.fewshot import read_few_shot_folds
+from nnunetv2_masam.evaluation.files import list_folder, read_json
+
+NO_FOLD = -1
+
+
+@dataclass(frozen=True)
+class PredictedCase:
+    """One prediction. `fold` is `NO_FOLD` for predictions that belong to no fold (test sets)."""
+
+    case: str
+    fold: int
+    path: Path
+
+
+@dataclass
+class Model:
+    """One model's predictions.
+
+    Attributes:
+        name: what tables call it.
+        folder: its folder (``trainer__plans__configuration``, or one with predictions).
+        cases: predictions by case.
+        plans: its plans, if they are beside it.
+        dataset_json: its ``dataset.json``, if it is beside it.
+        nnunet_metrics: per case, what nnU-Net's ``summary.json`` says.
+    """
+
+    name: str
+    folder: Path
+    cases: dict[str, PredictedCase] = field(default_factory=dict)
+    plans: dict[str, Any] | None = None
+    dataset_json: dict[str, Any] | None = None
+    nnunet_metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds it has predictions of."""
+        return sorted({case.fold for case in self.cases.values()})
+
+    def only(self, cases: Sequence[str]) -> Model:
+        """The same model cut to these cases."""
+        kept = {case: self.cases[case] for case in cases}
+        return Model(self.name, self.folder, kept, self.plans, self.dataset_json, self.nnunet_metrics)
+
+
+def split_specification(specification: str) -> tuple[str | None, str]:
+    """``LABEL=model`` → (label, model); without ``=`` the label is None."""
+    label, equals, rest = specification.partition("=")
+    if not equals:
+        return None, specification
+    if not label or not rest:
+        raise ValueError(f"{specification!r}: expected LABEL=folder or LABEL=trainer__plans__configuration")
+    return label, rest
+
+
+def dataset_name(dataset: str) -> str:
+    """``4``, ``004`` or ``Dataset004_Hippocampus`` → the folder name, by nnU-Net's own rule."""
+    try:
+        return str(maybe_convert_to_dataset_name(dataset))
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+
+
+def find_model_folder(model: str, dataset: str) -> Path:
+    """Find a model by path, by ``trainer__plans__configuration``, or by trainer where that is unambiguous.
+
+    Args:
+        model: what the user typed.
+        dataset: name of the data set, ``DatasetXXX_Name``.
+    """
+    if os.sep in model or Path(model).is_dir():
+        if not Path(model).is_dir():
+            raise ValueError(f"{model}: no such folder")
+        return Path(model)
+    base = _results_folder(dataset)
+    there = [path for path in list_folder(base) if path.is_dir() and path.name.count("__") == 2]
+    found = [path for path in there if path.name == model or path.name.startswith(f"{model}__")]
+    if len(found) == 1:
+        return found[0]
+    listing = "\n  ".join(path.name for path in found or there) or "(none)"
+    problem = "is ambiguous, it may mean" if found else f"is not in {base}, which has"
+    raise ValueError(f"model {model!r} {problem}:\n  {listing}\nName one of them, or give a folder.")
+
+
+def find_all_model_folders(dataset: str) -> list[Path]:
+    """Every model of a data set that has validation results; nnU-Net's default trainer first."""
+    base = _results_folder(dataset)
+    found = [path for path in list_folder(base) if path.name.count("__") == 2 and any(path.glob("fold_*/validation"))]
+    if not found:
+        raise ValueError(f"{base}: no model with fold_*/validation; train one, or give folders")
+    return sorted(found, key=lambda path: (not path.name.startswith("nnUNetTrainer__"), path.name))
+
+
+def _results_folder(dataset: str) -> Path:
+    if not nnUNet_results.is_set():
+        raise ValueError("nnUNet_results is not set: set it, or give the models as folders")
+    return Path(str(nnUNet_results)) / dataset
+
+
+def read_model(name: str, folder: Path, file_ending: str, folds: Mapping[int, int] | None = None) -> Model:
+    """Read a model's folder: ``fold_k/validation/*``, or predictions directly in it.
+
+    Args:
+        name: what tables call it.
+        folder: the folder.
+        file_ending: of the segmentations, such as ``.nii.gz``.
+        folds: only these folds, and the fold of the cross-validation that each counts as; all numbered ones
+            as themselves by default (``fold_all`` validates on its training cases).
+    """
+    model = Model(name, folder)
+    for attribute, file_name in (("plans", "plans.json"), ("dataset_json", "dataset.json")):
+        if (folder / file_name).is_file():
+            setattr(model, attribute, read_json(folder / file_name))
+    fold_folders = {
+        int(path.name.removeprefix("fold_")): path
+        for path in list_folder(folder)
+        if path.is_dir() and path.name.removeprefix("fold_").isdigit() and path.name.startswith("fold_")
+    }
+    if not fold_folders:
+        _read_predictions(model, folder, NO_FOLD, file_ending)
+    for fold, path in sorted(fold_folders.items()):
+        if (folds is None or fold in folds) and (path / "validation").is_dir():
+            _read_predictions(model, path / "validation", folds[fold] if folds else fold, file_ending)
+    if not model.cases:
+        raise ValueError(f"{folder}: no predictions (*{file_ending}), neither in fold_*/validation nor directly in it")
+    return model
+
+
+def _read_predictions(model: Model, folder: Path, fold: int, file_ending: str) -> None:
+    for path in list_folder(folder):
+        if not path.name.endswith(file_ending) or path.name.startswith("."):
+            continue
+        case = path.name.removesuffix(file_ending)
+        if case in model.cases:
+            other = model.cases[case].path
+            raise ValueError(f"{model.name}: case {case} is predicted twice:\n  {other}\n  {path}")
+        model.cases[case] = PredictedCase(case, fold, path)
+    if (folder / "summary.json").is_file():
+        for entry in read_json(folder / "summary.json").get("metric_per_case", []):
+            case = Path(entry["prediction_file"].replace("\\", "/")).name.removesuffix(file_ending)
+            model.nnunet_metrics[case] = entry["metrics"]
+
+
+def find_references(dataset: str, explicit: Path | None = None) -> Path:
+    """The folder of reference segmentations: the one given, else nnU-Net's own copy, else ``labelsTr``."""
+    if explicit is not None:
+        list_folder(explicit)
+        return explicit
+    looked = []
+    for base, sub in ((nnUNet_preprocessed, "gt_segmentations"), (nnUNet_raw, "labelsTr")):
+        if base.is_set():
+            candidate = Path(str(base)) / dataset / sub
+            looked.append(str(candidate))
+            if candidate.is_dir():
+                return candidate
+    raise ValueError(
+        "no reference segmentations; looked in: "
+        + (", ".join(looked) or "nowhere, as nnUNet_preprocessed and nnUNet_raw are not set")
+        + ". Set nnUNet_preprocessed or nnUNet_raw, or give --references."
+    )
+
+
+def find_dataset_json(dataset: str, folders: Sequence[Path]) -> Path:
+    """The data set's ``dataset.json``: beside a model, else in the preprocessed, else in the raw data set."""
+    bases = [Path(str(base)) / dataset for base in (nnUNet_preprocessed, nnUNet_raw) if base.is_set()]
+    for folder in [*folders, *bases]:
+        if (folder / "dataset.json").is_file():
+            return folder / "dataset.json"
+    raise ValueError(f"no dataset.json in {', '.join(map(str, [*folders, *bases]))}. Give --dataset-json.")
+
+
+def find_images(dataset: str) -> Path | None:
+    """The training images of the raw data set, if they are there."""
+    folder = Path(str(nnUNet_raw)) / dataset / "imagesTr" if nnUNet_raw.is_set() else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def find_splits(dataset: str) -> dict[int, list[str]] | None:
+    """Fold → validation cases of the cross-validation, without few-shot folds; None without a splits file."""
+    if not nnUNet_preprocessed.is_set():
+        return None
+    folder = Path(str(nnUNet_preprocessed)) / dataset
+    if not (folder / "splits_final.json").is_file():
+        return None
+    few_shot = {entry.fold for entry in read_few_shot_folds(folder)}
+    splits = read_json(folder / "splits_final.json")
+    return {fold: split["val"] for fold, split in enumerate(splits) if fold not in few_shot}
