@@ -197,7 +197,7 @@ def import_plans(model: AuthorsModel, task: Task, description: Mapping[str, Any]
     statistics = {"percentile_00_5": low, "percentile_99_5": high, "mean": low, "std": high - low}
     statistics |= {"min": low, "max": high, "median": (low + high) / 2}
     normalisation = "RescaleTo01Normalization" if task.window is None else "CTNormalization"
-    untouched = {
+    untouched: dict[str, Any] = {
         f"resampling_fn_{what}{suffix}": value
         for what in ("data", "seg", "probabilities")
         for suffix, value in (("", "no_resampling_hack"), ("_kwargs", {}))

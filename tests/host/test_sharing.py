@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -36,8 +37,6 @@ if __name__ == "__main__":
 
 
 def run(steps: list[tuple[str, str]], results: Path, **environment: str) -> subprocess.CompletedProcess:
-    import json
-
     script = results / "run.py"
     script.write_text(RUN)
     named = json.dumps([(STEPS[name], arguments.split()) for name, arguments in steps])
@@ -55,6 +54,7 @@ def trained(workspace):
     return trainer
 
 
+@pytest.mark.slow
 def test_zip_file_predicts_the_same_elsewhere(trained, workspace, tmp_path):
     images = workspace.raw / "Dataset901_Plain" / "imagesTs"
     elsewhere = tmp_path / "results"
