@@ -148,7 +148,7 @@ def _not_sam(path: Path, tensors: Mapping[str, Any], innermost: Mapping[str, Ten
         got, remedy = "an nnU-Net checkpoint", "Use it with nnUNetv2_predict or -pretrained_weights."
     elif any(key.startswith(("q_FacTs_", "v_FacTs_")) or "FacTu" in key for key in keys):
         got = "the trained parts of a model saved by the MA-SAM authors' code, without SAM's frozen weights"
-        remedy = "Read it with nnunetv2_masam.weights.load_masam_checkpoint, together with its SAM file."
+        remedy = "Turn it and its SAM file into a model folder with `nnUNetv2_masam import-masam`."
     elif any(key.startswith(("image_encoder.trunk.", "vision_encoder.backbone.")) for key in keys):
         got, remedy = "a SAM 2 checkpoint, which is another network", "Use a checkpoint of the first SAM."
     elif any(key.startswith(("image_encoder.", "vision_encoder.")) for key in keys):

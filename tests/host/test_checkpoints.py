@@ -31,7 +31,7 @@ def sam_file(tmp_path, monkeypatch):
     return path
 
 
-def test_slim_checkpoints_train_continue_and_predict(workspace, sam_file, monkeypatch):
+def test_slim_checkpoints_train_continue_and_predict(workspace, sam_file, tmp_path, monkeypatch):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
     monkeypatch.setenv("MASAM_SLIM_CHECKPOINTS", "1")
@@ -50,6 +50,12 @@ def test_slim_checkpoints_train_continue_and_predict(workspace, sam_file, monkey
     predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
     for network in (resumed.masam, predictor.network):
         assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+    assert main(["merge", trainer.output_folder_base, "-o", str(tmp_path / "whole")]) == 0
+    whole = torch.load(tmp_path / "whole" / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    assert whole["network_weights"].keys() == weights.keys()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in whole["network_weights"].items())
+    assert len(whole["logging"]["train_losses"]) == 2
 
     sam_file.unlink()
     monkeypatch.delenv("MASAM_CHECKPOINT")

@@ -42,6 +42,13 @@ def test_2d_is_one_slice():
     torch.testing.assert_close(network(x), network(x[:, :, None])[:, :, 0])
 
 
+def test_half_turn_turns_slices_and_logits():
+    plain, turning = build().eval(), build(half_turn=True).eval()
+    x = torch.randn(1, 1, 2, 64, 48)
+    assert torch.equal(turning(x), plain(x.flip(-2, -1)).flip(-2, -1))
+    assert not torch.allclose(turning(x), plain(x), rtol=1e-3)
+
+
 def test_slices_see_their_neighbours_only_in_their_own_sample():
     network = build().eval()
     x = torch.randn(2, 1, 5, 64, 64)

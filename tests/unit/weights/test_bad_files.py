@@ -181,7 +181,7 @@ def test_no_dict_of_tensors(content: Any, match: str, tmp_path: Path) -> None:
     ("keys", "match"),
     [
         (["network_weights.x"], "something else"),
-        (["q_FacTs_000", "FacTu.weight", "mask_decoder.iou_token.weight"], "load_masam_checkpoint"),
+        (["q_FacTs_000", "FacTu.weight", "mask_decoder.iou_token.weight"], "import-masam"),
         (["image_encoder.trunk.blocks.0.norm1.weight"], "SAM 2"),
         (["vision_encoder.backbone.patch_embed.weight"], "SAM 2"),
         (["image_encoder.layers.0.c.weight"], "not SAM's ViT"),
