@@ -6,11 +6,11 @@ but the checkpoints (and, where the network changes, the plans) is copied.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -217,14 +217,16 @@ def _without_fact(plans: dict[str, Any]) -> None:
 
 
 def _numpy_numbers() -> list[Any]:
-    """What numpy's scalars are pickled as, in its versions 1 and 2."""
-    allowed: list[Any] = [np.dtype]
-    allowed += [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
-    with contextlib.suppress(ImportError):
-        from numpy._core.multiarray import scalar
+    """What numpy's scalars are pickled as; the module that makes them has another name in numpy 1 than in 2."""
+    make_scalar = np.float64(0).__reduce__()[0]
 
-        allowed += [scalar, (scalar, "numpy.core.multiarray.scalar")]
-        return allowed
-    from numpy.core.multiarray import scalar as scalar_of_numpy_1  # pragma: no cover
+    def scalar(*args: Any) -> Any:
+        return make_scalar(*args)
 
-    return [*allowed, scalar_of_numpy_1, (scalar_of_numpy_1, "numpy._core.multiarray.scalar")]
+    named = []
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        alias = FunctionType(scalar.__code__, globals(), "scalar", None, scalar.__closure__)
+        alias.__module__, alias.__qualname__ = module, "scalar"
+        named.append(alias)
+    kinds = (np.float64, np.float32, np.int64, np.int32, np.bool_)
+    return [np.dtype, *(type(np.dtype(kind)) for kind in kinds), *named]

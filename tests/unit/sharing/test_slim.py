@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +183,23 @@ def test_wrong_base_is_refused(model_folder, sam, tmp_path, capsys):
 def test_output_folder_with_content_is_refused(model_folder, sam, capsys):
     assert main(["slim", str(model_folder), "-o", str(model_folder), "--sam", str(sam)]) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_numbers_of_either_numpy_are_read(model_folder, tmp_path, module):
+    """Checkpoints outlive the numpy that they were written with."""
+    rewritten = tmp_path / "rewritten.pth"
+    original = model_folder / "fold_0" / "checkpoint_final.pth"
+    with zipfile.ZipFile(original) as source, zipfile.ZipFile(rewritten, "w") as out:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("data.pkl"):
+                assert b"core.multiarray\nscalar\n" in content
+                content = re.sub(rb"numpy\._?core\.multiarray\nscalar", module + b"\nscalar", content)
+            out.writestr(name, content)
+    checkpoint = read_nnunet_checkpoint(rewritten)
+    assert checkpoint["_best_ema"] == 0.5
+    assert checkpoint["logging"]["mean_fg_dice"] == [0.25]
 
 
 class _Code:
