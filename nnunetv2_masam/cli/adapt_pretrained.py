@@ -23,18 +23,21 @@ def run(args: argparse.Namespace) -> int:
     from batchgenerators.utilities.file_and_folder_operations import load_json
     from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from nnunetv2_masam.catalogue import class_names, find_trainer, trainers_folder
 
     name = maybe_convert_to_dataset_name(int(args.d) if args.d.isdigit() else args.d)
     folder = Path(str(nnUNet_preprocessed)) / name
     if not (folder / f"{args.p}.json").is_file():
         raise FileNotFoundError(f"-p: no plans {args.p}.json in {folder}; plan first, as for the training")
     dataset_json = load_json(str(folder / "dataset.json"))
-    trainer = recursive_find_trainer_class_by_name(args.tr)
+    trainer = find_trainer(args.tr)
     if not hasattr(trainer, "planned"):
-        raise ValueError(f"-tr: {args.tr} is not a trainer of MA-SAM's")
+        raise ValueError(
+            f"-tr: {args.tr} is not a MA-SAM trainer; take one of {', '.join(class_names(trainers_folder()))}"
+        )
     manager = PlansManager(trainer.planned(load_json(str(folder / f"{args.p}.json")), args.c, dataset_json))
     configuration = manager.get_configuration(args.c)
     channels = determine_num_input_channels(manager, configuration, dataset_json)

@@ -102,24 +102,30 @@ def authors_stacks(volume: np.ndarray) -> list[torch.Tensor]:
     return stacks
 
 
-def authors_average(
-    network: MASAM, volume: np.ndarray, of_softmax: bool, weights: tuple[float, ...] = (1, 1, 1, 1, 1)
-) -> torch.Tensor:
-    """(K, D, H, W) in SimpleITK's order: what ``test_single_volume`` averages, softmax of a stack's five slices.
+def logits_of_stacks(network: MASAM, volume: np.ndarray) -> list[torch.Tensor]:
+    """(K, 5, S, S) for the authors' stack around each slice."""
+    with torch.no_grad():
+        return [network(stack)[0] for stack in authors_stacks(volume)]
+
+
+def authors_average(outputs: list[torch.Tensor], weights: tuple[float, ...] = (1, 1, 1, 1, 1)) -> torch.Tensor:
+    """(K, D, H, W) in SimpleITK's order: the average that ``test_single_volume`` takes of all stacks' softmaxes.
 
     For comparison also of logits, and with other than equal weights for the slices of a stack.
     """
+    classes, _, *size = outputs[0].shape
     of_slice = torch.tensor(weights)[:, None, None]
-    total = torch.zeros(network.num_classes, volume.shape[0] + 4, *volume.shape[1:])
-    passes = torch.zeros(volume.shape[0] + 4)
-    with torch.no_grad():
-        for index, stack in enumerate(authors_stacks(volume)):
-            logits = network(stack)[0]
-            total[:, index : index + 5] += of_slice * (logits.softmax(0) if of_softmax else logits)
-            passes[index : index + 5] += of_slice[:, 0, 0]
+    total, passes = torch.zeros(classes, len(outputs) + 4, *size), torch.zeros(len(outputs) + 4)
+    for index, output in enumerate(outputs):
+        total[:, index : index + 5] += of_slice * output
+        passes[index : index + 5] += of_slice[:, 0, 0]
     mean = (total / passes[:, None, None])[:, 2:-2]
     saved = np.rot90(np.flip(mean.numpy(), axis=3), k=-1, axes=(2, 3))  # (K, D, x, y)
     return torch.from_numpy(saved.transpose(0, 1, 3, 2).copy())
+
+
+def softmaxes(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [logits.softmax(0) for logits in outputs]
 
 
 def test_prepared_images_are_the_authors(golden, imported, volume):
@@ -150,9 +156,8 @@ def test_probabilities_against_the_authors_procedure(golden, imported, volume):
         volume[None], {"spacing": [3.0, 0.8, 0.8]}, None, None, True
     )
     ours = torch.from_numpy(probabilities)
-    network = golden.network(1).eval()
-    logits = authors_average(network, volume, of_softmax=False)
-    theirs = authors_average(network, volume, of_softmax=True)
+    outputs = logits_of_stacks(golden.network(1).eval(), volume)
+    logits, theirs = authors_average(outputs), authors_average(softmaxes(outputs))
 
     # Half precision: five sums and a division, each rounded to 2^-11 of a sum of five logits at most; a probability
     # changes by at most half of what the logits change by.
@@ -195,17 +200,18 @@ def test_stock_command_predicts_the_same(golden, imported, volume, tmp_path, mon
     arguments = "-d 950 -c 3d_fullres -tr nnUNetTrainerMASAM_paper -p nnUNetMASAMImportPlans -f all -step_size 0.2 "
     arguments += f"-i {tmp_path / 'images'} -o {tmp_path / 'out'} -device cpu -npp 0 -nps 0 --disable_tta"
     monkeypatch.setattr("sys.argv", ["nnUNetv2_predict", *arguments.split()])
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # the command's would stay for all later tests
     predict_entry_point()
     predicted = sitk.ReadImage(str(tmp_path / "out" / "case.nii.gz"))
     assert predicted.GetDirection() == image.GetDirection()
     ours = sitk.GetArrayFromImage(predicted)[INTERIOR]
-    network = golden.network(1).eval()
+    outputs = logits_of_stacks(golden.network(1).eval(), volume)
     # nnU-Net's Gaussian over a stack; in the corners of the plane it is too small for half precision
     gaussian = tuple(math.exp(-0.5 * (offset * 8 / 5) ** 2) for offset in (-2, -1, 0, 1, 2))
-    weighed = authors_average(network, volume, of_softmax=False, weights=gaussian).argmax(0).numpy()[INTERIOR]
+    weighed = authors_average(outputs, gaussian).argmax(0).numpy()[INTERIOR]
     same = ours == weighed
     middle = same[:, SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4]
-    theirs = authors_average(network, volume, of_softmax=True).argmax(0).numpy()[INTERIOR]
+    theirs = authors_average(softmaxes(outputs)).argmax(0).numpy()[INTERIOR]
     print(
         f"same label as with the Gaussian: {same.mean():.4%} of the voxels, {middle.mean():.4%} in the middle of the "
         f"plane; as in the authors' procedure: {(ours == theirs).mean():.4%}"
