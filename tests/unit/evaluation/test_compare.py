@@ -371,3 +371,13 @@ def test_labels_are_matched_by_name(dataset: Any, tmp_path: Path, capsys: pytest
     assert mapped == own
     dataset.write_json(label_map, {"kidney": "kidney right"})
     assert str(label_map) in refused(capsys, [*arguments, "--label-map", str(label_map)])
+
+
+def test_a_flat_folder_joins_the_cross_validation(dataset: Any, tmp_path: Path) -> None:
+    """Predictions of a model that knows neither nnU-Net nor folds; the folds are then the other model's."""
+    folder = _test_set(dataset, tmp_path, OURS, "foreign")
+    assert main([*CROSSVALIDATION[:4], f"foreign={folder}", "-np", "1", "-o", str(tmp_path / "out")]) == 0
+    summaries = json.loads((tmp_path / "out" / "summary.json").read_text())["summaries"]
+    assert sorted(summaries["foreign"]["liver"]["Dice"]["fold_means"]) == ["0", "1", "2"]
+    next(folder.glob("*.nii.gz")).unlink()
+    assert main([*CROSSVALIDATION[:4], f"foreign={folder}"]) == 2
