@@ -117,7 +117,7 @@ def _limits_of_agreement(axes: Axes, difference: np.ndarray) -> str:
     low, high = bias - 1.96 * spread, bias + 1.96 * spread
     for limit in (low, high):
         axes.axhline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    return f"mean {bias:+.3f}, 95 % of cases {low:+.3f} to {high:+.3f}"
+    return f"{bias:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _finish(axes: Axes, title: str, x_label: str, y_label: str) -> None:

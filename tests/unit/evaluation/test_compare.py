@@ -18,6 +18,7 @@ from nnunetv2_masam.cli import main
 
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
 CROSSVALIDATION = ["compare", "-d", "901", BASE, OURS, "-np", "1"]
+SPACING_X_MM = 0.5  # of the files that conftest writes
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,8 @@ def test_every_output_is_written(dataset: Any, tmp_path: Path, capsys: pytest.Ca
     assert len(rows) == 2 * 6 * 2
     columns = "model case label Dice IoU HD95_mm ASSD_mm NSD volume_reference_ml volume_prediction_ml"
     assert list(rows[0]) == columns.split()
+    # shifted by two voxels along x, the axis of the finest spacing and the last one of the array
+    assert {row["HD95_mm"] for row in rows if row["model"] == BASE} == {repr(2 * SPACING_X_MM)}
     text = capsys.readouterr().out
     assert "Quality" in text
     assert "too few cases to tell" in text

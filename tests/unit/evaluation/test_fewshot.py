@@ -59,6 +59,15 @@ def test_folds_are_appended_once() -> None:
     assert [entry.k for entry in again[1]] == [1, 1, 3, 3, 2, 2]
 
 
+def test_folds_of_more_cases_hold_those_of_fewer() -> None:
+    alike = {name: frozenset({"liver"}) for name in "abcdefghijkl"}
+    split = {"train": sorted(alike)[:10], "val": ["k", "l"]}
+    splits, folds = add_few_shot_folds([split], [], alike, [1, 3, 5], None, 0)
+    one, three, five = (splits[entry.fold]["train"] for entry in folds)
+    assert three[:1] == one
+    assert five[:3] == three
+
+
 def test_too_many_cases_and_unknown_folds_are_refused() -> None:
     with pytest.raises(ValueError, match="fold 0 has 4 training cases"):
         add_few_shot_folds(SPLITS, [], LABELS, [5], None, 0)
