@@ -212,10 +212,13 @@ def _recall(path: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def _remember(path: Path, values: dict[str, dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(values))
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(values))
+        partial.replace(path)
+    except OSError:  # a full or read-only disk only costs time: the values are measured again
+        partial.unlink(missing_ok=True)
 
 
 def _check_geometry(

@@ -68,9 +68,10 @@ def box_plots(comparison: Comparison, metric: str) -> Picture:
             )
         axes.set_xticks(range(len(models)), [_wrap(model) for model in models])
         axes.set_xlim(-0.5, len(models) - 0.5)
-        if not HIGHER_IS_BETTER[metric] and np.nanmax(values, initial=0) > 10 * max(np.nanmedian(values), 1):
+        defined = values[~np.isnan(values)]
+        if not HIGHER_IS_BETTER[metric] and defined.max(initial=0) > 10 * max(np.median([1, *defined]), 1):
             axes.set_yscale("symlog", linthresh=1)
-            axes.set_ylim(0, 1.5 * np.nanmax(values))
+            axes.set_ylim(0, 1.5 * defined.max())
             axes.yaxis.set_major_formatter("{x:g}")
         _finish(axes, name, "", HEADINGS[metric] if place % columns == 0 else "")
     return _svg(figure, f"{HEADINGS[metric]} by label and model, one line per case")

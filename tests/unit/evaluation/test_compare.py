@@ -57,7 +57,10 @@ def test_every_output_is_written(dataset: Any, tmp_path: Path, capsys: pytest.Ca
     text = capsys.readouterr().out
     assert "Quality" in text
     assert "too few cases to tell" in text
-    assert "kidney" in (out / "table.md").read_text()
+    markdown = (out / "table.md").read_text()
+    assert "## Volumes" in markdown
+    # case_0 to case_5: 5 x 7 x (5, 6, 7, 5, 6, 7) voxels of 1.25 mm3, of which a shift along x loses none
+    assert "| kidney | nnUNetTrainer | 0.26 | 0.26 | +0.00 | 0.00 | 0.00 |" in markdown
     assert r"\textbf{" in (out / "table.tex").read_text()
     assert (out / "summary.json").is_file()
 
