@@ -59,7 +59,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if left:
         gpus = args.gpus or ["0"] if args.device == "cuda" else [None]
-        failed = crossval.run_locally(left, gpus, _report)
+        try:
+            failed = crossval.run_locally(left, gpus, _report)
+        except KeyboardInterrupt:
+            print("interrupted; the same command continues")
+            return 130
         if failed:
             print(f"{len(failed)} of {len(jobs)} failed; the same command tries them again:")
             print("\n".join(f"  {job.name}: {job.log}" for job in failed))

@@ -11,6 +11,7 @@ from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation.comparison import Comparison, collect
 from nnunetv2_masam.evaluation.compute import Task, measure_all
 from nnunetv2_masam.evaluation.labels import LabelScheme, ModelLabels, Structure
@@ -101,6 +102,7 @@ def compare(
         "confidence": 1 - SIGNIFICANCE,
         "bootstrap_resamples": BOOTSTRAP_RESAMPLES,
         "seed": options.seed,
+        "nnunetv2_masam": __version__,
         "versions": library_versions(),
     }
     return collect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -170,9 +171,16 @@ def measure_all(
     """
     if processes is None:
         processes = min(default_num_processes, os.cpu_count() or 1)
-    jobs = [(task, cache) for task in tasks]
+    done: list[Measured] = []
+    jobs: list[tuple[Task, Path | None]] = []
+    for task in tasks:
+        remembered = _remembered(task, cache)
+        values = None if remembered is None else _recall(remembered)
+        if values is None:
+            jobs.append((task, remembered))
+        else:
+            done.append(Measured(task.model, task.case, values, cached=True))
     with tqdm(total=len(jobs), desc="measuring", unit="case", disable=None if progress else True) as bar:
-        done = []
         for result in _run(jobs, min(processes, len(jobs))):
             done.append(result)
             bar.update()
@@ -181,41 +189,49 @@ def measure_all(
 
 def _run(jobs: Sequence[tuple[Task, Path | None]], processes: int) -> Iterator[Measured]:
     if processes <= 1:
-        yield from map(_measure_cached, jobs)
+        yield from map(_measure_safely, jobs)
         return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap_unordered(_measure_cached, jobs)
+        yield from pool.imap_unordered(_measure_safely, jobs)
 
 
-def _measure_cached(job: tuple[Task, Path | None]) -> Measured:
-    task, cache = job
+def _measure_safely(job: tuple[Task, Path | None]) -> Measured:
+    task, remembered = job
     try:
-        remembered = None if cache is None else cache / f"{task.fingerprint()}.json"
-        if remembered is not None and (values := _recall(remembered)) is not None:
-            return Measured(task.model, task.case, values, cached=True)
         values = measure(task)
-        if remembered is not None:
-            _remember(remembered, values)
-        return Measured(task.model, task.case, values)
     except OSError as error:
         return Measured(task.model, task.case, {}, error=f"{error.filename}: {error.strerror}")
     except ValueError as error:
         return Measured(task.model, task.case, {}, error=str(error))
+    if remembered is not None:
+        _remember(remembered, values)
+    return Measured(task.model, task.case, values)
+
+
+def _remembered(task: Task, cache: Path | None) -> Path | None:
+    if cache is None:
+        return None
+    try:
+        return cache / f"{task.fingerprint()}.json"
+    except OSError:  # an unreadable file is named when it is to be measured
+        return None
 
 
 def _recall(path: Path) -> dict[str, dict[str, Any]] | None:
     try:
         values: dict[str, dict[str, Any]] = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, json.JSONDecodeError):
         return None
     return values
 
 
 def _remember(path: Path, values: dict[str, dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(values))
-    partial.replace(path)
+    # a full or read-only disk only costs time: the values are measured again
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(values))
+        partial.replace(path)
 
 
 def _check_geometry(

@@ -66,9 +66,10 @@ def box_plots(comparison: Comparison, metric: str) -> Picture:
             axes.plot([i] * values.shape[1], values[i], ".", color=colour, markersize=3.5, alpha=0.8, zorder=3)
         axes.set_xticks(range(len(models)), [_wrap(model) for model in models])
         axes.set_xlim(-0.5, len(models) - 0.5)
-        if not HIGHER_IS_BETTER[metric] and np.nanmax(values, initial=0) > 10 * max(np.nanmedian(values), 1):
+        defined = values[~np.isnan(values)]
+        if not HIGHER_IS_BETTER[metric] and defined.max(initial=0) > 10 * max(np.median([1, *defined]), 1):
             axes.set_yscale("symlog", linthresh=1)
-            axes.set_ylim(0, 1.5 * np.nanmax(values))
+            axes.set_ylim(0, 1.5 * defined.max())
             axes.yaxis.set_major_formatter("{x:g}")
         _finish(axes, name, "", HEADINGS[metric] if place % columns == 0 else "")
     return _svg(figure, f"{HEADINGS[metric]} by label and model, one line per case")
@@ -115,7 +116,7 @@ def _limits_of_agreement(axes: Axes, difference: np.ndarray) -> str:
     low, high = bias - 1.96 * spread, bias + 1.96 * spread
     for limit in (low, high):
         axes.axhline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    return f"mean {bias:+.3f}, 95 % of cases {low:+.3f} to {high:+.3f}"
+    return f"{bias:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _finish(axes: Axes, title: str, x_label: str, y_label: str) -> None:

@@ -32,7 +32,7 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Pa
     """
     reader = comparison.reader
     reference, properties = read_segmentation(comparison.lineup.references[case], reader)
-    flips = _flips(properties)
+    flips = upright_flips(properties)
     reference = np.flip(reference, flips)
     by_name = {model.name: model for model in comparison.lineup.models}
     predictions = {
@@ -44,7 +44,7 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Pa
         name: [mask_of(labels, part.prediction_values) for part in comparison.structures_of[name]]
         for name, labels in predictions.items()
     }
-    axis, place = _telling_slice(reference_masks, masks, spacing_mm)
+    axis, place = telling_slice(reference_masks, masks, spacing_mm)
     image = _read_image(images, case, comparison.file_ending, reader)
     if image is None or image.shape != reference.shape:
         background = reference.astype(float)
@@ -106,7 +106,7 @@ def _contour(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
         axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=[width])
 
 
-def _telling_slice(
+def telling_slice(
     reference: Sequence[np.ndarray], masks: dict[str, list[np.ndarray]], spacing_mm: Sequence[float]
 ) -> tuple[int, int]:
     """Across the axis of the coarsest spacing, the slice where the models' wrong voxels differ most.
@@ -130,7 +130,7 @@ def _telling_slice(
     return axis, reference[0].shape[axis] // 2
 
 
-def _flips(properties: dict[str, Any]) -> tuple[int, ...]:
+def upright_flips(properties: dict[str, Any]) -> tuple[int, ...]:
     """Array axes (D, H, W) to turn around so that front and head are up and the left is on the right."""
     direction = np.array(properties.get("sitk_stuff", {}).get("direction", ()))
     if direction.size != 9:

@@ -103,8 +103,9 @@ def compare_pairs(
         differences.append(difference[~np.isnan(difference)])
     p_values = [wilcoxon_p(difference) for difference in differences]
     sign = 1 if higher_is_better else -1
+    family = sum(len(difference) > 0 for difference in differences)
     return [
-        _paired(difference, p, p_holm, len(differences), sign, seed)
+        _paired(difference, p, p_holm, family, sign, seed)
         for difference, p, p_holm in zip(differences, p_values, holm(p_values), strict=True)
     ]
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from nnunetv2_masam.evaluation.comparison import AVERAGE, Comparison
 from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRICS
 
@@ -87,6 +89,24 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] = METRICS) -
     return Table("Difference from the baseline", columns, rows, numeric=frozenset({3, 4, 5, 6, 7}), caption=caption)
 
 
+def volume_table(comparison: Comparison) -> Table:
+    """Volumes of reference and prediction, and their difference."""
+    rows = []
+    for part in comparison.structures:
+        for model in comparison.model_names:
+            columns = ("volume_reference_ml", "volume_prediction_ml", "volume_difference_ml")
+            values = np.array([comparison.values(model, part.name, column) for column in columns])
+            difference = values[2]
+            spread = number(float(difference.std(ddof=1)) if len(difference) > 1 else None, 2)
+            means = [number(float(mean), 2) for mean in values[:2].mean(axis=1)]
+            absolute = number(float(np.abs(difference).mean()), 2)
+            rows.append([part.name, model, *means, f"{difference.mean():+.2f}", spread, absolute])
+    columns_shown = ["label", "model", "reference (ml)", "prediction (ml)", "difference (ml)"]
+    columns_shown += ["its standard deviation", "absolute difference (ml)"]
+    caption = "Means over all cases, empty ones included; difference: prediction minus reference."
+    return Table("Volumes", columns_shown, rows, numeric=frozenset(range(2, 7)), caption=caption)
+
+
 def fold_table(comparison: Comparison) -> Table | None:
     """Mean per fold, averaged over structures; None where there are no folds."""
     last = comparison.structure_names[-1]
@@ -153,6 +173,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
     tables = [quality_table(comparison)]
     if comparison.differences:
         tables.append(difference_table(comparison))
+    tables.append(volume_table(comparison))
     optional = (empty_table(comparison), fold_table(comparison), cost_table(comparison))
     return tables + [table for table in optional if table is not None]
 

@@ -18,6 +18,7 @@ from nnunetv2_masam.cli import main
 
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
 CROSSVALIDATION = ["compare", "-d", "901", BASE, OURS, "-np", "1"]
+SPACING_X_MM = 0.5  # of the files that conftest writes
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +52,15 @@ def test_every_output_is_written(dataset: Any, tmp_path: Path, capsys: pytest.Ca
     assert len(rows) == 2 * 6 * 2
     columns = "model case label Dice IoU HD95_mm ASSD_mm NSD volume_reference_ml volume_prediction_ml"
     assert list(rows[0]) == columns.split()
+    # shifted by two voxels along x, the axis of the finest spacing and the last one of the array
+    assert {row["HD95_mm"] for row in rows if row["model"] == BASE} == {repr(2 * SPACING_X_MM)}
     text = capsys.readouterr().out
     assert "Quality" in text
     assert "too few cases to tell" in text
-    assert "kidney" in (out / "table.md").read_text()
+    markdown = (out / "table.md").read_text()
+    assert "## Volumes" in markdown
+    # case_0 to case_5: 5 x 7 x (5, 6, 7, 5, 6, 7) voxels of 1.25 mm3, of which a shift along x loses none
+    assert "| kidney | nnUNetTrainer | 0.26 | 0.26 | +0.00 | 0.00 | 0.00 |" in markdown
     assert r"\textbf{" in (out / "table.tex").read_text()
     assert (out / "summary.json").is_file()
 
@@ -360,3 +366,22 @@ def test_labels_are_matched_by_name(dataset: Any, tmp_path: Path, capsys: pytest
     assert mapped == own
     dataset.write_json(label_map, {"kidney": "kidney right"})
     assert str(label_map) in refused(capsys, [*arguments, "--label-map", str(label_map)])
+
+
+def test_a_flat_folder_joins_the_cross_validation(dataset: Any, tmp_path: Path) -> None:
+    """Predictions of a model that knows neither nnU-Net nor folds; the folds are then the other model's."""
+    folder = _test_set(dataset, tmp_path, OURS, "foreign")
+    assert main([*CROSSVALIDATION[:4], f"foreign={folder}", "-np", "1", "-o", str(tmp_path / "out")]) == 0
+    summaries = json.loads((tmp_path / "out" / "summary.json").read_text())["summaries"]
+    assert sorted(summaries["foreign"]["liver"]["Dice"]["fold_means"]) == ["0", "1", "2"]
+    next(folder.glob("*.nii.gz")).unlink()
+    assert main([*CROSSVALIDATION[:4], f"foreign={folder}"]) == 2
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(dataset: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert (
+        main([*CROSSVALIDATION, "--cache", str(tmp_path / "file" / "cache"), "-o", str(tmp_path / "out")])
+        == 0
+    )
+    assert len(read_csv(tmp_path / "out" / "cases.csv")) == 24

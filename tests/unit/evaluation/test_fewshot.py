@@ -59,6 +59,15 @@ def test_folds_are_appended_once() -> None:
     assert [entry.k for entry in again[1]] == [1, 1, 3, 3, 2, 2]
 
 
+def test_folds_of_more_cases_hold_those_of_fewer() -> None:
+    alike = {name: frozenset({"liver"}) for name in "abcdefghijkl"}
+    split = {"train": sorted(alike)[:10], "val": ["k", "l"]}
+    splits, folds = add_few_shot_folds([split], [], alike, [1, 3, 5], None, 0)
+    one, three, five = (splits[entry.fold]["train"] for entry in folds)
+    assert three[:1] == one
+    assert five[:3] == three
+
+
 def test_too_many_cases_and_unknown_folds_are_refused() -> None:
     with pytest.raises(ValueError, match="fold 0 has 4 training cases"):
         add_few_shot_folds(SPLITS, [], LABELS, [5], None, 0)
@@ -106,3 +115,25 @@ def test_without_splits_nnunets_own_are_made(dataset: Any) -> None:
     splits = json.loads((dataset.preprocessed / "splits_final.json").read_text())
     assert splits[:5] == generate_crossval_split(dataset.cases)
     assert len(splits) == 10
+
+
+def test_nnunet_trains_on_the_appended_folds(dataset: Any) -> None:
+    """nnU-Net's own reading of the splits, on a stand-in for the trainer's attributes that it uses."""
+    from types import SimpleNamespace
+
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    assert main(["few-shot", "-d", "901", "-k", "2", "--folds", "1"]) == 0
+    (entry,) = read_few_shot_folds(dataset.preprocessed)
+    trainer = SimpleNamespace(
+        dataset_class=lambda *_, **__: SimpleNamespace(identifiers=dataset.cases),
+        fold=entry.fold,
+        preprocessed_dataset_folder="",
+        preprocessed_dataset_folder_base=str(dataset.preprocessed),
+        folder_with_segs_from_previous_stage=None,
+        print_to_log_file=lambda *_: None,
+    )
+    training, validation = nnUNetTrainer.do_split(trainer)
+    assert len(training) == 2
+    assert set(training) <= set(dataset.splits[1]["train"])
+    assert validation == dataset.splits[1]["val"]

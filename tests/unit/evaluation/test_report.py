@@ -69,3 +69,18 @@ def test_one_model_alone(dataset: Any, tmp_path: Path) -> None:
     headings = _Page((tmp_path / "report.html").read_text()).headings
     assert "Difference from the baseline" not in headings
     assert "Quality" in headings
+
+
+def test_a_label_that_is_nowhere_and_a_single_case(dataset: Any, tmp_path: Path) -> None:
+    dataset.dataset_json["labels"] = dataset.dataset_json["labels"] | {"spleen": 3}
+    for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
+        dataset.write_json(dataset.model_folder(trainer) / "dataset.json", dataset.dataset_json)
+        for case in dataset.cases[1:]:
+            dataset.prediction(trainer, case).unlink()
+    arguments = ["compare", "-d", "901", "--common", "-np", "1", "-o", str(tmp_path)]
+    assert main(arguments) == 0
+    text = (tmp_path / "report.html").read_text()
+    assert "spleen" in text
+    assert ">nan" not in text
+    assert "too few cases to tell" in text
+    assert "nan" not in (tmp_path / "table.md").read_text()
