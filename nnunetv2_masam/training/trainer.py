@@ -231,6 +231,8 @@ class MASAMTrainer(nnUNetTrainer):
 
     def save_checkpoint(self, filename: str) -> None:
         """nnU-Net's, but whole or not at all, and slim if asked for."""
+        if self.local_rank != 0:  # saves nothing, and must not touch what rank 0 is writing
+            return
         slimming = nullcontext() if self.slim_saving is None else self.slim_saving.applied(self.masam)
         with replaced_when_whole(filename) as partial, slimming:
             super().save_checkpoint(str(partial))

@@ -95,6 +95,17 @@ def test_killed_while_saving_leaves_the_last_checkpoint(workspace, tmp_path):
     assert checkpoint["init_args"]["configuration"] == "3d_fullres"
 
 
+def test_other_ranks_leave_a_save_under_way_alone(workspace, tmp_path):
+    trainer = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+    trainer.initialize()
+    trainer.local_rank = 1
+    partial = tmp_path / "checkpoint_latest.pth.partial"
+    partial.write_bytes(b"being written")
+    trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    assert partial.read_bytes() == b"being written"
+    assert list(tmp_path.iterdir()) == [partial]
+
+
 @pytest.mark.parametrize("change", ["channels", "in-plane size", "both", "nothing"])
 def test_pretrained_weights_fitted_to_another_data_set(workspace, sam_file, tmp_path, change, capsys):
     """What nnU-Net refuses as it is works after adapt-pretrained, and the message says what was resized."""
