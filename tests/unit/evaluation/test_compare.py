@@ -380,8 +380,5 @@ def test_a_flat_folder_joins_the_cross_validation(dataset: Any, tmp_path: Path) 
 
 def test_a_cache_that_cannot_be_written_does_no_harm(dataset: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    assert (
-        main([*CROSSVALIDATION, "--cache", str(tmp_path / "file" / "cache"), "-o", str(tmp_path / "out")])
-        == 0
-    )
+    assert main([*CROSSVALIDATION, "--cache", str(tmp_path / "file" / "cache"), "-o", str(tmp_path / "out")]) == 0
     assert len(read_csv(tmp_path / "out" / "cases.csv")) == 24
