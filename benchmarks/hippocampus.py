@@ -25,7 +25,7 @@ from nnunetv2_masam.catalogue import trainers_folder
 
 HERE = Path(__file__).resolve().parent
 CONFIGURATION = "3d_fullres"
-MODELS = {"MA-SAM tiny": "nnUNetTrainerMASAM_tiny", "nnU-Net": "nnUNetTrainer_300iterations"}
+MODELS = {"MA-SAM tiny": "nnUNetTrainerMASAM_tiny", "nnU-Net": "nnUNetTrainer_600iterations"}
 
 
 def main() -> None:

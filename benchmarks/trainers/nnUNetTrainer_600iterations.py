@@ -1,4 +1,4 @@
-"""The baseline of benchmarks on a CPU: nnU-Net as it is, for 300 iterations instead of 250 000."""
+"""The baseline of benchmarks on a CPU: nnU-Net as it is, for 600 iterations instead of 250 000."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
-class nnUNetTrainer_300iterations(nnUNetTrainer):
-    """12 epochs of 25 iterations; the learning rate decays over these."""
+class nnUNetTrainer_600iterations(nnUNetTrainer):
+    """24 epochs of 25 iterations; the learning rate decays over these."""
 
     def __init__(
         self,
@@ -18,6 +18,6 @@ class nnUNetTrainer_300iterations(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net reads this signature
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 12
+        self.num_epochs = 24
         self.num_iterations_per_epoch = 25
         self.num_val_iterations_per_epoch = 2
