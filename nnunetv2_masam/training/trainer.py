@@ -9,27 +9,26 @@ depend on the GPU. An *epoch* is nnU-Net's: ``num_iterations_per_epoch`` steps, 
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import AbstractContextManager, nullcontext
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from batchgenerators.utilities.file_and_folder_operations import load_json
-from nnunetv2.paths import nnUNet_results
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunetv2_masam.network import MASAM, resolve_vit
+from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.masam import has_bf16
-from nnunetv2_masam.network.presets import PATCH_SIZE
-from nnunetv2_masam.planning import MIN_SLICES, PlanningRules, is_masam_configuration, plan_configuration
+from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.checkpoints import SlimSaving
+from nnunetv2_masam.training.memory import peak_memory
+from nnunetv2_masam.training.plans import plans_for_training
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
 from nnunetv2_masam.weights.atomic import replaced_when_whole
@@ -96,64 +95,8 @@ class MASAMTrainer(nnUNetTrainer):
 
     @classmethod
     def planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
-        """``plans`` with ``configuration`` resolved and, unless it is MA-SAM's already, re-planned."""
-        available = plans["configurations"]
-        if configuration not in available:
-            raise ValueError(
-                f"configuration {configuration!r} is not in the plans {plans['plans_name']!r}, which have "
-                f"{', '.join(available)}. Train one of these, or plan again (nnUNetv2_plan_and_preprocess)"
-            )
-        plans = deepcopy(plans)
-        manager = PlansManager(plans)
-        resolved = manager.get_configuration(configuration).configuration
-        if plans.get("continue_training"):
-            resolved = cls._stored_configuration(plans, configuration) or resolved
-        if is_masam_configuration(resolved):
-            cls._check_plans(resolved, plans["plans_name"])
-        else:
-            heads = manager.get_label_manager(dataset_json).num_segmentation_heads
-            resolved = plan_configuration(resolved, cls.rules, heads)
-        resolved.pop("inherits_from", None)
-        plans["configurations"][configuration] = resolved
-        return plans
-
-    @classmethod
-    def _stored_configuration(cls, plans: dict, configuration: str) -> dict | None:
-        """The configuration that an interrupted training was started with, if there is one."""
-        if not nnUNet_results.is_set():
-            return None
-        name = f"{cls.__name__}__{plans['plans_name']}__{configuration}"
-        stored = Path(str(nnUNet_results)) / plans["dataset_name"] / name / "plans.json"
-        return load_json(str(stored))["configurations"].get(configuration) if stored.is_file() else None
-
-    @classmethod
-    def _check_plans(cls, configuration: dict, plans_name: str) -> None:
-        """Refuse plans that this recipe cannot train, before anything is computed."""
-        architecture = configuration["architecture"]["arch_kwargs"]
-        if resolve_vit(architecture.get("vit", "vit_b")) != resolve_vit(cls.rules.vit):
-            raise ValueError(
-                f"the plans {plans_name!r} are for the ViT {architecture.get('vit', 'vit_b')!r}, {cls.__name__} trains "
-                f"{cls.rules.vit!r}. Train on the baseline's plans, or write fitting ones with "
-                f"nnUNetv2_masam plan -tr {cls.__name__}"
-            )
-        patch = configuration["patch_size"]
-        if min(patch[-2:]) < PATCH_SIZE:
-            raise ValueError(
-                f"the plans {plans_name!r} have a patch of {tuple(patch)} voxels, which in plane is smaller than one "
-                f"token of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of patch_size to {PATCH_SIZE} or more "
-                "(nnU-Net pads smaller images to the patch)"
-            )
-        if len(patch) == 3 and patch[0] < MIN_SLICES:
-            raise ValueError(
-                f"the plans {plans_name!r} have a patch of {patch[0]} slices; nnU-Net's augmentation needs at least "
-                f"{MIN_SLICES}. Set the first number of patch_size to 5, or train the configuration 2d"
-            )
-        batch, micro_batch = configuration["batch_size"], configuration.get("micro_batch_size", 0)
-        if micro_batch < 1 or batch < 1:
-            raise ValueError(
-                f"the plans {plans_name!r} have batch_size {batch} and micro_batch_size {micro_batch or 'missing'}; "
-                "both must be at least 1 (samples a step, and how many of them at once)"
-            )
+        """``plans`` as this recipe trains them; see :func:`~nnunetv2_masam.training.plans.plans_for_training`."""
+        return plans_for_training(plans, configuration, dataset_json, cls.rules, cls.__name__)
 
     # ---- network, weights, optimiser
 
@@ -211,13 +154,25 @@ class MASAMTrainer(nnUNetTrainer):
                 report = load_sam_checkpoint(self.masam, checkpoint)
                 self.print_to_log_file(f"SAM weights from {checkpoint}\n{report}")
         self._prepare_slim_saving()
-        trained = sum(p.numel() for p in self.masam.parameters() if p.requires_grad)
-        total = sum(p.numel() for p in self.masam.parameters())
+        total, trained = self._count_parameters()
         self.print_to_log_file(
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
             f"{self.batch_size} samples a step, {self.micro_batch_size} at once"
         )
         super().on_train_start()
+
+    def on_train_end(self) -> None:
+        """nnU-Net's, and a note of the cost that ``nnUNetv2_masam compare`` reads."""
+        super().on_train_end()
+        if self.local_rank == 0:
+            total, trained = self._count_parameters()
+            cost = {"parameters": total, "trained_parameters": trained, "peak_memory_bytes": peak_memory(self.device)}
+            (Path(self.output_folder) / "masam_cost.json").write_text(json.dumps(cost) + "\n")
+
+    def _count_parameters(self) -> tuple[int, int]:
+        """All parameters, and those that are trained."""
+        parameters = list(self.masam.parameters())
+        return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
     def _prepare_slim_saving(self) -> None:
         """Find the base of slim checkpoints before training rather than after its first epochs."""

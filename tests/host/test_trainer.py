@@ -52,6 +52,9 @@ def test_trains_and_validates(workspace, dataset, configuration):
     assert len(losses) == 2
     assert np.isfinite(losses).all()
     assert (Path(trainer.output_folder) / "validation" / "summary.json").is_file()
+    cost = json.loads((Path(trainer.output_folder) / "masam_cost.json").read_text())
+    assert cost["trained_parameters"] < cost["parameters"]  # prompts of kinds that are never given
+    assert cost["peak_memory_bytes"] > 4 * cost["parameters"]
     stored = json.loads((Path(trainer.output_folder_base) / "plans.json").read_text())
     architecture = stored["configurations"][configuration]["architecture"]
     assert architecture["network_class_name"] == "nnunetv2_masam.network.MASAM"

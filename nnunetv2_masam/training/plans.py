@@ -1,0 +1,90 @@
+"""The plans that a recipe trains on: a baseline's re-planned in memory, or MA-SAM's own, checked."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.paths import nnUNet_results
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_masam.network import resolve_vit
+from nnunetv2_masam.network.presets import PATCH_SIZE
+from nnunetv2_masam.planning import MIN_SLICES, PlanningRules, is_masam_configuration, plan_configuration
+
+
+def plans_for_training(
+    plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any], rules: PlanningRules, trainer: str
+) -> dict[str, Any]:
+    """``plans`` with ``configuration`` resolved and, unless it is MA-SAM's already, re-planned.
+
+    A training that is continued keeps the configuration that it was started with, which stands beside the model.
+
+    Args:
+        plans: content of a plans file, with nnU-Net's ``continue_training`` in it where a training starts.
+        configuration: name of the one to train.
+        dataset_json: of the data set.
+        rules: of the recipe.
+        trainer: the recipe's name, for messages and to find what it trained before.
+
+    Raises:
+        ValueError: there is no such configuration, or it is MA-SAM's and cannot be trained by this recipe.
+    """
+    available = plans["configurations"]
+    if configuration not in available:
+        raise ValueError(
+            f"configuration {configuration!r} is not in the plans {plans['plans_name']!r}, which have "
+            f"{', '.join(available)}. Train one of these, or plan again (nnUNetv2_plan_and_preprocess)"
+        )
+    plans = deepcopy(plans)
+    manager = PlansManager(plans)
+    resolved = manager.get_configuration(configuration).configuration
+    if plans.get("continue_training"):
+        resolved = _stored_configuration(plans, configuration, trainer) or resolved
+    if is_masam_configuration(resolved):
+        _check(resolved, plans["plans_name"], rules, trainer)
+    else:
+        heads = manager.get_label_manager(dataset_json).num_segmentation_heads
+        resolved = plan_configuration(resolved, rules, heads)
+    resolved.pop("inherits_from", None)
+    plans["configurations"][configuration] = resolved
+    return plans
+
+
+def _stored_configuration(plans: dict[str, Any], configuration: str, trainer: str) -> dict[str, Any] | None:
+    """The configuration beside the model, if there is one."""
+    if not nnUNet_results.is_set():
+        return None
+    name = f"{trainer}__{plans['plans_name']}__{configuration}"
+    stored = Path(str(nnUNet_results)) / plans["dataset_name"] / name / "plans.json"
+    return load_json(str(stored))["configurations"].get(configuration) if stored.is_file() else None
+
+
+def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str) -> None:
+    """Refuse plans that the recipe cannot train, before anything is computed."""
+    vit = configuration["architecture"]["arch_kwargs"].get("vit", "vit_b")
+    if resolve_vit(vit) != resolve_vit(rules.vit):
+        raise ValueError(
+            f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on the "
+            f"baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
+        )
+    patch = configuration["patch_size"]
+    if min(patch[-2:]) < PATCH_SIZE:
+        raise ValueError(
+            f"the plans {plans_name!r} have a patch of {tuple(patch)} voxels, which in plane is smaller than one token "
+            f"of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of patch_size to {PATCH_SIZE} or more (nnU-Net "
+            "pads smaller images to the patch)"
+        )
+    if len(patch) == 3 and patch[0] < MIN_SLICES:
+        raise ValueError(
+            f"the plans {plans_name!r} have a patch of {patch[0]} slices; nnU-Net's augmentation needs at least "
+            f"{MIN_SLICES}. Set the first number of patch_size to 5, or train the configuration 2d"
+        )
+    batch, micro_batch = configuration["batch_size"], configuration.get("micro_batch_size", 0)
+    if micro_batch < 1 or batch < 1:
+        raise ValueError(
+            f"the plans {plans_name!r} have batch_size {batch} and micro_batch_size {micro_batch or 'missing'}; both "
+            "must be at least 1 (samples a step, and how many of them at once)"
+        )
