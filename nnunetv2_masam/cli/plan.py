@@ -9,8 +9,6 @@ from typing import Any
 
 from nnunetv2_masam.planning import PLANS_NAME, PlanningRules
 
-CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Names as in nnU-Net's own planning commands."""

@@ -13,7 +13,6 @@ from typing import Any
 PATCH_SIZE = 16  # pixels along each side of a token
 WINDOW_SIZE = 14  # tokens along each side of a window of local attention
 EMBEDDING_CHANNELS = 256  # channels between image encoder, prompt encoder and mask decoder
-BASE_IMAGE_SIZE = 1024  # pixels: the input side that SAM's official checkpoints were made for
 
 
 @dataclass(frozen=True)
