@@ -16,6 +16,7 @@ ALLOWED = {
     "weights": {"weights", "network"},
     "sharing": {"sharing", "weights", "planning", "network"},
     "evaluation": {"evaluation"},
+    "datasets": {"datasets"},
     "training": {"training", "weights", "planning", "network"},
     "catalogue": set(),
 }
