@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.image_encoder import ImageEncoder
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, ViTSize, resolve_vit
@@ -166,21 +166,6 @@ class MASAM(nn.Module):
             parameter.requires_grad_(self.trainable == "masam" and is_adaptation(name))
         if self.input_channels not in (1, 3):
             self.image_encoder.patch_embed.requires_grad_(True)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether ``device`` is a GPU that computes in bfloat16 at full speed."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def bf16_autocast(device: torch.device) -> AbstractContextManager:
-    """bfloat16 in place of the float16 that a caller's autocast asks for, where the GPU has it.
-
-    float16 overflows in large ViTs; bfloat16 does not, and training in it needs no gradient scaler.
-    """
-    if has_bf16(device) and torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def is_adaptation(name: str) -> bool:

@@ -24,7 +24,7 @@ from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.masam import has_bf16
+from nnunetv2_masam.network.autocast import has_bf16
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.memory import peak_memory
