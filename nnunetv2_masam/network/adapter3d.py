@@ -113,5 +113,5 @@ def _tap_grads(grad: Tensor, x: Tensor) -> list[Tensor]:
 
 
 def _weight_grad(grad: Tensor, x: Tensor) -> Tensor:
-    """The gradient (out, in) of a linear map's matrix, from the gradient (…, out) of its result and its input (…, in)."""
+    """The gradient (out, in) of a linear map, from the gradient (…, out) of its result and its input (…, in)."""
     return grad.flatten(0, -2).t() @ x.flatten(0, -2)
