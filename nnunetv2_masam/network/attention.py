@@ -50,18 +50,21 @@ class Attention(nn.Module):
         qkv = self._project(x, fact)
         table_h = _relative_table(self.rel_pos_h, self.grid[0])
         table_w = _relative_table(self.rel_pos_w, self.grid[1])
+        heights, widths = (_bands(size, side) for size, side in zip(x.shape[1:3], self.grid, strict=True))
         rows = []
-        for top, bottom, height in _bands(x.shape[1], self.grid[0]):
-            row = []
-            for left, right, width in _bands(x.shape[2], self.grid[1]):
-                tile = (height, width)
-                q, k, v = (self._split(part[:, top:bottom, left:right], tile) for part in qkv)
-                if tile != self.grid:
-                    k, v = self._append_padding(k, v)
-                out = decomposed_attention(q, k, v, table_h[:height], table_w[:width])
-                row.append(self._join(out, (bottom - top, right - left), tile))
-            rows.append(torch.cat(row, dim=2) if len(row) > 1 else row[0])
-        return self.proj(torch.cat(rows, dim=1) if len(rows) > 1 else rows[0])
+        for row in zip(*(part.split(heights, dim=1) for part in qkv), strict=True):
+            tiles = zip(*(part.split(widths, dim=2) for part in row), strict=True)
+            rows.append(torch.cat([self._attend(q, k, v, table_h, table_w) for q, k, v in tiles], dim=2))
+        return self.proj(torch.cat(rows, dim=1))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
+        """(N, rows, columns, E) to the same, for a part of the slice that is whole windows, or less than one."""
+        size = q.shape[1:3]
+        h, w = min(size[0], self.grid[0]), min(size[1], self.grid[1])
+        q, k, v = (self._split(part, (h, w)) for part in (q, k, v))
+        if (h, w) != self.grid:
+            k, v = self._append_padding(k, v)
+        return self._join(decomposed_attention(q, k, v, table_h[:h], table_w[:w]), size, (h, w))
 
     def _project(self, x: Tensor, fact: FacT | None) -> tuple[Tensor, ...]:
         """(N, G, G', E) to query, key and value of that shape."""
@@ -89,7 +92,7 @@ class Attention(nn.Module):
             torch.cat([v, value.to(v.dtype).expand(len(v), -1, -1, -1)], dim=2),
         )
 
-    def _join(self, out: Tensor, size: tuple[int, int], tile: tuple[int, int]) -> Tensor:
+    def _join(self, out: Tensor, size: torch.Size, tile: tuple[int, int]) -> Tensor:
         """(N·tiles, heads, T, E/heads) to (N, rows, columns, E)."""
         h, w = tile
         out = out.view(-1, size[0] // h, size[1] // w, self.num_heads, h, w, out.shape[-1])
@@ -128,10 +131,10 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: 
         positions = torch.block_diag(positions, positions.new_ones(1, 1))  # (h·w + 1, g + g' + 1)
     longer = head_dim + positions.shape[1]
     spare = -longer % 8  # fused kernels want a multiple of 8
-    query = F.pad(torch.cat(query, -1), (0, spare))
+    lengthened = F.pad(torch.cat(query, -1), (0, spare))
     key = F.pad(torch.cat([k, positions.expand(*k.shape[:2], -1, -1)], -1), (0, spare))
     value = F.pad(v, (0, longer + spare - head_dim))
-    return F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., :head_dim]
+    return F.scaled_dot_product_attention(lengthened, key, value, scale=1.0)[..., :head_dim]
 
 
 class _AttentionByParts(torch.autograd.Function):
@@ -150,15 +153,13 @@ class _AttentionByParts(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *tables = ctx.saved_tensors
         grads = [torch.empty_like(heads) for heads in (q, k, v)]
+        tables = [table.detach().requires_grad_(ctx.needs_input_grad[3 + i]) for i, table in enumerate(tables)]
         table_grads = [torch.zeros_like(table) if table.requires_grad else None for table in tables]
-        tables = [table.detach().requires_grad_(table.requires_grad) for table in tables]
+        trained = [table for table in tables if table.requires_grad]
         for part in _parts(q, k):
-            inputs = [heads[part].detach().requires_grad_() for heads in (q, k, v)]
-            inputs += [table for table in tables if table.requires_grad]
-            with torch.enable_grad(), autocast_as_in_forward(ctx):
-                out = _attention(*inputs[:3], *tables)
-            part_grads = torch.autograd.grad(out, inputs, grad[part])
-            for whole, piece in zip(grads, part_grads[:3], strict=True):
+            with autocast_as_in_forward(ctx):
+                part_grads = _attention_grads(q[part], k[part], v[part], (tables[0], tables[1]), trained, grad[part])
+            for whole, piece in zip(grads, part_grads, strict=False):
                 whole[part] = piece
             for total, piece in zip((g for g in table_grads if g is not None), part_grads[3:], strict=True):
                 total += piece
@@ -172,13 +173,52 @@ def _parts(q: Tensor, k: Tensor) -> list[slice]:
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
     """The formula on (n, T, d)."""
-    h, w = len(table_h), len(table_w)
+    return _add_terms(q, k, _position_terms(q, k, table_h, table_w)).softmax(dim=-1) @ v
+
+
+def _attention_grads(
+    q: Tensor, k: Tensor, v: Tensor, tables: tuple[Tensor, Tensor], trained: list[Tensor], grad: Tensor
+) -> list[Tensor]:
+    """Gradients of :func:`_attention` for q, k, v and the ``trained`` ones of the tables."""
+    query = q.detach().requires_grad_()
+    with torch.enable_grad():
+        terms = _position_terms(query, k, *tables)
+    scores = _add_terms(q, k, [term.detach() for term in terms]).requires_grad_()
+    with torch.enable_grad():
+        weights = scores.softmax(dim=-1)
+    grad_v = weights.detach().transpose(1, 2) @ grad
+    (grad_scores,) = torch.autograd.grad(weights, scores, grad @ v.transpose(1, 2))
+    grad_q, *grad_tables = torch.autograd.grad(terms, [query, *trained], _sum_to_terms(grad_scores, terms))
+    grad_scores *= q.shape[-1] ** -0.5
+    return [grad_q + grad_scores @ k, grad_scores.transpose(1, 2) @ q, grad_v, *grad_tables]
+
+
+def _position_terms(q: Tensor, k: Tensor, table_h: Tensor, table_w: Tensor) -> list[Tensor]:
+    """What is added to the scores, (n, h, w, h), (n, h, w, w), and the score of the padding, (n, h, w), if any."""
     score_h, score_w = _position_scores(q, table_h, table_w)
-    bias = (score_h[..., :h, None] + score_w[..., None, :w]).flatten(3, 4).flatten(1, 2)  # (n, T, h·w)
-    if k.shape[1] > h * w:
-        bias = torch.cat([bias, _padding_score(score_h, score_w).flatten(1, 2).unsqueeze(-1)], dim=-1)
-    scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
-    return torch.bmm(scores.softmax(dim=-1).to(v.dtype), v)
+    terms = [score_h[..., : len(table_h)], score_w[..., : len(table_w)]]
+    if k.shape[1] > q.shape[1]:
+        terms.append(_padding_score(score_h, score_w))
+    return terms
+
+
+def _add_terms(q: Tensor, k: Tensor, terms: list[Tensor]) -> Tensor:
+    """Scores (n, T, T), or (n, T, T + 1) with padding."""
+    score_h, score_w, *padding = terms
+    bias = (score_h[..., None] + score_w[..., None, :]).flatten(3, 4).flatten(1, 2)
+    if padding:
+        bias = torch.cat([bias, padding[0].flatten(1, 2)[..., None]], dim=-1)
+    return bias.baddbmm_(q.to(bias.dtype), k.to(bias.dtype).transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+
+
+def _sum_to_terms(grad_scores: Tensor, terms: list[Tensor]) -> list[Tensor]:
+    """The gradients of the terms from that of the scores."""
+    h, w = terms[0].shape[1:3]
+    grid = grad_scores[..., : h * w].unflatten(2, (h, w)).unflatten(1, (h, w))  # (n, h, w, h, w)
+    grads = [grid.sum(4), grid.sum(3)]
+    if len(terms) == 3:
+        grads.append(grad_scores[..., -1].unflatten(1, (h, w)))
+    return grads
 
 
 def _position_scores(q: Tensor, table_h: Tensor, table_w: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,11 +240,10 @@ def _padding_score(score_h: Tensor, score_w: Tensor) -> Tensor:
     return torch.logaddexp(*parts) if len(parts) == 2 else parts[0]
 
 
-def _bands(size: int, window: int) -> list[tuple[int, int, int]]:
-    """(start, end, extent of a tile): the part of an axis that whole windows fill, and what remains."""
-    whole = size // window * window
-    bands = [(0, whole, window), (whole, size, size - whole)]
-    return [band for band in bands if band[1] > band[0]]
+def _bands(size: int, window: int) -> list[int]:
+    """Extents that an axis is cut into: what whole windows fill, and what remains."""
+    remainder = size % window
+    return [extent for extent in (size - remainder, remainder) if extent]
 
 
 def _relative_table(rel_pos: Tensor, length: int) -> Tensor:

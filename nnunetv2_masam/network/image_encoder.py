@@ -28,7 +28,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, S, S') to (N, G, G', E)."""
-        return self.proj(x).permute(0, 2, 3, 1)
+        return self.proj(x).permute(0, 2, 3, 1).contiguous()  # all that follows works along E
 
 
 class Block(nn.Module):

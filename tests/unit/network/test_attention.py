@@ -115,3 +115,21 @@ def test_fact_merged_equals_added():
         merged = attention(x, fact)
     torch.testing.assert_close(added, merged)
     assert not torch.allclose(added, attention(x, None))
+
+
+def test_bfloat16_autocast_trains_as_float32():
+    """The backward pass computes again in the precision of the forward pass."""
+    torch.manual_seed(0)
+    attention = Attention(dim=16, num_heads=2, grid=(4, 4), fact_rank=3)
+    fact = FacT(dim=16, rank=3, scale=1.0, dropout=0.0)
+    for parameter in [*attention.parameters(), *fact.parameters()]:
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, 5, 7, 16, requires_grad=True)
+    grads = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            out = attention(x, fact)
+        grads.append(torch.autograd.grad(out.float().square().sum(), [x, *fact.parameters(), *attention.parameters()]))
+    for exact, rounded in zip(*grads, strict=True):
+        assert exact.dtype == rounded.dtype
+        assert (exact - rounded).norm() < 0.03 * exact.norm()
