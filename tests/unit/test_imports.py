@@ -15,9 +15,10 @@ ALLOWED = {
     "planning": {"network"},
     "weights": {"weights", "network"},
     "sharing": {"sharing", "weights", "planning", "network"},
-    "evaluation": {"evaluation"},
+    "prompts": {"prompts", "network"},
+    "evaluation": {"evaluation", "prompts"},
     "datasets": {"datasets"},
-    "training": {"training", "weights", "planning", "network"},
+    "training": {"training", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
 }
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
