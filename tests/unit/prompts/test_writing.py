@@ -66,7 +66,8 @@ def test_a_data_set_that_nnunet_accepts(raw, capsys):
         for label in (source / f"labels{part}").iterdir():
             case = label.name.removesuffix(".nii.gz")
             core = np.argwhere(read(label) == 2)
-            low, high = core.min(axis=0) - (1, 3, 3), core.max(axis=0) + (1, 3, 3)
+            margin_vox = np.array([1, 3, 3])
+            low, high = core.min(axis=0) - margin_vox, core.max(axis=0) + margin_vox
             expected = np.zeros(read(label).shape, np.uint8)
             expected[tuple(slice(max(a, 0), b + 1) for a, b in zip(low, high, strict=True))] = 1
             box = written / f"images{part}" / f"{case}_0002.nii.gz"
