@@ -1,4 +1,4 @@
-"""Imports point one way: commands, catalogue → training, sharing, evaluation → weights, planning → network → torch."""
+"""Imports point one way: commands, catalogue → training, sharing, evaluation → weights, planning, prompts → network."""
 
 from __future__ import annotations
 
