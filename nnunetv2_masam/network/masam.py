@@ -34,8 +34,8 @@ class MASAM(nn.Module):
         fact_dropout: dropout inside the FacT increments, in training.
         adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one.
         lora_rank: rank of LoRA increments in the place of FacT's, as in SAMed; 0 leaves them out.
-        decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``; 2, SAM's own head,
-            at a quarter of it.
+        decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``, 2, as SAM's own
+            decoder has, at a quarter of it.
         prompt: ``none`` or ``box``.
         trainable: ``masam`` freezes what SAM brings to the image encoder, ``decoder`` the image encoder as a whole,
             ``all`` nothing.

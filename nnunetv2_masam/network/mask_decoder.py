@@ -1,8 +1,8 @@
 """SAM's two-way mask decoder with one token per output channel and upsampling to the input resolution.
 
-Four transposed convolutions instead of SAM's two (which SAMed keeps), so that logits come at the resolution of the
-network's input instead of a quarter of it. Source: MA-SAM, section 3.4. The IoU head, which MA-SAM never uses, is left out; its token stays,
-because the other tokens attend to it.
+Four transposed convolutions instead of SAM's two, which SAMed keeps, so that logits come at the resolution of the
+network's input instead of a quarter of it. Source: MA-SAM, section 3.4. The IoU head, which MA-SAM never uses, is left
+out; its token stays, because the other tokens attend to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
 from nnunetv2_masam.network.sam_parts import MLP, LayerNorm2d, TwoWayTransformer
-
 
 _MAX_DOUBLINGS = PATCH_SIZE.bit_length() - 1  # from a token to a pixel
 
@@ -48,7 +47,7 @@ class Upscaling(nn.Sequential):
         self.out_channels = channels[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, G, G', 256) to (N, S, S', 8) with four doublings, sides halved and channels doubled for each one fewer."""
+        """(N, G, G', 256) to (N, S, S', 8) with four doublings; each one fewer halves the sides, doubles the channels."""
         for layer in self:
             if isinstance(layer, nn.ConvTranspose2d):
                 x = _double(x, layer)
