@@ -47,7 +47,7 @@ class Upscaling(nn.Sequential):
         self.out_channels = channels[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, G, G', 256) to (N, S, S', 8) with four doublings; each one fewer halves the sides, doubles the channels."""
+        """(N, G, G', 256) to (N, S, S', 8) with four doublings; each one fewer: half the sides, twice the channels."""
         for layer in self:
             if isinstance(layer, nn.ConvTranspose2d):
                 x = _double(x, layer)
