@@ -83,15 +83,25 @@ def rebuilt(trainer, stored: dict):
     return network
 
 
+def predicted(trainer, network) -> torch.Tensor:
+    """Logits (K, D, H, W) of a validation case by nnU-Net's sliding window."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.manual_initialization(
+        network, trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, "", None
+    )
+    _, cases = trainer.do_split()
+    data = trainer.dataset_class(trainer.preprocessed_dataset_folder).load_case(cases[0])[0]
+    return predictor.predict_sliding_window_return_logits(torch.from_numpy(data[:]).float())
+
+
 def trained(trainer) -> dict:
-    """Run the whole training and the validation; the stored plans."""
+    """Run the whole training; the stored plans."""
     trainer.run_training()
-    trainer.perform_actual_validation()
     losses = trainer.logger.get_value("train_losses", step=None)
     assert len(losses) == trainer.num_epochs
     assert np.isfinite(losses).all()
-    summary = json.loads((Path(trainer.output_folder) / "validation" / "summary.json").read_text())
-    assert len(summary["metric_per_case"]) == 1
     return json.loads((Path(trainer.output_folder_base) / "plans.json").read_text())
 
 
@@ -113,10 +123,9 @@ def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_
     cost = json.loads((Path(trainer.output_folder) / "masam_cost.json").read_text())
     assert cost["trained_parameters"] == sum(p.numel() for p in trainer.masam.parameters() if p.requires_grad)
 
-    network = rebuilt(trainer, stored).eval()
-    x = torch.randn(1, 1, *trainer.configuration_manager.patch_size)
-    with torch.no_grad():
-        assert torch.equal(network(x), trainer.network.eval()(x))
+    logits = predicted(trainer, rebuilt(trainer, stored))
+    assert torch.isfinite(logits).all()
+    assert torch.equal(logits, predicted(trainer, trainer.network))
 
 
 class SmallSwinUNETR(SwinUNETRTrainer):
@@ -148,7 +157,6 @@ def test_swin_unetr_trains_and_is_rebuilt(workspace, configuration, patch):
     group = trainer.optimizer.param_groups[0]
     assert isinstance(trainer.optimizer, torch.optim.AdamW)
     assert (group["lr"], group["weight_decay"], group["eps"]) == (8e-4, 0.01, 1e-5)
-    network = rebuilt(trainer, stored).eval()
-    x = torch.randn(1, 1, *patch)
-    with torch.no_grad():
-        assert torch.equal(network(x), trainer.network.eval()(x))
+    logits = predicted(trainer, rebuilt(trainer, stored))
+    assert torch.isfinite(logits).all()
+    assert torch.equal(logits, predicted(trainer, trainer.network))

@@ -7,6 +7,7 @@ import torch
 
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.attention import Attention
+from nnunetv2_masam.network.fact import FacT
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.network.mask_decoder import Upscaling
 from tests.conftest import TINY_VIT
@@ -22,27 +23,31 @@ def random_lora(dim: int = 16, rank: int = 3) -> LoRA:
 
 def test_query_and_value_get_their_own_increment_and_the_key_none():
     lora = random_lora()
-    x, qkv = torch.randn(2, 4, 5, 16), torch.randn(2, 4, 5, 48)
+    x, q, v = torch.randn(3, 2, 4, 5, 16)
     with torch.no_grad():
-        q, k, v = (lora.add_increments(qkv.clone(), x) - qkv).split(16, dim=-1)
-        torch.testing.assert_close(q, x @ lora.a_q.weight.T @ lora.b_q.weight.T)
-        torch.testing.assert_close(v, x @ lora.a_v.weight.T @ lora.b_v.weight.T)
-    assert not k.any()
+        new_q, new_v = lora.add_increments(q, v, x)
+        torch.testing.assert_close(new_q, q + x @ lora.a_q.weight.T @ lora.b_q.weight.T)
+        torch.testing.assert_close(new_v, v + x @ lora.a_v.weight.T @ lora.b_v.weight.T)
+        merged = lora.merge(torch.zeros(48, 16)).split(16)
+    torch.testing.assert_close(x @ merged[0].T, new_q - q)
+    torch.testing.assert_close(x @ merged[2].T, new_v - v)
+    assert not merged[1].any()
 
 
 def test_starts_at_zero():
-    assert not LoRA(16, 3).add_increments(torch.zeros(2, 48), torch.randn(2, 16)).any()
+    q, v, x = torch.randn(3, 2, 16)
+    new_q, new_v = LoRA(16, 3).add_increments(q, v, x)
+    assert torch.equal(new_q, q)
+    assert torch.equal(new_v, v)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (15, 28)])
 @pytest.mark.parametrize("fact_rank", [0, 3])
 def test_merged_equals_added(size, fact_rank):
     """Padded windows too, and beside FacT."""
-    from nnunetv2_masam.network.fact import FacT
-
     torch.manual_seed(0)
     grid = (4, 4) if size == (4, 4) else (14, 14)
-    attention = Attention(16, 2, grid, windowed=size != grid, fact_rank=fact_rank, lora_rank=3).eval()
+    attention = Attention(16, 2, grid, fact_rank=fact_rank, lora_rank=3).eval()
     fact = FacT(dim=16, rank=3, scale=0.7, dropout=0.0).eval()
     for parameter in [*attention.parameters(), *fact.parameters()]:
         torch.nn.init.normal_(parameter, std=0.3)
