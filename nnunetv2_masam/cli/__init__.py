@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "weights": ("weights", "list and download SAM checkpoints"),
     "import-masam": ("import_masam", "turn a file saved by the MA-SAM authors' code into a model folder"),
     "slim": ("slim", "write a model folder without what the SAM file holds"),
-    "merge": ("merge", "write a model folder that needs no SAM file, optionally with FacT folded in"),
+    "merge": ("merge", "write a model folder that needs no SAM file, optionally with FacT or LoRA folded in"),
     "adapt-pretrained": (
         "adapt_pretrained",
         "fit a checkpoint to another data set for -pretrained_weights",

@@ -1,4 +1,4 @@
-"""SAM's self-attention: decomposed relative positions, global or in windows, with FacT on query and value.
+"""SAM's self-attention: decomposed relative positions, global or in windows, with FacT or LoRA on query and value.
 
 Same result as SAM's ``Attention`` with ``window_partition`` around it, by less work and memory:
 
@@ -20,21 +20,23 @@ from torch import Tensor, nn
 
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 from nnunetv2_masam.network.fact import FacT, FacTCores
+from nnunetv2_masam.network.lora import LoRA
 
 _SCORES_AT_ONCE = 2**20  # on a CPU: 4 MiB in float32
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention of SAM's image encoder with FacT increments on query and value.
+    """Multi-head self-attention of SAM's image encoder with low-rank increments on query and value.
 
     Args:
         dim: E, embedding width.
         num_heads: heads.
         grid: token grid that attention runs over: the window, or the whole slice for global attention.
         fact_rank: R, rank of FacT; 0 leaves it out.
+        lora_rank: R, rank of LoRA; 0 leaves it out.
     """
 
-    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int], fact_rank: int) -> None:
+    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int], fact_rank: int, lora_rank: int = 0) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.grid = grid
@@ -44,6 +46,7 @@ class Attention(nn.Module):
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * grid[0] - 1, head_dim))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * grid[1] - 1, head_dim))
         self.fact = FacTCores(fact_rank) if fact_rank else None
+        self.lora = LoRA(dim, lora_rank) if lora_rank else None
 
     def forward(self, x: Tensor, fact: FacT | None) -> Tensor:
         """(N, G, G', E) to (N, G, G', E); ``fact`` holds the factors that all blocks share."""
@@ -69,13 +72,25 @@ class Attention(nn.Module):
     def _project(self, x: Tensor, fact: FacT | None) -> tuple[Tensor, ...]:
         """(N, G, G', E) to query, key and value of that shape."""
         weight, bias = self.qkv.weight, self.qkv.bias
-        if fact is None or self.fact is None:
-            return F.linear(x, weight, bias).chunk(3, dim=-1)
         if not self.training and not torch.is_grad_enabled():
-            return F.linear(x, fact.merge(weight, self.fact), bias).chunk(3, dim=-1)
+            return F.linear(x, self._merged_weight(fact), bias).chunk(3, dim=-1)
+        if (fact is None or self.fact is None) and self.lora is None:
+            return F.linear(x, weight, bias).chunk(3, dim=-1)
         q, k, v = (F.linear(x, w, b) for w, b in zip(weight.chunk(3), bias.chunk(3), strict=True))
-        q, v = fact.add_increments(q, v, x, self.fact)
+        if fact is not None and self.fact is not None:
+            q, v = fact.add_increments(q, v, x, self.fact)
+        if self.lora is not None:
+            q, v = self.lora.add_increments(q, v, x)
         return q, k, v
+
+    def _merged_weight(self, fact: FacT | None) -> Tensor:
+        """The projection's weight (3·E, E) with all increments added."""
+        weight: Tensor = self.qkv.weight
+        if fact is not None and self.fact is not None:
+            weight = fact.merge(weight, self.fact)
+        if self.lora is not None:
+            weight = self.lora.merge(weight)
+        return weight
 
     def _split(self, part: Tensor, tile: tuple[int, int]) -> Tensor:
         """(N, rows, columns, E) to (N·tiles, heads, T, E/heads)."""

@@ -35,6 +35,9 @@ class MASAM(nn.Module):
         fact_scale: factor of the FacT increments.
         fact_dropout: dropout inside the FacT increments, in training.
         adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one.
+        lora_rank: rank of LoRA increments in the place of FacT's, as in SAMed; 0 leaves them out.
+        decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``, 2, as SAM's own
+            decoder has, at a quarter of it.
         prompt: ``none`` or ``box``: the last channel marks a box, see :mod:`~nnunetv2_masam.network.boxes`.
         trainable: ``masam`` freezes what SAM brings to the image encoder, ``decoder`` the image encoder as a whole,
             ``all`` nothing.
@@ -60,6 +63,8 @@ class MASAM(nn.Module):
         fact_scale: float = 1.0,
         fact_dropout: float = 0.1,
         adapter_channels: int = 384,
+        lora_rank: int = 0,
+        decoder_doublings: int = 4,
         prompt: str = "none",
         trainable: str = "masam",
         gradient_checkpointing: bool = False,
@@ -77,7 +82,8 @@ class MASAM(nn.Module):
         for name, value in (("input_channels", input_channels), ("num_classes", num_classes)):
             if value < 1:
                 raise ValueError(f"{name}: got {value}, expected at least 1")
-        for name, value in (("fact_rank", fact_rank), ("adapter_channels", adapter_channels)):
+        ranks = (("fact_rank", fact_rank), ("adapter_channels", adapter_channels), ("lora_rank", lora_rank))
+        for name, value in ranks:
             if value < 0:
                 raise ValueError(f"{name}: got {value}, expected 0 (left out) or more")
         self.input_channels = input_channels
@@ -101,6 +107,7 @@ class MASAM(nn.Module):
             fact_scale=fact_scale,
             fact_dropout=fact_dropout,
             adapter_channels=adapter_channels,
+            lora_rank=lora_rank,
             gradient_checkpointing=gradient_checkpointing,
         )
         self.prompt_encoder = PromptEncoder(
@@ -109,7 +116,7 @@ class MASAM(nn.Module):
             input_image_size=self.image_size,
             mask_in_chans=16,
         )
-        self.mask_decoder = MaskDecoder(num_classes)
+        self.mask_decoder = MaskDecoder(num_classes, decoder_doublings)
         self._freeze()
 
     def forward(self, x: Tensor, boxes: Tensor | None = None) -> Tensor:
@@ -200,8 +207,8 @@ class MASAM(nn.Module):
 
 
 def is_adaptation(name: str) -> bool:
-    """Whether a parameter of the image encoder is one of those that MA-SAM adds to SAM's."""
-    return any(part.startswith(("fact", "adapter_")) for part in name.split("."))
+    """Whether a parameter of the image encoder is one of those that are added to SAM's."""
+    return any(part.startswith(("fact", "lora", "adapter_")) for part in name.split("."))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -80,8 +80,8 @@ class MASAMTrainer(nnUNetTrainer):
                 f"{type(self).__name__}: its loss is on the softmax over exclusive labels, the data set has regions; "
                 "take a trainer with nnU-Net's loss, such as nnUNetTrainerMASAM_H"
             )
-        self.prediction_configuration = self.configuration_manager
-        self.configuration_manager = training_configuration(self.configuration_manager)
+        self.prediction_configuration: ConfigurationManager = self.plans_manager.get_configuration(configuration)
+        self.configuration_manager = training_configuration(self.prediction_configuration)
         self.enable_deep_supervision = False
         self.initial_lr = self.base_lr
         self.weight_decay = self.weight_decay_masam
