@@ -31,7 +31,8 @@ class _Step:
     """A network with gradients and moments in place, as in the middle of a training, and one step of it."""
 
     def __init__(self, arch_kwargs: Mapping[str, Any], batch: MicroBatch, device: str, half: bool) -> None:
-        self.network = MASAM(batch.input_channels, batch.num_classes, **arch_kwargs).train().to(device)
+        with torch.device(device):
+            self.network = MASAM(batch.input_channels, batch.num_classes, **arch_kwargs).train()
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
         for parameter in trained:
