@@ -1,11 +1,11 @@
-"""Plans for data sets of every kind, from their fingerprints alone: nnU-Net's own and ours, as the table of docs/plans.md.
+"""Plans for data sets of every kind, from their fingerprints alone: nnU-Net's and ours, the tables of docs/plans.md.
 
     python benchmarks/plan_datasets.py            # prints the tables
     python benchmarks/plan_datasets.py --write    # puts them into docs/plans.md
     python benchmarks/plan_datasets.py --baselines    # first runs nnU-Net's planner again
 
-``benchmarks/fingerprints`` holds what nnU-Net's planner reads of a data set: shapes, spacings, channels and labels, from
-published facts where the source says so. No images are needed. What nnU-Net's planner makes of them is kept in
+``benchmarks/fingerprints`` holds what nnU-Net's planner reads of a data set: shapes, spacings, channels and labels, with
+their source. No images are needed. What nnU-Net's planner makes of them is kept in
 ``benchmarks/results/baseline-plans.json``.
 """
 
@@ -128,7 +128,7 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     for trainer, vit in (("nnUNetTrainerMASAM", "vit_b"), ("nnUNetTrainerMASAM_H", "vit_h")):
-        lines += ["", f"`{trainer}`: samples at once × times, c with gradient checkpointing, predicted GB", ""]
+        lines += ["", f"`{trainer}`: samples at once x times, c with gradient checkpointing, predicted GB", ""]
         lines += [
             f"| data set | configuration | {' | '.join(f'{gb} GB' for gb in TARGETS_GB)} |",
             f"|---|---|{'---|' * len(TARGETS_GB)}",
@@ -163,11 +163,11 @@ def _memory(planned: dict[str, Any], largest: dict[str, Any]) -> str:
     checkpointing = " c" if arch_kwargs.get("gradient_checkpointing") else ""
     smaller = "" if arch_kwargs["image_size"] == wanted["image_size"] else f" at {_times(arch_kwargs['image_size'])}"
     times = planned["batch_size"] // at_once
-    return f"{at_once} × {times}{checkpointing}{smaller}, {planned['predicted_vram_gb']:.1f}"
+    return f"{at_once} x {times}{checkpointing}{smaller}, {planned['predicted_vram_gb']:.1f}"
 
 
 def _times(numbers: Any) -> str:
-    return " × ".join(str(n) for n in numbers)
+    return " x ".join(str(n) for n in numbers)
 
 
 if __name__ == "__main__":

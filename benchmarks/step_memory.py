@@ -143,5 +143,3 @@ def _gpu_rules() -> Iterator[None]:
 def _bytes(tensors: list[Tensor]) -> int:
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
-
-

@@ -10,7 +10,6 @@ from nnunetv2_masam.planning.memory import Architecture
 
 _MLP_RATIO = 4
 _DECODER_MLP = 2048  # channels between the two layers of the two-way transformer's MLP
-_UPSCALING = (64, 32, 16, 8)  # channels after each doubling
 
 
 def forward_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int, input_channels: int = 1) -> int:
@@ -27,7 +26,7 @@ def forward_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int,
     embedding = tokens * e * PATCH_SIZE**2 * input_channels
     blocks = sum(_block(network, index, slices) for index in range(network.vit.depth))
     neck = tokens * (e * d + 9 * d * d)
-    return round(2 * slices * (embedding + blocks + neck + _decoder(tokens, num_classes)))
+    return round(2 * slices * (embedding + blocks + neck + _decoder(network, num_classes)))
 
 
 def training_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int, input_channels: int = 1) -> int:
@@ -49,8 +48,8 @@ def _block(network: Architecture, index: int, slices: int) -> float:
     e, a, r = network.vit.embed_dim, network.adapter_channels, network.fact_rank
     projections = (4 + 2 * _MLP_RATIO) * e * e
     adapters = 2 * (2 * e * a + (3 - 2 / slices) * a * a)  # two taps reach beyond the ends of a sample
-    fact = 3 * e * r + 2 * r * r if r else 0
-    return network.tokens * (projections + adapters + fact) + _attention(network, network.reach(index))
+    low_rank = 3 * e * r + 2 * r * r + 4 * e * network.lora_rank
+    return network.tokens * (projections + adapters + low_rank) + _attention(network, network.reach(index))
 
 
 def _attention(network: Architecture, reach: tuple[int, int]) -> int:
@@ -70,17 +69,17 @@ def _tiles(size: int, window: int) -> list[tuple[int, int]]:
     return [(extent, count) for extent, count in ((window, size // window), (size % window, 1)) if extent and count]
 
 
-def _decoder(tokens: int, num_classes: int) -> int:
+def _decoder(network: Architecture, num_classes: int) -> int:
     """Two-way transformer, upscaling and hypernetworks for one slice; products of tokens alone are left out."""
-    d = EMBEDDING_CHANNELS
+    d, tokens = EMBEDDING_CHANNELS, network.tokens
     queries = 1 + num_classes
     inner = d // 2
     to_image = tokens * 2 * d * inner + 2 * queries * tokens * inner  # the image as key and value
     from_image = tokens * 2 * d * inner + 2 * queries * tokens * inner  # the image as query
     transformer = 2 * (to_image + from_image) + to_image
     transformer += 2 * queries * (4 * d * d + 2 * d * _DECODER_MLP)
-    upscaling, channels = 0, d
-    for level, narrower in enumerate(_UPSCALING):
-        upscaling += tokens * 4**level * channels * 4 * narrower
+    products, channels = 0, d
+    for pixels, narrower in network.upscaling:
+        products += tokens * pixels * channels * narrower
         channels = narrower
-    return transformer + upscaling + tokens * PATCH_SIZE**2 * num_classes * channels
+    return transformer + products + tokens * pixels * num_classes * channels

@@ -21,10 +21,10 @@ _CONTEXT_GB = 0.8  # of a GPU, taken by CUDA's context and by workspaces of its 
 _FRAGMENTATION = 1.1  # what the caching allocator holds, over what is in use
 _MLP_RATIO = 4
 
-# For every token, numbers that the gradients of neck, two-way transformer and upscaling need: in float32, for their
-# normalisations, and in the precision of the matrix products.
-_DECODER_FLOATS = 4940
-_DECODER_COMPUTED = 9890
+# For every token, numbers that the gradients of neck and two-way transformer need: in float32, for their normalisations,
+# and in the precision of the matrix products.
+_DECODER_FLOATS = 1356
+_DECODER_COMPUTED = 4002
 _DECODER_FLOATS_PER_CLASS = 80  # attention between tokens of classes and of the grid
 
 
@@ -78,7 +78,9 @@ class Architecture:
     vit: ViTSize
     grid: tuple[int, int]
     fact_rank: int
+    lora_rank: int
     adapter_channels: int
+    decoder_doublings: int
     trainable: str
     checkpointing: bool
 
@@ -90,7 +92,9 @@ class Architecture:
             vit=resolve_vit(arch_kwargs["vit"]),
             grid=(height, width),
             fact_rank=arch_kwargs.get("fact_rank", 32),
+            lora_rank=arch_kwargs.get("lora_rank", 0),
             adapter_channels=arch_kwargs.get("adapter_channels", 384),
+            decoder_doublings=arch_kwargs.get("decoder_doublings", 4),
             trainable=arch_kwargs.get("trainable", "masam"),
             checkpointing=arch_kwargs.get("gradient_checkpointing", False),
         )
@@ -99,6 +103,12 @@ class Architecture:
     def tokens(self) -> int:
         """T, of a slice."""
         return math.prod(self.grid)
+
+    @property
+    def upscaling(self) -> list[tuple[int, int]]:
+        """(pixels of a token, channels) after each doubling of the decoder."""
+        steps = range(self.decoder_doublings)
+        return [(4 ** (step + 1), EMBEDDING_CHANNELS // 4 >> step) for step in steps]
 
     def reach(self, index: int) -> tuple[int, int]:
         """Grid that the attention of block ``index`` runs over."""
@@ -149,7 +159,7 @@ def count_parameters(network: Architecture, num_classes: int, input_channels: in
     encoder = vit.depth * (12 * e * e + 13 * e) + e * network.tokens + EMBEDDING_CHANNELS * (e + 9 * EMBEDDING_CHANNELS)
     encoder += sum(2 * sum(network.reach(i)) * e // vit.num_heads for i in range(vit.depth))
     adapters = 2 * (2 * e * a + 3 * a * a + a + 2 * e) if a else 0
-    adaptation = vit.depth * (adapters + 2 * r * r) + 2 * r * e
+    adaptation = vit.depth * (adapters + 2 * r * r + 4 * e * network.lora_rank) + 2 * r * e
     decoder = 3_400_000 + 133_000 * num_classes
     total = embedding + encoder + adaptation + decoder
     if network.trainable == "all":
@@ -169,9 +179,12 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
         computed += 4 * a
     if r:
         computed += e + 5 * r
+    if network.lora_rank:
+        computed += (2 if precision.half else 1) * e + 2 * network.lora_rank
     if network.trainable == "all":  # the inputs of all matrix products
         computed += (1 + 1 + _MLP_RATIO) * e
-        computed += e * ((3 if r else 1) if precision.half else (0 if r else 1))
+        low_rank = bool(r or network.lora_rank)
+        computed += e * ((3 if low_rank else 1) if precision.half else (0 if low_rank else 1))
         computed += 2 * e if precision.fused else 0  # queries, for the tables of relative positions
     weights = 12 * e * e * half if precision.half else 0  # autocast's copies
     return tokens * (FLOAT * floats + half * computed) + weights
@@ -199,7 +212,10 @@ def _block_transient(network: Architecture, tokens: int, precision: Precision) -
 
 def _decoder_bytes(network: Architecture, tokens: int, batch: MicroBatch, precision: Precision) -> int:
     """What the gradients of neck and mask decoder need, and the logits."""
-    per_token = FLOAT * _DECODER_FLOATS + precision.bytes * _DECODER_COMPUTED
+    *normalised, last = (pixels * channels for pixels, channels in network.upscaling)
+    floats = _DECODER_FLOATS + 2 * sum(normalised)  # inputs of normalisation and GELU
+    computed = _DECODER_COMPUTED + sum(normalised) + 2 * last  # inputs of the next product, and of the last GELU
+    per_token = FLOAT * floats + precision.bytes * computed
     per_token += FLOAT * _DECODER_FLOATS_PER_CLASS * batch.num_classes
     logits = FLOAT * batch.voxels * batch.num_classes
     weights = 4_500_000 * precision.bytes if precision.half else 0

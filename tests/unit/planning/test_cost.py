@@ -12,17 +12,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning.cost import forward_flops, training_flops
 
-SMALL = {"embed_dim": 96, "depth": 3, "num_heads": 3, "global_attn_indexes": [2]}
+SMALL = {"embed_dim": 96, "depth": 2, "num_heads": 3, "global_attn_indexes": [1]}
 
 
 @pytest.mark.parametrize(
     ("arch_kwargs", "input_channels", "num_classes", "slices"),
     [
-        ({"vit": SMALL, "image_size": (224, 224)}, 1, 3, 5),
-        ({"vit": SMALL, "image_size": (512, 384)}, 4, 14, 5),
-        ({"vit": SMALL, "image_size": (256, 192), "adapter_channels": 0, "fact_rank": 0}, 1, 2, 1),
-        ({"vit": "vit_t", "image_size": (208, 144)}, 1, 3, 4),
-        ({"vit": "vit_b", "image_size": (256, 256)}, 1, 3, 5),
+        ({"vit": SMALL, "image_size": (256, 240)}, 4, 14, 5),
+        ({"vit": SMALL, "image_size": (224, 128), "adapter_channels": 0, "fact_rank": 0}, 1, 2, 1),
+        ({"vit": SMALL, "image_size": (128, 96), "fact_rank": 0, "lora_rank": 4, "decoder_doublings": 2}, 1, 3, 4),
     ],
 )
 def test_operations_are_those_that_torch_counts(arch_kwargs, input_channels, num_classes, slices):

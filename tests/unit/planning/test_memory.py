@@ -9,19 +9,18 @@ from benchmarks.step_memory import measure_step, trace_step
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning.memory import CPU, GPU, Architecture, MicroBatch, count_parameters, gpu_gb, step_bytes
 
-SMALL = {"embed_dim": 192, "depth": 4, "num_heads": 3, "global_attn_indexes": [1, 3]}
-MANY = MicroBatch(slices=10, patch=(256, 192), num_classes=3)
+SMALL = {"embed_dim": 192, "depth": 3, "num_heads": 3, "global_attn_indexes": [2]}
+MANY = MicroBatch(slices=5, patch=(256, 192), num_classes=3)
 
 
 @pytest.mark.parametrize(
     ("arch_kwargs", "batch"),
     [
-        ({"vit": SMALL, "image_size": (224, 224)}, MicroBatch(5, (224, 224), num_classes=3)),
         ({"vit": SMALL, "image_size": (256, 192)}, MANY),
         ({"vit": SMALL, "image_size": (256, 192), "gradient_checkpointing": True}, MANY),
         ({"vit": SMALL, "image_size": (256, 192), "trainable": "decoder"}, MANY),
-        ({"vit": "vit_t", "image_size": (256, 192), "trainable": "all", "fact_rank": 0, "adapter_channels": 48}, MANY),
-        ({"vit": SMALL, "image_size": (256, 192), "adapter_channels": 0}, MANY),
+        ({"vit": SMALL, "image_size": (256, 192), "trainable": "all", "fact_rank": 0, "adapter_channels": 48}, MANY),
+        ({"vit": SMALL, "image_size": (224, 224), "adapter_channels": 0}, MicroBatch(5, (224, 224))),
         ({"vit": SMALL, "image_size": (128, 128)}, MicroBatch(5, (256, 256), input_channels=4, num_classes=9)),
     ],
 )
@@ -29,27 +28,24 @@ def test_the_formula_holds_against_the_allocator(arch_kwargs, batch):
     assert step_bytes(arch_kwargs, batch, CPU) == pytest.approx(measure_step(arch_kwargs, batch), rel=0.15)
 
 
-@pytest.mark.parametrize("like_gpu", [False, True])
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"gradient_checkpointing": True},
         {"trainable": "all"},
-        {"trainable": "all", "fact_rank": 0, "adapter_channels": 0},
-        {"trainable": "decoder"},
+        {"fact_rank": 0, "lora_rank": 4, "adapter_channels": 0, "decoder_doublings": 2},
     ],
 )
-def test_the_formula_holds_against_a_trace(changes, like_gpu):
+def test_the_formula_holds_against_a_trace_of_what_a_gpu_would_do(changes):
     arch_kwargs = {"vit": SMALL, "image_size": (512, 384), **changes}
     batch = MicroBatch(10, (512, 384), num_classes=3)
-    predicted = step_bytes(arch_kwargs, batch, GPU if like_gpu else CPU)
-    assert predicted == pytest.approx(trace_step(arch_kwargs, batch, like_gpu), rel=0.15)
+    assert step_bytes(arch_kwargs, batch, GPU) == pytest.approx(trace_step(arch_kwargs, batch, like_gpu=True), rel=0.15)
 
 
 def test_a_trace_counts_what_the_allocator_counts():
-    arch_kwargs = {"vit": SMALL, "image_size": (224, 224)}
-    batch = MicroBatch(5, (224, 224), num_classes=3)
+    arch_kwargs = {"vit": SMALL, "image_size": (112, 96)}
+    batch = MicroBatch(5, (112, 96), num_classes=3)
     assert trace_step(arch_kwargs, batch) == pytest.approx(measure_step(arch_kwargs, batch), rel=0.03)
 
 
