@@ -69,14 +69,20 @@ def measure_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, device: str 
         torch.cuda.reset_peak_memory_stats()
         step()
         return torch.cuda.max_memory_allocated()
+    peak = peak_of_allocations(step)
+    return _bytes(step.kept()) + peak
+
+
+def peak_of_allocations(run: Callable[[], object]) -> int:
+    """Most bytes of a CPU's allocator that ``run`` holds at once, beyond those in use before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        step()
+        run()
     allocated = peak = 0
     for event in record.profiler.kineto_results.events():  # in the order of time
         if event.name() == "[memory]":
             allocated += event.nbytes()
             peak = max(peak, allocated)
-    return _bytes(step.kept()) + peak
+    return peak
 
 
 def trace_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, like_gpu: bool = False) -> int:

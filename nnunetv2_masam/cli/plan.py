@@ -112,7 +112,8 @@ def _describe(name: str, configuration: dict[str, Any]) -> str:
         return f"{name}: as {configuration.get('inherits_from')}"
     architecture = configuration["architecture"]["arch_kwargs"]
     return (
-        f"{name}: patch {tuple(configuration['patch_size'])} voxels, network input "
+        f"{name}: patch {tuple(configuration['training_patch_size'])} voxels, network input "
         f"{tuple(architecture['image_size'])} pixels, ViT {architecture['vit']}, {configuration['batch_size']} samples "
-        f"a step, {configuration['micro_batch_size']} at once, about {configuration['predicted_vram_gb']} GB"
+        f"a step, {configuration['micro_batch_size']} at once, about {configuration['predicted_vram_gb']} GB; "
+        f"predicts tiles of {tuple(configuration['patch_size'])} voxels"
     )

@@ -8,6 +8,7 @@ preprocessed data are used as they are. What is decided here, in this order:
 - ``fit.py``: how many samples at once, gradient checkpointing and, at last, a smaller network input, so that the
   memory target holds;
 - ``cost.py``: arithmetic operations of a forward pass, to compare plans by;
+- ``prediction.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives.
 

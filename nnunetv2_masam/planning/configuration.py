@@ -9,6 +9,7 @@ from typing import Any
 
 from nnunetv2_masam.network.presets import resolve_vit
 from nnunetv2_masam.planning.fit import Task, fit_memory
+from nnunetv2_masam.planning.prediction import prediction_slices
 from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
 
 
@@ -30,16 +31,24 @@ def plan_configuration(
 
     Returns:
         A new configuration: ``patch_size``, ``batch_size``, ``batch_dice`` and ``architecture`` replaced;
-        ``micro_batch_size`` and ``predicted_vram_gb`` added; all else as it was, ``data_identifier`` above all.
+        ``training_patch_size``, ``micro_batch_size`` and ``predicted_vram_gb`` added; all else as it was,
+        ``data_identifier`` above all. ``patch_size`` is what nnU-Net's prediction reads, and may have more slices.
 
     Raises:
         ValueError: even a single sample is too large for the memory target.
     """
     task = task_of(configuration, rules, num_classes)
-    chosen = fit_memory(task, rules, network_arguments(rules), rules.vram_gb if vram_gb is None else vram_gb)
+    target = rules.vram_gb if vram_gb is None else vram_gb
+    chosen = fit_memory(task, rules, network_arguments(rules), target)
+    training_patch = predicted_patch = list(chosen.patch)
+    if task.slices > 1:
+        median_slices = float(configuration["median_image_size_in_voxels"][0])
+        depth = prediction_slices(median_slices, task, chosen.arch_kwargs, chosen.patch, target)
+        training_patch, predicted_patch = [task.slices, *chosen.patch], [depth, *chosen.patch]
     planned = deepcopy(dict(configuration))
     planned.update(
-        patch_size=list(chosen.patch) if task.slices == 1 else [task.slices, *chosen.patch],
+        patch_size=predicted_patch,
+        training_patch_size=training_patch,
         batch_size=rules.batch_size,
         micro_batch_size=chosen.micro_batch_size,
         predicted_vram_gb=round(chosen.vram_gb, 2),

@@ -17,7 +17,7 @@ from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDO
 FLOAT = 4  # bytes
 GB = 1024**3
 
-_CONTEXT_GB = 0.8  # of a GPU, taken by CUDA's context and by workspaces of its libraries
+CONTEXT_GB = 0.8  # of a GPU, taken by CUDA's context and by workspaces of its libraries
 _FRAGMENTATION = 1.1  # what the caching allocator holds, over what is in use
 _MLP_RATIO = 4
 
@@ -121,7 +121,7 @@ def gpu_gb(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> float:
     That is :func:`step_bytes`, a tenth more for what the allocator cannot use, and 0.8 GB for CUDA's context and the
     workspaces of its libraries. The last two are customary values; no GPU was available to measure them on.
     """
-    return _CONTEXT_GB + _FRAGMENTATION * step_bytes(arch_kwargs, batch, GPU) / GB
+    return CONTEXT_GB + _FRAGMENTATION * step_bytes(arch_kwargs, batch, GPU) / GB
 
 
 def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Precision) -> int:

@@ -40,7 +40,7 @@ def test_configuration_keeps_what_the_baseline_decided():
     planned = plan_configuration(before, PlanningRules(), num_classes=14)
     assert planned["data_identifier"] == "nnUNetPlans_3d_fullres"
     assert planned["spacing"] == [1.0, 1.0, 1.0]
-    assert planned["patch_size"] == [5, 512, 512]
+    assert planned["training_patch_size"] == [5, 512, 512]
     assert planned["batch_size"] == 24
     assert planned["batch_dice"] is True
     assert planned["predicted_vram_gb"] <= 8
@@ -51,8 +51,9 @@ def test_configuration_keeps_what_the_baseline_decided():
 
 
 def test_few_slices_are_padded_and_2d_has_one():
-    assert plan_configuration(baseline([3, 64, 64]), PlanningRules(), 2)["patch_size"] == [5, 64, 64]
-    assert plan_configuration(baseline([64, 64]), PlanningRules(), 2)["patch_size"] == [64, 64]
+    for shape, patch in (([3, 64, 64], [5, 64, 64]), ([64, 64], [64, 64])):
+        planned = plan_configuration(baseline(shape), PlanningRules(), 2)
+        assert planned["training_patch_size"] == planned["patch_size"] == patch
 
 
 def test_plans_whole():
