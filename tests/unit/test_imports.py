@@ -15,7 +15,7 @@ ALLOWED = {
     "planning": {"network"},
     "weights": {"weights", "network"},
     "sharing": {"sharing", "weights", "planning", "network"},
-    "evaluation": {"evaluation"},
+    "evaluation": {"evaluation", "datasets"},  # the splits of a data set are read by both
     "datasets": {"datasets"},
     "training": {"training", "weights", "planning", "network"},
     "catalogue": set(),
