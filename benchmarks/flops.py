@@ -25,7 +25,12 @@ SAMPLES_A_STEP = 24
 def main() -> None:
     """Count and write."""
     counts = {vit: count(vit) for vit in ("vit_b", "vit_l", "vit_h")}
-    settings = {"slices": SLICES, "image_size": IMAGE_SIZE, "num_classes": NUM_CLASSES, "samples_a_step": SAMPLES_A_STEP}
+    settings = {
+        "slices": SLICES,
+        "image_size": IMAGE_SIZE,
+        "num_classes": NUM_CLASSES,
+        "samples_a_step": SAMPLES_A_STEP,
+    }
     result = {"environment": describe_environment(), "settings": settings, "teraflop": counts}
     (Path(__file__).parent / "results" / "flops.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
