@@ -100,7 +100,7 @@ def convert_volume(volume: Volume, folder: Path, rule: LabelRule) -> Found:
         return Found(volume.case, problems=(str(error),))
     part = "imagesTs" if volume.label is None else "imagesTr"
     _write(image, volume.image, folder / part / f"{volume.case}_0000.nii.gz", changed=False)
-    digest = hashlib.blake2b(array.ravel(order="K"), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(array.ravel(order="K").data, digest_size=16).hexdigest()
     return Found(volume.case, image.shape[::-1], _spacing_mm(image)[::-1], labels, digest, (), notes)
 
 
