@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     preprocessed = preprocessed_folder(dataset)
     ending = read_json(results.find_dataset_json(dataset, []))["file_ending"]
     files = list_folder(results.find_references(dataset))
-    cases = [path.name.removesuffix(ending) for path in files if path.name.endswith(ending)]
+    names = [path.name for path in files if path.name.endswith(ending) and not path.name.startswith(".")]
+    cases = [name.removesuffix(ending) for name in names]
     print_folds(append_fixed_folds(preprocessed, cases, SPLITS[args.split](cases)), preprocessed)
     return 0

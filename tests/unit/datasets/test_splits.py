@@ -97,6 +97,7 @@ def dataset(folders: Folders) -> Folders:
 
 def test_command_after_preprocessing(dataset: Folders, capsys: pytest.CaptureFixture[str]) -> None:
     preprocessed = dataset.preprocessed / "Dataset017_BTCV"
+    (preprocessed / "gt_segmentations" / "._BTCV_0030.nii.gz").touch()  # as macOS leaves in archives
     before = json.loads((preprocessed / "splits_final.json").read_text())
     assert main(["fixed-folds", "btcv-paper", "-d", "17"]) == 0
     assert "fold 5: btcv-paper" in capsys.readouterr().out
