@@ -19,10 +19,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trainers-path": ("trainers_path", "print the folder that nnU-Net looks our trainers up in"),
     "plan": ("plan", "write nnUNetMASAMPlans.json for a data set"),
     "convert": ("convert", "turn a public data set or video frames into an nnU-Net data set"),
+    "boxes": ("boxes", "write box prompts as a further channel of a data set or of images for prediction"),
     "weights": ("weights", "list and download SAM checkpoints"),
     "import-masam": ("import_masam", "turn a file saved by the MA-SAM authors' code into a model folder"),
     "slim": ("slim", "write a model folder without what the SAM file holds"),
-    "merge": ("merge", "write a model folder that needs no SAM file, optionally with FacT folded in"),
+    "merge": ("merge", "write a model folder that needs no SAM file, optionally with FacT or LoRA folded in"),
     "adapt-pretrained": (
         "adapt_pretrained",
         "fit a checkpoint to another data set for -pretrained_weights",

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_results
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_masam.network import resolve_vit
 from nnunetv2_masam.network.presets import PATCH_SIZE
@@ -53,6 +53,12 @@ def plans_for_training(
     return plans
 
 
+def training_configuration(configuration: ConfigurationManager) -> ConfigurationManager:
+    """With the patch that training draws; the plans' ``patch_size`` is that of prediction, which takes more slices."""
+    values = configuration.configuration
+    return ConfigurationManager({**values, "patch_size": list(values.get("training_patch_size", values["patch_size"]))})
+
+
 def _stored_configuration(plans: dict[str, Any], configuration: str, trainer: str) -> dict[str, Any] | None:
     """The configuration beside the model, if there is one."""
     if not nnUNet_results.is_set():
@@ -70,7 +76,7 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
             f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on the "
             f"baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
         )
-    patch = configuration["patch_size"]
+    patch = configuration.get("training_patch_size", configuration["patch_size"])
     if min(patch[-2:]) < PATCH_SIZE:
         raise ValueError(
             f"the plans {plans_name!r} have a patch of {tuple(patch)} voxels, which in plane is smaller than one token "

@@ -1,6 +1,9 @@
 """A recipe small enough to run whole in a test, in a folder as a user would add to nnUNet_extTrainer."""
 
+from dataclasses import replace
+
 from nnunetv2_masam.planning import PlanningRules
+from nnunetv2_masam.training.boxes import MASAMBoxTrainer
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 _VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
@@ -37,3 +40,12 @@ class nnUNetTrainerMASAM_testing_sam(nnUNetTrainerMASAM_testing):
         arch_kwargs={"fact_rank": 4, "adapter_channels": 8},
     )
     needs_sam_weights = True
+
+
+class nnUNetTrainerMASAM_testing_box(MASAMBoxTrainer, nnUNetTrainerMASAM_testing):
+    """With box prompts."""
+
+    rules = replace(
+        nnUNetTrainerMASAM_testing.rules,
+        arch_kwargs={**nnUNetTrainerMASAM_testing.rules.arch_kwargs, "prompt": "box"},
+    )
