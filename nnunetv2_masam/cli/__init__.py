@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "compare": ("compare", "compare models case by case over the same cases and folds"),
     "crossval": ("crossval", "train all folds of several trainers with stock commands, then compare"),
+    "fixed-folds": ("fixed_folds", "append published splits to a data set's folds"),
     "few-shot": ("few_shot", "append folds with few training cases to a data set's splits"),
 }
 

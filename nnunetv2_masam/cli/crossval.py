@@ -116,7 +116,7 @@ def _compare(args: argparse.Namespace, dataset: str, output: Path) -> int:
     from nnunetv2_masam.cli import compare
     from nnunetv2_masam.evaluation import results
 
-    splits = results.find_splits(dataset)
+    splits = results.find_splits(dataset, args.folds)
     if args.folds and splits is not None and not set(args.folds) <= set(splits):
         print("all folds are trained; compare few-shot folds with: nnUNetv2_masam compare -d ID TRAINER@kN ...")
         return 0

@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the splits and say which fold is which."""
     from nnunetv2.paths import nnUNet_preprocessed
 
+    from nnunetv2_masam.datasets.splits import read_fixed_folds, read_or_make_splits
     from nnunetv2_masam.evaluation import fewshot, results
     from nnunetv2_masam.evaluation.files import read_json
 
@@ -45,12 +46,13 @@ def run(args: argparse.Namespace) -> int:
     preprocessed = Path(str(nnUNet_preprocessed)) / dataset
     dataset_json = read_json(results.find_dataset_json(dataset, []))
     labels_of_case = _labels_of_cases(dataset, dataset_json)
-    splits = fewshot.read_or_make_splits(preprocessed, list(labels_of_case))
+    splits = read_or_make_splits(preprocessed, list(labels_of_case))
     used = {case for split in splits for case in [*split["train"], *split["val"]]}
     if unknown := sorted(used - set(labels_of_case)):
         raise ValueError(f"splits_final.json names cases without a reference segmentation: {', '.join(unknown)}")
     existing = fewshot.read_few_shot_folds(preprocessed)
-    splits, folds = fewshot.add_few_shot_folds(splits, existing, labels_of_case, args.k, args.folds, args.seed)
+    fixed = {entry.fold for entry in read_fixed_folds(preprocessed)}
+    splits, folds = fewshot.add_few_shot_folds(splits, existing, labels_of_case, args.k, args.folds, args.seed, fixed)
     fewshot.write_few_shot_folds(preprocessed, splits, folds)
     print("fold  k  validates as fold  training cases")
     for entry in folds:

@@ -38,7 +38,7 @@ def compare_from_arguments(args: argparse.Namespace) -> Comparison:
 
 def _compare_crossvalidation(args: argparse.Namespace, options: Options) -> Comparison:
     dataset = results.dataset_name(args.dataset)
-    splits = results.find_splits(dataset)
+    splits = results.find_splits(dataset, args.folds)
     chosen: list[tuple[str | None, Path, str]] = []
     for label, specified in _split(args.models):
         few_shot = FEW_SHOT.search(specified)
@@ -63,7 +63,8 @@ def _compare_crossvalidation(args: argparse.Namespace, options: Options) -> Comp
         same_labels=not args.match_labels_by_name,
     )
     plans = next((model.plans for model in models if model.plans is not None), None)
-    title = f"{dataset}: {{n}} cases of the cross-validation"
+    where = "the cross-validation" if args.folds is None else f"fold {', '.join(map(str, args.folds))}"
+    title = f"{dataset}: {{n}} cases of {where}"
     return _compare(args, options, lineup, dataset_json, plans, title)
 
 

@@ -11,16 +11,14 @@ next case is one that adds most to the labels that the chosen ones hold least of
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from nnunetv2.utilities.crossval_split import generate_crossval_split
 
+from nnunetv2_masam.datasets.splits import SPLITS_FILE, write_json
 from nnunetv2_masam.evaluation.files import read_json
 
 FEW_SHOT_FILE = "few_shot.json"
@@ -98,6 +96,7 @@ def add_few_shot_folds(
     ks: Sequence[int],
     base_folds: Sequence[int] | None,
     seed: int,
+    fixed_folds: Collection[int] = (),
 ) -> tuple[list[dict[str, list[str]]], list[FewShotFold]]:
     """Append folds for each k and each fold of the cross-validation, unless they are there.
 
@@ -106,8 +105,9 @@ def add_few_shot_folds(
         existing: what was appended before.
         labels_of_case: the labels that each case holds.
         ks: numbers of training cases.
-        base_folds: folds of the cross-validation; all by default.
+        base_folds: folds of the cross-validation, or fixed ones; all of the cross-validation by default.
         seed: of the choice.
+        fixed_folds: folds that are not part of the cross-validation.
 
     Returns:
         the new splits, and all few-shot folds.
@@ -115,7 +115,7 @@ def add_few_shot_folds(
     existing = [entry for entry in existing if entry.fold < len(splits)]  # else writing was interrupted
     appended = {entry.fold for entry in existing}
     originals = [fold for fold in range(len(splits)) if fold not in appended]
-    wanted = originals if base_folds is None else list(base_folds)
+    wanted = [fold for fold in originals if fold not in fixed_folds] if base_folds is None else list(base_folds)
     if unknown := sorted(set(wanted) - set(originals)):
         raise ValueError(f"--folds {unknown}: the cross-validation has the folds {originals}")
     all_labels = frozenset().union(*labels_of_case.values())
@@ -136,25 +136,9 @@ def add_few_shot_folds(
     return new_splits, folds
 
 
-def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[str, list[str]]]:
-    """``splits_final.json``, or what nnU-Net would write there at the first training."""
-    path = preprocessed / "splits_final.json"
-    if path.is_file():
-        splits: list[dict[str, list[str]]] = read_json(path)
-        return splits
-    made = generate_crossval_split(sorted(cases), seed=12345, n_splits=5)
-    return [{part: [str(case) for case in found] for part, found in split.items()} for split in made]
-
-
 def write_few_shot_folds(
     preprocessed: Path, splits: Sequence[Mapping[str, Sequence[str]]], folds: Sequence[FewShotFold]
 ) -> None:
     """Write both files; the splits last, and each in one step, so that an interruption leaves no half."""
-    _write(preprocessed / FEW_SHOT_FILE, [asdict(entry) for entry in folds])
-    _write(preprocessed / "splits_final.json", splits)
-
-
-def _write(path: Path, content: Any) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=4))
-    partial.replace(path)
+    write_json(preprocessed / FEW_SHOT_FILE, [asdict(entry) for entry in folds])
+    write_json(preprocessed / SPLITS_FILE, splits)

@@ -11,6 +11,7 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
+from nnunetv2_masam.datasets.splits import read_fixed_folds
 from nnunetv2_masam.evaluation.fewshot import read_few_shot_folds
 from nnunetv2_masam.evaluation.files import list_folder, read_json
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
@@ -193,13 +194,21 @@ def find_images(dataset: str) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def find_splits(dataset: str) -> dict[int, list[str]] | None:
-    """Fold → validation cases of the cross-validation, without few-shot folds; None without a splits file."""
+def find_splits(dataset: str, folds: Sequence[int] | None = None) -> dict[int, list[str]] | None:
+    """Fold → validation cases; None without a splits file.
+
+    Args:
+        dataset: name of the data set.
+        folds: the folds asked for. Without, those of the cross-validation, so no fixed ones. Few-shot folds never
+            count: they repeat the validation cases of others.
+    """
     if not nnUNet_preprocessed.is_set():
         return None
     folder = Path(str(nnUNet_preprocessed)) / dataset
     if not (folder / "splits_final.json").is_file():
         return None
-    few_shot = {entry.fold for entry in read_few_shot_folds(folder)}
+    left_out = {entry.fold for entry in read_few_shot_folds(folder)}
+    if folds is None:
+        left_out |= {entry.fold for entry in read_fixed_folds(folder)}
     splits = read_json(folder / "splits_final.json")
-    return {fold: split["val"] for fold, split in enumerate(splits) if fold not in few_shot}
+    return {fold: split["val"] for fold, split in enumerate(splits) if fold not in left_out}

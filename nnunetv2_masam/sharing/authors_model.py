@@ -197,6 +197,9 @@ def import_plans(model: AuthorsModel, task: Task, description: Mapping[str, Any]
     statistics = {"percentile_00_5": low, "percentile_99_5": high, "mean": low, "std": high - low}
     statistics |= {"min": low, "max": high, "median": (low + high) / 2}
     normalisation = "RescaleTo01Normalization" if task.window is None else "CTNormalization"
+    reader = description.get("overwrite_image_reader_writer", "SimpleITKIO")
+    if reader == "NibabelIOWithReorient":
+        reader = "SimpleITKIO"  # the authors' half turn is against the file's own axis order
     untouched: dict[str, Any] = {
         f"resampling_fn_{what}{suffix}": value
         for what in ("data", "seg", "probabilities")
@@ -225,7 +228,7 @@ def import_plans(model: AuthorsModel, task: Task, description: Mapping[str, Any]
         "plans_name": PLANS_NAME,
         "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
         "original_median_shape_after_transp": [100, *task.in_plane],
-        "image_reader_writer": description.get("overwrite_image_reader_writer", "SimpleITKIO"),
+        "image_reader_writer": reader,
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
         "configurations": {CONFIGURATION: configuration},

@@ -16,7 +16,7 @@ ALLOWED = {
     "weights": {"weights", "network"},
     "sharing": {"sharing", "weights", "planning", "network"},
     "prompts": {"prompts", "network"},
-    "evaluation": {"evaluation", "prompts"},
+    "evaluation": {"evaluation", "prompts", "datasets"},  # the splits of a data set are read by both
     "datasets": {"datasets"},
     "training": {"training", "prompts", "weights", "planning", "network"},
     "catalogue": set(),

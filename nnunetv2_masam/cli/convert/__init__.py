@@ -9,7 +9,10 @@ import argparse
 import importlib
 
 # name: (module in this package, one line of help)
-CONVERTERS: dict[str, tuple[str, str]] = {}
+CONVERTERS: dict[str, tuple[str, str]] = {
+    "btcv": ("btcv", "BTCV: abdominal CT, 13 organs"),
+    "prostate6": ("prostate6", "prostate MRI from six sites"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

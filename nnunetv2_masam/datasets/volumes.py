@@ -1,0 +1,194 @@
+"""One published volume and its label file: read, checked, written as nnU-Net wants them.
+
+Sizes and spacings are (D, H, W), in voxels and mm. Files are read with nibabel: SimpleITK takes a file that was cut off
+in the middle for a whole one, and reads NaN as 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+# a label file may differ from its image by this much through rounding
+SPACING_TOLERANCE = 1e-3  # of the spacing
+ORIGIN_TOLERANCE_MM = 0.01
+DIRECTION_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One case as it was published.
+
+    Attributes:
+        case: its name in the converted data set.
+        image: its image file.
+        label: its label file; none for a test case.
+    """
+
+    case: str
+    image: Path
+    label: Path | None = None
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """What the label files of a data set hold, and what becomes of it.
+
+    Attributes:
+        values: values that may occur.
+        merged: published value → written value, for those that change.
+        copy_geometry: give labels the geometry of their image where theirs is another, instead of refusing.
+    """
+
+    values: frozenset[int]
+    merged: Mapping[int, int]
+    copy_geometry: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one case.
+
+    Attributes:
+        case: its name.
+        size_vox: size.
+        spacing_mm: spacing.
+        labels: foreground values in what was written.
+        digest: of the image's voxels.
+        problems: what forbids to convert it.
+        notes: what the user should know.
+    """
+
+    case: str
+    size_vox: tuple[int, ...] = ()
+    spacing_mm: tuple[float, ...] = ()
+    labels: frozenset[int] = frozenset()
+    digest: str = ""
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def convert_volume(volume: Volume, folder: Path, rule: LabelRule) -> Found:
+    """Check one case and write it; a file that needs no change is copied byte by byte.
+
+    Args:
+        volume: the case.
+        folder: the data set being written, with ``imagesTr``, ``labelsTr`` and ``imagesTs``.
+        rule: what its labels must be.
+
+    Returns:
+        what was found; with problems, the case may not have been written.
+    """
+    try:
+        image, array = _read(volume.image)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{volume.image}: voxels that are not finite numbers")
+        labels: frozenset[int] = frozenset()
+        notes: tuple[str, ...] = ()
+        if volume.label is not None:
+            target = folder / "labelsTr" / f"{volume.case}.nii.gz"
+            labels, notes = _convert_label(image, volume.label, target, rule)
+    except ValueError as error:
+        return Found(volume.case, problems=(str(error),))
+    part = "imagesTs" if volume.label is None else "imagesTr"
+    _write(image, volume.image, folder / part / f"{volume.case}_0000.nii.gz", changed=False)
+    digest = hashlib.blake2b(array.ravel(order="K").data, digest_size=16).hexdigest()
+    return Found(volume.case, image.shape[::-1], _spacing_mm(image)[::-1], labels, digest, (), notes)
+
+
+def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tuple[frozenset[int], tuple[str, ...]]:
+    """The foreground values written, and notes."""
+    label, array = _read(path)
+    if label.shape != image.shape:
+        raise ValueError(f"{path}: {_times(label.shape[::-1])} voxels, its image {_times(image.shape[::-1])}")
+    values = np.unique(array)
+    if unexpected := [value for value in values.tolist() if value not in rule.values]:
+        allowed = ", ".join(map(str, sorted(rule.values)))
+        raise ValueError(f"{path}: label values {_shorten(unexpected)}; the data set has {allowed}")
+    notes = []
+    if difference := geometry_difference(image, label):
+        if not rule.copy_geometry:
+            raise ValueError(f"{path}: {difference}. If voxels correspond by their index: --copy-geometry")
+        notes.append("label file had another geometry and got its image's")
+    found = values.astype(int).tolist()
+    same_grid = np.allclose(label.affine, image.affine) and np.allclose(_spacing_mm(label), _spacing_mm(image))
+    changed = not same_grid or any(value in rule.merged for value in found)
+    if changed:
+        merged = array.astype(np.uint8)
+        for value, becomes in rule.merged.items():
+            merged[array == value] = becomes
+        label = nibabel.Nifti1Image(merged, image.affine, image.header)  # both its transforms and their codes
+        label.set_data_dtype(np.uint8)
+    _write(label, path, target, changed)
+    foreground = frozenset(rule.merged.get(value, value) for value in found) - {0}
+    if not foreground:
+        notes.append("no foreground in the label file")
+    return foreground, tuple(notes)
+
+
+def geometry_difference(image: Any, label: Any) -> str:
+    """What differs by more than rounding between two volumes of the same size; empty if nothing does."""
+    (spacing, origin, direction), (own_spacing, own_origin, own_direction) = map(_geometry, (image, label))
+    found = []
+    if not np.allclose(own_spacing, spacing, rtol=SPACING_TOLERANCE, atol=0):
+        found.append(f"spacing {_times(own_spacing[::-1])} mm, its image {_times(spacing[::-1])} mm")
+    if not np.allclose(own_origin, origin, rtol=0, atol=ORIGIN_TOLERANCE_MM):
+        found.append(f"origin {_rounded(own_origin)} mm, its image {_rounded(origin)} mm")
+    if not np.allclose(own_direction, direction, rtol=0, atol=DIRECTION_TOLERANCE):
+        found.append(f"direction {_rounded(own_direction)}, its image {_rounded(direction)}")
+    return "; ".join(found)
+
+
+def _geometry(image: Any) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Spacing, origin and direction, in the file's axis order."""
+    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
+    direction = image.affine[:3, :3] / np.where(spacing > 0, spacing, 1)
+    return tuple(spacing), tuple(image.affine[:3, 3]), tuple(direction.ravel())
+
+
+def _spacing_mm(image: Any) -> tuple[float, ...]:
+    return tuple(float(size) for size in image.header.get_zooms())
+
+
+def _read(path: Path) -> tuple[Any, np.ndarray]:
+    """A volume and its voxels in the file's axis order.
+
+    Raises:
+        ValueError: if it cannot be read or is no three-dimensional volume of single numbers.
+    """
+    try:
+        image: Any = nibabel.load(path)
+        array = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from error
+    if array.ndim != 3 or array.dtype.fields is not None:
+        raise ValueError(f"{path}: expected a volume with one number a voxel, got {_times(array.shape)} {array.dtype}")
+    return image, array
+
+
+def _write(image: Any, source: Path, target: Path, changed: bool) -> None:
+    if changed or not source.name.lower().endswith(".nii.gz"):
+        nibabel.save(image, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+def _times(numbers: tuple[float, ...]) -> str:
+    return " x ".join(f"{number:.4g}" for number in numbers)
+
+
+def _rounded(numbers: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{number:.4g}" for number in numbers) + ")"
+
+
+def _shorten(values: list[float], most: int = 8) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:most])
+    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
