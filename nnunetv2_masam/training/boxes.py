@@ -49,7 +49,7 @@ class MASAMBoxTrainer(MASAMTrainer):
             )
         # a stack has one box for all its slices: deeper stacks than in training would spread it over more of them
         resolved = plans["configurations"][configuration]
-        resolved["patch_size"] = resolved.pop("training_patch_size", resolved["patch_size"])
+        resolved["patch_size"] = list(resolved.get("training_patch_size", resolved["patch_size"]))
         return plans
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
