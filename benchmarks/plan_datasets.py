@@ -110,10 +110,13 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
 
     rules = PlanningRules()
     lines = [
-        "| data set | configuration | spacing | median | baseline's patch | patch | network input | pixels a voxel |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data set | configuration | spacing | median | baseline's patch | patch | network input | pixels a voxel "
+        "| slices at once in prediction, 8 GB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, configuration, planned in _planned(plans, rules, vram_gb=80.0):
+    for (name, configuration, planned), (_, _, small) in zip(
+        _planned(plans, rules, vram_gb=80.0), _planned(plans, rules, vram_gb=8.0), strict=True
+    ):
         before = plans[name]["configurations"][configuration]
         image_size = planned["architecture"]["arch_kwargs"]["image_size"]
         cells = [
@@ -122,9 +125,10 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
             _times(f"{mm:.3g}" for mm in before["spacing"]),
             _times(round(n) for n in before["median_image_size_in_voxels"]),
             _times(before["patch_size"]),
-            _times(planned["patch_size"]),
+            _times(planned["training_patch_size"]),
             _times(image_size),
             f"{image_size[0] / planned['patch_size'][-2]:.2f}",
+            str(small["patch_size"][0]) if len(small["patch_size"]) == 3 else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     for trainer, vit in (("nnUNetTrainerMASAM", "vit_b"), ("nnUNetTrainerMASAM_H", "vit_h")):

@@ -3,8 +3,8 @@
 x + up(GELU(conv(down(LayerNorm(x))))) with a convolution of kernel 3 × 1 × 1 along the slices, zeros beyond the ends.
 ``up`` does not start at zero, as in the authors' code. Source: MA-SAM, section 3.3.
 
-Written as one autograd function, because a training step would otherwise store the normalised input and the output of
-GELU, as large as all the rest here, which cost little to compute again; and because the convolution is a matrix
+Written as one autograd function, because a training step would otherwise store three times as much: the normalised
+input, what the convolution reads and the output of GELU cost little to compute again. And the convolution is a matrix
 product for each tap, whose sum needs no copies when it is formed in place.
 """
 
@@ -50,7 +50,7 @@ class Adapter3d(nn.Module):
 
 
 class _Adapter(torch.autograd.Function):
-    """The adapter on (B, D, G, G', E); stores its input and what the convolution reads and writes."""
+    """The adapter on (B, D, G, G', E); stores its input and what the convolution writes."""
 
     @staticmethod
     def forward(
@@ -68,13 +68,13 @@ class _Adapter(torch.autograd.Function):
         mixed = _convolve_slices(hidden, *_taps(kernel))
         mixed += bias
         ctx.eps = eps
-        ctx.save_for_backward(x, norm_weight, norm_bias, down, kernel, up, hidden, mixed)
+        ctx.save_for_backward(x, norm_weight, norm_bias, down, kernel, up, mixed)
         remember_autocast(ctx, x)
         return F.linear(F.gelu(mixed), up)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, norm_weight, norm_bias, down, kernel, up, hidden, mixed = ctx.saved_tensors
+        x, norm_weight, norm_bias, down, kernel, up, mixed = ctx.saved_tensors
         before, here, after = _taps(kernel)
         with autocast_as_in_forward(ctx):
             with torch.enable_grad():
@@ -83,12 +83,13 @@ class _Adapter(torch.autograd.Function):
             grad_up = _weight_grad(grad, activated.detach())
             (grad_mixed,) = torch.autograd.grad(activated, mixed, grad @ up)
             del activated
-            # to the slice before goes what the tap for the slice after brought, and the other way round
-            grad_hidden = _convolve_slices(grad_mixed, after.t(), here.t(), before.t())
-            grad_kernel = torch.stack(_tap_grads(grad_mixed, hidden), dim=2)[..., None, None]
             with torch.enable_grad():
                 inputs = [tensor.detach().requires_grad_() for tensor in (x, norm_weight, norm_bias)]
                 normed = F.layer_norm(inputs[0], x.shape[-1:], inputs[1], inputs[2], ctx.eps)
+            hidden = F.linear(normed.detach(), down)
+            grad_kernel = torch.stack(_tap_grads(grad_mixed, hidden), dim=2)[..., None, None]
+            # to the slice before goes what the tap for the slice after brought, and the other way round
+            grad_hidden = _convolve_slices(grad_mixed, after.t(), here.t(), before.t())
             grad_down = _weight_grad(grad_hidden, normed.detach())
             grads = torch.autograd.grad(normed, inputs, grad_hidden @ down)
         return *grads, None, grad_down, grad_kernel, grad_mixed.flatten(0, -2).sum(0), grad_up

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.boxes import boxes_of_channel
@@ -42,8 +43,8 @@ class MASAM(nn.Module):
         prompt: ``none`` or ``box``: the last channel marks a box, see :mod:`~nnunetv2_masam.network.boxes`.
         trainable: ``masam`` freezes what SAM brings to the image encoder, ``decoder`` the image encoder as a whole,
             ``all`` nothing.
-        gradient_checkpointing: a block of the image encoder is computed again in the backward pass: less memory,
-            more time, the same gradients.
+        gradient_checkpointing: the blocks of the image encoder and the mask decoder are computed again in the backward
+            pass: less memory, more time, the same gradients.
         half_turn: turn every slice by 180° on its way in and the logits back on their way out. The authors' preparation
             gives their network slices that are turned so against the order (H, W) in which nnU-Net reads them.
         deep_supervision: must be False; the argument is there because nnU-Net passes it.
@@ -101,6 +102,7 @@ class MASAM(nn.Module):
         self.vit = resolve_vit(vit)
         self.prompt = prompt
         self.trainable = trainable
+        self.gradient_checkpointing = gradient_checkpointing
         self.half_turn = half_turn
         self.bf16_on_cpu = False
         grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
@@ -201,6 +203,8 @@ class MASAM(nn.Module):
         with torch.autocast(self.prompt_encoder._get_device().type, enabled=False):
             sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
             position = self.prompt_encoder.get_dense_pe()
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return checkpoint(self.mask_decoder, embedding, position, sparse, dense, use_reentrant=False)
         return self.mask_decoder(embedding, position, sparse, dense)
 
     def _freeze(self) -> None:

@@ -128,8 +128,9 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
     """Most bytes in use at once in an optimiser step: forward pass, loss, backward pass, AdamW.
 
     Weights, gradients and AdamW's moments are there all the time, because gradients accumulate over micro-batches. On
-    top, one of three moments has the largest transient: the start of the backward pass (everything is stored, and the
-    loss at work), the backward pass of the last block, and the optimiser's step.
+    top, one of four moments has the largest transient: the start of the backward pass (everything is stored, and the
+    loss at work), the backward pass of a decoder that is computed again, that of the last block, and the optimiser's
+    step.
 
     Args:
         arch_kwargs: the network's arguments.
@@ -146,9 +147,13 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
     if network.trainable == "decoder":
         block = stored = 0
     decoder = _decoder_bytes(network, tokens, batch, precision)
-    at_the_loss = stored - (block if network.checkpointing else 0) + decoder + _loss_bytes(batch)
+    logits = FLOAT * batch.voxels * batch.num_classes
+    outside_blocks = stored - block if network.checkpointing else stored
+    embedding = FLOAT * tokens * EMBEDDING_CHANNELS
+    at_the_loss = outside_blocks + logits + (embedding if network.checkpointing else decoder) + _loss_bytes(batch)
+    in_the_decoder = outside_blocks + embedding + decoder + 2 * logits if network.checkpointing else 0
     in_the_last_block = stored + _block_transient(network, tokens, precision)
-    return kept + max(at_the_loss, in_the_last_block, FLOAT * trained)
+    return kept + max(at_the_loss, in_the_decoder, in_the_last_block, FLOAT * trained)
 
 
 def count_parameters(network: Architecture, num_classes: int, input_channels: int = 1) -> tuple[int, int]:
@@ -175,10 +180,10 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
     floats = 2 * e  # the inputs of both normalisations
     computed = _attention_numbers(network, precision) + _MLP_RATIO * e  # and the input of GELU
     if a:
-        floats += 2 * e  # the adapters' inputs, and what their convolutions read and write
-        computed += 4 * a
+        floats += 2 * e  # the adapters' inputs, and what their convolutions write
+        computed += 2 * a
     if r:
-        computed += e + 5 * r
+        computed += 5 * r
     if network.lora_rank:
         computed += (2 if precision.half else 1) * e + 2 * network.lora_rank
     if network.trainable == "all":  # the inputs of all matrix products
@@ -211,15 +216,14 @@ def _block_transient(network: Architecture, tokens: int, precision: Precision) -
 
 
 def _decoder_bytes(network: Architecture, tokens: int, batch: MicroBatch, precision: Precision) -> int:
-    """What the gradients of neck and mask decoder need, and the logits."""
+    """What the gradients of neck and mask decoder need."""
     *normalised, last = (pixels * channels for pixels, channels in network.upscaling)
     floats = _DECODER_FLOATS + 2 * sum(normalised)  # inputs of normalisation and GELU
     computed = _DECODER_COMPUTED + sum(normalised) + 2 * last  # inputs of the next product, and of the last GELU
     per_token = FLOAT * floats + precision.bytes * computed
     per_token += FLOAT * _DECODER_FLOATS_PER_CLASS * batch.num_classes
-    logits = FLOAT * batch.voxels * batch.num_classes
     weights = 4_500_000 * precision.bytes if precision.half else 0
-    return tokens * per_token + logits + weights
+    return tokens * per_token + weights
 
 
 def _loss_bytes(batch: MicroBatch) -> int:
