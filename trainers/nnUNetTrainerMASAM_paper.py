@@ -11,7 +11,7 @@ from nnunetv2_masam.training.trainer import MASAMTrainer
 class nnUNetTrainerMASAM_paper(MASAMTrainer):
     """ViT-H, 5 x 512 x 512, 24 samples a step; 300 epochs of a schedule for 400, which is 40 000 steps on BTCV."""
 
-    rules = PlanningRules(vit="vit_h", slices=5, image_size=(512, 512), vram_gb=80.0)
+    rules = PlanningRules(vit="vit_h", slices=5, image_size=(512, 512), vram_gb=80.0, predict_in_stacks=True)
     epochs = 160
     schedule_epochs = 213  # 160 is three quarters of it, as 300 epochs are of the authors' 400
     gradient_clip = None

@@ -40,11 +40,11 @@ def plan_configuration(
     task = task_of(configuration, rules, num_classes)
     target = rules.vram_gb if vram_gb is None else vram_gb
     chosen = fit_memory(task, rules, network_arguments(rules), target)
-    training_patch = predicted_patch = list(chosen.patch)
-    if task.slices > 1:
+    training_patch = list(chosen.patch) if task.slices == 1 else [task.slices, *chosen.patch]
+    predicted_patch = list(training_patch)
+    if task.slices > 1 and not rules.predict_in_stacks:
         median_slices = float(configuration["median_image_size_in_voxels"][0])
-        depth = prediction_slices(median_slices, task, chosen.arch_kwargs, chosen.patch, target)
-        training_patch, predicted_patch = [task.slices, *chosen.patch], [depth, *chosen.patch]
+        predicted_patch[0] = prediction_slices(median_slices, task, chosen.arch_kwargs, chosen.patch, target)
     planned = deepcopy(dict(configuration))
     planned.update(
         patch_size=predicted_patch,

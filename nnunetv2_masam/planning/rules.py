@@ -25,6 +25,7 @@ class PlanningRules:
         min_upsampling: fewest pixels of network input for one voxel, along a side. Larger images are cut into patches.
         min_image_side: the longest side of the network's input is not made shorter than this to save memory, pixels.
         image_size: fixed network input; None follows the patch.
+        predict_in_stacks: prediction takes as many slices at once as training, as the authors do, and not more.
         arch_kwargs: further arguments of the network.
     """
 
@@ -37,6 +38,7 @@ class PlanningRules:
     min_upsampling: float = 0.4
     min_image_side: int = 224
     image_size: tuple[int, int] | None = None
+    predict_in_stacks: bool = False
     arch_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.step_memory import peak_of_allocations
 from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.prediction import prediction_slices, slice_bytes
 
@@ -28,6 +29,17 @@ def test_memory_is_the_limit():
 
 def test_a_box_belongs_to_a_stack():
     assert prediction_slices(40, TASK, {**VIT_B, "prompt": "box"}, (512, 512), vram_gb=80) == 5
+
+
+def test_a_recipe_may_keep_to_its_stacks():
+    baseline = {
+        "median_image_size_in_voxels": [40, 64, 64],
+        "patch_size": [40, 64, 64],
+        "normalization_schemes": ["ZScoreNormalization"],
+    }
+    planned = [plan_configuration(baseline, PlanningRules(predict_in_stacks=stacks), 2) for stacks in (False, True)]
+    assert [p["patch_size"][0] for p in planned] == [50, 5]
+    assert [p["training_patch_size"][0] for p in planned] == [5, 5]
 
 
 @pytest.mark.parametrize(("num_classes", "patch"), [(2, (64, 64)), (40, (100, 100))])
