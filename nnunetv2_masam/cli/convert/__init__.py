@@ -9,7 +9,11 @@ import argparse
 import importlib
 
 # name: (module in this package, one line of help)
-CONVERTERS: dict[str, tuple[str, str]] = {}
+CONVERTERS: dict[str, tuple[str, str]] = {
+    "endovis18": ("endovis18", "EndoVis 2018 robotic scene segmentation, time as the slice axis"),
+    "video": ("video", "a folder of video frames and masks, time as the slice axis"),
+    "frames": ("frames", "frames of new videos, to be predicted"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

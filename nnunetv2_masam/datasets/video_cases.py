@@ -1,0 +1,236 @@
+"""Sequences of frames to nnU-Net's cases, with time as the slice axis.
+
+A case is a part of one sequence: three channels R, G and B of (frames, height, width). Parts keep memory bounded:
+frames are read one by one, and nnU-Net loads a whole case at once. ``frames.json`` beside the cases says which frames
+a case is made of and which classes its labels stand for; it is what leads from predictions back to masks.
+
+All cases have the same spacing, so nothing is resampled, and the largest one is that of time, which makes it the
+first axis of nnU-Net's patches.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+from nnunetv2_masam.datasets.video import VideoSequence
+from nnunetv2_masam.datasets.video_classes import IDS, MaskReader, VideoClass, read_frame
+
+FRAMES_FILE = "frames.json"
+FILE_ENDING = ".nii.gz"
+CHANNEL_NAMES = {"0": "rgb_to_0_1", "1": "rgb_to_0_1", "2": "rgb_to_0_1"}  # by them nnU-Net divides by 255
+SPACING = (1.0, 1.0, 5.0)  # x, y, time: no lengths, but what makes time the axis that is pooled last
+DEFAULT_MAX_FRAMES = 50
+SPLIT_SEED = 12345  # nnU-Net's
+
+
+@dataclass(frozen=True)
+class FrameMap:
+    """What leads from cases back to frames: the content of ``frames.json``.
+
+    Attributes:
+        classes: in the order of nnU-Net's labels; empty where they are not known.
+        kind: what the masks held, ``"ids"`` or ``"colours"``.
+        cases: case → (sequence, names of its frames).
+    """
+
+    classes: tuple[VideoClass, ...]
+    kind: str
+    cases: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``frames.json`` into a folder."""
+        content = {
+            "classes": [asdict(c) for c in self.classes],
+            "masks": self.kind,
+            "cases": {case: {"sequence": name, "frames": frames} for case, (name, frames) in self.cases.items()},
+        }
+        (folder / FRAMES_FILE).write_text(json.dumps(content, indent=1))
+
+
+def read_frame_map(path: Path) -> FrameMap:
+    """Read a ``frames.json``, given as the file or its folder.
+
+    Raises:
+        FileNotFoundError: not there.
+        ValueError: not what :meth:`FrameMap.write` writes.
+    """
+    path = path / FRAMES_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not found; `nnUNetv2_masam convert` writes it for videos")
+    try:
+        content = json.loads(path.read_text())
+        return FrameMap(
+            tuple(VideoClass(c["name"], c["id"], c["colour"] and tuple(c["colour"])) for c in content["classes"]),
+            content["masks"],
+            {case: (entry["sequence"], tuple(entry["frames"])) for case, entry in content["cases"].items()},
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a {FRAMES_FILE} of ours ({type(error).__name__}: {error})") from error
+
+
+def split_evenly(count: int, most: int) -> list[slice]:
+    """As few parts as possible of at most ``most`` frames, of lengths that differ by one at most."""
+    if most < 1:
+        raise ValueError(f"--max-frames {most}: expected at least 1")
+    parts = np.array_split(np.arange(count), math.ceil(count / most))
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside ``target`` to write into; it becomes ``target`` when the block ends without error.
+
+    Raises:
+        ValueError: ``target`` exists.
+    """
+    if target.exists():
+        raise ValueError(f"{target}: exists already; remove it, or choose another name")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def write_dataset(
+    target: Path,
+    sequences: Sequence[VideoSequence],
+    reader: MaskReader,
+    *,
+    max_frames: int = DEFAULT_MAX_FRAMES,
+    about: Mapping[str, str] | None = None,
+) -> FrameMap:
+    """Write an nnU-Net data set of sequences, whole or not at all.
+
+    Args:
+        target: the new ``nnUNet_raw/DatasetXXX_Name``.
+        sequences: those with masks and not for testing are trained on; masks of the others go to ``labelsTs``.
+        reader: of the masks.
+        max_frames: of a case.
+        about: further entries of ``dataset.json``.
+
+    Raises:
+        ValueError: ``target`` exists, there is nothing to train on, or a picture is not what it should be.
+    """
+    training = [s for s in sequences if not s.test]
+    if not training:
+        raise ValueError("no sequence has masks, so there is nothing to train on; see `nnUNetv2_masam convert frames`")
+    with new_folder(target) as folder:
+        cases_of = {
+            s.name: write_cases(folder / ("imagesTs" if s.test else "imagesTr"), [s], max_frames) for s in sequences
+        }
+        for sequence in sequences:
+            if sequence.masks is not None:
+                labels = folder / ("labelsTs" if sequence.test else "labelsTr")
+                _write_labels(labels, sequence, list(cases_of[sequence.name]), reader, max_frames)
+        cases = {case: entry for found in cases_of.values() for case, entry in found.items()}
+        frame_map = FrameMap(reader.classes, reader.kind or IDS, cases)
+        frame_map.write(folder)
+        splits = split_by_sequence({s.name: list(cases_of[s.name]) for s in training})
+        if splits:
+            (folder / "splits_final.json").write_text(json.dumps(splits, indent=4))
+        content = {
+            "channel_names": CHANNEL_NAMES,
+            "labels": {c.name: label for label, c in enumerate(reader.classes)},
+            "numTraining": sum(len(cases_of[s.name]) for s in training),
+            "file_ending": FILE_ENDING,
+            "overwrite_image_reader_writer": "SimpleITKIO",
+            **(about or {}),
+        }
+        (folder / "dataset.json").write_text(json.dumps(content, indent=4))
+    return frame_map
+
+
+def write_cases(
+    folder: Path, sequences: Iterable[VideoSequence], max_frames: int
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Write the frames of sequences as cases of three channels into a folder.
+
+    Returns:
+        case → (sequence, names of its frames), as in :class:`FrameMap`.
+    """
+    folder.mkdir(exist_ok=True)
+    cases = {}
+    for sequence in sequences:
+        height_width = read_frame(sequence.frames[0]).shape[:2]
+        for number, part in enumerate(split_evenly(len(sequence.frames), max_frames), start=1):
+            case = f"{sequence.name}_part{number:02d}"
+            frames = sequence.frames[part]
+            channels = np.empty((3, len(frames), *height_width), np.uint8)
+            for n, path in enumerate(frames):
+                frame = read_frame(path)
+                _check_size(path, frame, sequence.frames[0], height_width)
+                channels[:, n] = frame.transpose(2, 0, 1)
+            for channel, volume in enumerate(channels):
+                write_volume(folder / f"{case}_{channel:04d}{FILE_ENDING}", volume)
+            cases[case] = sequence.name, tuple(path.name for path in frames)
+    return cases
+
+
+def _write_labels(
+    folder: Path, sequence: VideoSequence, cases: Sequence[str], reader: MaskReader, max_frames: int
+) -> None:
+    assert sequence.masks is not None
+    folder.mkdir(exist_ok=True)
+    height_width = read_frame(sequence.frames[0]).shape[:2]
+    parts = split_evenly(len(sequence.masks), max_frames)
+    for case, part in zip(cases, parts, strict=True):
+        masks = sequence.masks[part]
+        volume = np.empty((len(masks), *height_width), np.uint8)
+        for n, path in enumerate(masks):
+            labels = reader.read(path)
+            _check_size(path, labels, sequence.frames[0], height_width)
+            volume[n] = labels
+        write_volume(folder / f"{case}{FILE_ENDING}", volume)
+
+
+def _check_size(path: Path, picture: np.ndarray, first: Path, expected: tuple[int, ...]) -> None:
+    if picture.shape[:2] != expected:
+        raise ValueError(
+            f"{path}: {picture.shape[1]} x {picture.shape[0]} pixels, but {first.name} of its sequence has "
+            f"{expected[1]} x {expected[0]}; bring them to one size"
+        )
+
+
+def write_volume(path: Path, volume: np.ndarray) -> None:
+    """Write (frames, height, width) with the spacing of all videos."""
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing(SPACING)
+    sitk.WriteImage(image, str(path), True)
+
+
+def read_volume(path: Path) -> np.ndarray:
+    """Read (frames, height, width); an unreadable file is named in the error."""
+    try:
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    except RuntimeError as error:
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def split_by_sequence(cases_of: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:
+    """Folds that keep the cases of a sequence together, for ``splits_final.json``; none for a single sequence.
+
+    Five folds, or one for each sequence where there are fewer. nnU-Net's planner copies the file from the raw data.
+    """
+    names = sorted(cases_of)
+    if len(names) < 2:
+        return []
+    folds = generate_crossval_split(names, seed=SPLIT_SEED, n_splits=min(5, len(names)))
+    return [
+        {part: sorted(case for name in fold[part] for case in cases_of[str(name)]) for part in ("train", "val")}
+        for fold in folds
+    ]
