@@ -14,7 +14,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +34,9 @@ DEFAULT_MAX_FRAMES = 50
 SPLIT_SEED = 12345  # nnU-Net's
 
 
+CaseFrames = tuple[str, tuple[str, ...]]  # a case's sequence, and the names of its frames
+
+
 @dataclass(frozen=True)
 class FrameMap:
     """What leads from cases back to frames: the content of ``frames.json``.
@@ -41,12 +44,12 @@ class FrameMap:
     Attributes:
         classes: in the order of nnU-Net's labels; empty where they are not known.
         kind: what the masks held, ``"ids"`` or ``"colours"``.
-        cases: case → (sequence, names of its frames).
+        cases: case → its sequence and frames.
     """
 
     classes: tuple[VideoClass, ...]
     kind: str
-    cases: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    cases: Mapping[str, CaseFrames] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write ``frames.json`` into a folder."""
@@ -129,24 +132,23 @@ def write_dataset(
     training = [s for s in sequences if not s.test]
     if not training:
         raise ValueError("no sequence has masks, so there is nothing to train on; see `nnUNetv2_masam convert frames`")
+    cases: dict[str, CaseFrames] = {}
     with new_folder(target) as folder:
-        cases_of = {
-            s.name: write_cases(folder / ("imagesTs" if s.test else "imagesTr"), [s], max_frames) for s in sequences
-        }
         for sequence in sequences:
+            part = "Ts" if sequence.test else "Tr"
+            found = write_images(folder / f"images{part}", sequence, max_frames)
             if sequence.masks is not None:
-                labels = folder / ("labelsTs" if sequence.test else "labelsTr")
-                _write_labels(labels, sequence, list(cases_of[sequence.name]), reader, max_frames)
-        cases = {case: entry for found in cases_of.values() for case, entry in found.items()}
+                write_labels(folder / f"labels{part}", sequence, found, reader)
+            cases.update(found)
         frame_map = FrameMap(reader.classes, reader.kind or IDS, cases)
         frame_map.write(folder)
-        splits = split_by_sequence({s.name: list(cases_of[s.name]) for s in training})
-        if splits:
+        cases_of = {s.name: [case for case, (name, _) in cases.items() if name == s.name] for s in training}
+        if splits := split_by_sequence(cases_of):
             (folder / "splits_final.json").write_text(json.dumps(splits, indent=4))
         content = {
             "channel_names": CHANNEL_NAMES,
             "labels": {c.name: label for label, c in enumerate(reader.classes)},
-            "numTraining": sum(len(cases_of[s.name]) for s in training),
+            "numTraining": sum(map(len, cases_of.values())),
             "file_ending": FILE_ENDING,
             "overwrite_image_reader_writer": "SimpleITKIO",
             **(about or {}),
@@ -155,55 +157,52 @@ def write_dataset(
     return frame_map
 
 
-def write_cases(
-    folder: Path, sequences: Iterable[VideoSequence], max_frames: int
-) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Write the frames of sequences as cases of three channels into a folder.
+def write_images(folder: Path, sequence: VideoSequence, max_frames: int) -> dict[str, CaseFrames]:
+    """Write a sequence's frames as cases of three channels.
 
     Returns:
-        case → (sequence, names of its frames), as in :class:`FrameMap`.
+        its cases in the order of time, as in :class:`FrameMap`.
     """
     folder.mkdir(exist_ok=True)
     cases = {}
-    for sequence in sequences:
-        height_width = read_frame(sequence.frames[0]).shape[:2]
-        for number, part in enumerate(split_evenly(len(sequence.frames), max_frames), start=1):
-            case = f"{sequence.name}_part{number:02d}"
-            frames = sequence.frames[part]
-            channels = np.empty((3, len(frames), *height_width), np.uint8)
-            for n, path in enumerate(frames):
-                frame = read_frame(path)
-                _check_size(path, frame, sequence.frames[0], height_width)
-                channels[:, n] = frame.transpose(2, 0, 1)
-            for channel, volume in enumerate(channels):
-                write_volume(folder / f"{case}_{channel:04d}{FILE_ENDING}", volume)
-            cases[case] = sequence.name, tuple(path.name for path in frames)
+    for number, part in enumerate(split_evenly(len(sequence.frames), max_frames), start=1):
+        case = f"{sequence.name}_part{number:02d}"
+        frames = sequence.frames[part]
+        channels = np.moveaxis(_stack(frames, sequence, read_frame), -1, 0)
+        for channel, volume in enumerate(channels):
+            write_volume(folder / f"{case}_{channel:04d}{FILE_ENDING}", volume)
+        cases[case] = sequence.name, tuple(path.name for path in frames)
     return cases
 
 
-def _write_labels(
-    folder: Path, sequence: VideoSequence, cases: Sequence[str], reader: MaskReader, max_frames: int
-) -> None:
+def write_labels(folder: Path, sequence: VideoSequence, cases: Mapping[str, CaseFrames], reader: MaskReader) -> None:
+    """Write a sequence's masks for the cases that :func:`write_images` made of it."""
     assert sequence.masks is not None
     folder.mkdir(exist_ok=True)
-    height_width = read_frame(sequence.frames[0]).shape[:2]
-    parts = split_evenly(len(sequence.masks), max_frames)
-    for case, part in zip(cases, parts, strict=True):
-        masks = sequence.masks[part]
-        volume = np.empty((len(masks), *height_width), np.uint8)
-        for n, path in enumerate(masks):
-            labels = reader.read(path)
-            _check_size(path, labels, sequence.frames[0], height_width)
-            volume[n] = labels
-        write_volume(folder / f"{case}{FILE_ENDING}", volume)
+    start = 0
+    for case, (_, frames) in cases.items():
+        masks = sequence.masks[start : start + len(frames)]
+        write_volume(folder / f"{case}{FILE_ENDING}", _stack(masks, sequence, reader.read))
+        start += len(frames)
 
 
-def _check_size(path: Path, picture: np.ndarray, first: Path, expected: tuple[int, ...]) -> None:
-    if picture.shape[:2] != expected:
-        raise ValueError(
-            f"{path}: {picture.shape[1]} x {picture.shape[0]} pixels, but {first.name} of its sequence has "
-            f"{expected[1]} x {expected[0]}; bring them to one size"
-        )
+def _stack(paths: Sequence[Path], sequence: VideoSequence, read: Callable[[Path], np.ndarray]) -> np.ndarray:
+    """Pictures of a sequence's size, one after the other into one array, (frames, height, width, …)."""
+    first = sequence.frames[0]
+    height_width = read_frame(first).shape[:2]
+    stack: np.ndarray | None = None
+    for n, path in enumerate(paths):
+        picture = read(path)
+        if picture.shape[:2] != height_width:
+            raise ValueError(
+                f"{path}: {picture.shape[1]} x {picture.shape[0]} pixels, but {first.name} of its sequence has "
+                f"{height_width[1]} x {height_width[0]}; bring them to one size"
+            )
+        if stack is None:
+            stack = np.empty((len(paths), *picture.shape), picture.dtype)
+        stack[n] = picture
+    assert stack is not None
+    return stack
 
 
 def write_volume(path: Path, volume: np.ndarray) -> None:

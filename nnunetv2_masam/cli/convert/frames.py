@@ -8,7 +8,7 @@ from pathlib import Path
 from nnunetv2_masam.cli.convert.video import add_max_frames
 from nnunetv2_masam.cli.frames import find_frame_map
 from nnunetv2_masam.datasets.video import find_frames
-from nnunetv2_masam.datasets.video_cases import FrameMap, new_folder, read_frame_map, write_cases
+from nnunetv2_masam.datasets.video_cases import CaseFrames, FrameMap, new_folder, read_frame_map, write_images
 from nnunetv2_masam.datasets.video_classes import IDS
 
 EPILOG = """\
@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     model = FrameMap((), IDS) if args.dataset is None else read_frame_map(find_frame_map(args.dataset))
     sequences = find_frames(args.source)
     with new_folder(args.out) as folder:
-        cases = write_cases(folder, sequences, args.max_frames)
+        cases: dict[str, CaseFrames] = {}
+        for sequence in sequences:
+            cases.update(write_images(folder, sequence, args.max_frames))
         FrameMap(model.classes, model.kind, cases).write(folder)
     for sequence in sequences:
         print(f"{sequence.name}: {len(sequence.frames)} frames")

@@ -15,8 +15,8 @@ from nnunetv2_masam.datasets.video_cases import (
     read_frame_map,
     split_by_sequence,
     split_evenly,
-    write_cases,
     write_dataset,
+    write_images,
     write_volume,
 )
 from nnunetv2_masam.datasets.video_classes import COLOURS, IDS, MaskReader, VideoClass, classes_of_ids
@@ -51,7 +51,7 @@ def test_folds_keep_sequences_together():
 
 def test_cases_hold_the_frames_in_order(tmp_path):
     write_video(tmp_path / "videos" / "s", 5)
-    cases = write_cases(tmp_path / "out", find_sequences(tmp_path / "videos"), 3)
+    cases = write_images(tmp_path / "out", find_sequences(tmp_path / "videos")[0], 3)
     assert cases == {
         "s_part01": ("s", ("frame0.png", "frame1.png", "frame2.png")),
         "s_part02": ("s", ("frame3.png", "frame4.png")),

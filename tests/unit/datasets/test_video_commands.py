@@ -7,8 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
+from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
-from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints
+from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 
@@ -57,7 +58,10 @@ def test_masks_come_back_through_nnunet(nnunet, coloured, capsys):
     cases = [f"s{n}_part{part:02d}" for n, parts in enumerate((2, 2, 1)) for part in range(1, parts + 1)]
     assert sorted(p.name for p in (dataset / "labelsTr").iterdir()) == [f"{case}.nii.gz" for case in cases]
 
-    extract_fingerprints([7], num_processes=1, check_dataset_integrity=True)
+    verify_dataset_integrity(str(dataset), num_processes=1)
+    extractor = DatasetFingerprintExtractor(7, num_processes=1)
+    extractor.num_foreground_voxels_for_intensitystats = 1e4  # they do not matter here, and 1e8 take long
+    extractor.run()
     plans = ExperimentPlanner(7).plan_experiment()
     assert plans["transpose_forward"] == [0, 1, 2]
     fullres = plans["configurations"]["3d_fullres"]
