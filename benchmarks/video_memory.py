@@ -21,6 +21,7 @@ import numpy as np
 from environment import describe_environment
 
 FRAMES, HEIGHT_WIDTH, NUM_CLASSES = (10, 25, 50), (1024, 1280), 12
+DATASET = Path("raw", "Dataset001_Video")
 STAGES = ("convert", "preprocess", "export")
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     for count in FRAMES:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("raw", "preprocessed", "results"):
-                os.environ[f"nnUNet_{name}"] = folder
+                os.environ[f"nnUNet_{name}"] = f"{folder}/{name}"
             draw(Path(folder) / "source" / "s", count)
             peaks[count] = {stage: run_apart(stage, folder) for stage in STAGES}
             print(count, peaks[count], flush=True)
@@ -59,20 +60,20 @@ def run_apart(stage: str, folder: str) -> float:
 
 
 def convert(folder: Path) -> None:
-    """Frames to a case; the folder of the data set is called as nnU-Net wants it."""
+    """Frames to a case of nnU-Net."""
     from nnunetv2_masam.datasets.video import find_classes, find_sequences
     from nnunetv2_masam.datasets.video_cases import write_dataset
     from nnunetv2_masam.datasets.video_classes import MaskReader
 
     sequences = find_sequences(folder / "source")
     reader = MaskReader(find_classes(folder / "source", sequences))
-    write_dataset(folder / "Dataset001_Video", sequences, reader, max_frames=len(sequences[0].frames))
+    write_dataset(folder / DATASET, sequences, reader, max_frames=len(sequences[0].frames))
 
 
 def preprocess(folder: Path) -> None:
     """nnU-Net's preprocessing of the case, with plans that resample nothing, as those of nnU-Net for such data."""
     configuration, manager = make_plans(folder)
-    data_set = folder / "Dataset001_Video"
+    data_set = folder / DATASET
     images = sorted(str(path) for path in (data_set / "imagesTr").iterdir())
     labels = str(next((data_set / "labelsTr").iterdir()))
     dataset_json = str(data_set / "dataset.json")
@@ -87,7 +88,7 @@ def export(folder: Path) -> None:
     from nnunetv2.inference.export_prediction import export_prediction_from_logits
 
     configuration, manager = make_plans(folder)
-    data_set = folder / "Dataset001_Video"
+    data_set = folder / DATASET
     reader = manager.image_reader_writer_class()
     labels, properties = reader.read_seg(str(next((data_set / "labelsTr").iterdir())))
     shape = labels.shape[1:]
@@ -117,8 +118,10 @@ def make_plans(folder: Path):
         "foreground_intensity_properties_per_channel": {str(channel): statistics for channel in range(3)},
         "median_relative_size_after_cropping": 1.0,
     }
-    (folder / "Dataset001_Video" / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
-    manager = PlansManager(ExperimentPlanner("Dataset001_Video").plan_experiment())
+    preprocessed = folder / "preprocessed" / DATASET.name
+    preprocessed.mkdir(parents=True, exist_ok=True)
+    (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
+    manager = PlansManager(ExperimentPlanner(DATASET.name).plan_experiment())
     return manager.get_configuration("3d_fullres"), manager
 
 

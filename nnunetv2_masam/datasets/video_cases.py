@@ -24,7 +24,7 @@ import SimpleITK as sitk
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunetv2_masam.datasets.video import VideoSequence
-from nnunetv2_masam.datasets.video_classes import IDS, MaskReader, VideoClass, read_frame
+from nnunetv2_masam.datasets.video_classes import IDS, MaskReader, VideoClass, read_frame, scale
 
 FRAMES_FILE = "frames.json"
 FILE_ENDING = ".nii.gz"
@@ -34,7 +34,19 @@ DEFAULT_MAX_FRAMES = 50
 SPLIT_SEED = 12345  # nnU-Net's
 
 
-CaseFrames = tuple[str, tuple[str, ...]]  # a case's sequence, and the names of its frames
+@dataclass(frozen=True)
+class CaseFrames:
+    """What a case is made of.
+
+    Attributes:
+        sequence: name.
+        frames: names of the files, in the order of time.
+        size: (height, width) of the files, which the case need not have.
+    """
+
+    sequence: str
+    frames: tuple[str, ...]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class FrameMap:
     Attributes:
         classes: in the order of nnU-Net's labels; empty where they are not known.
         kind: what the masks held, ``"ids"`` or ``"colours"``.
-        cases: case → its sequence and frames.
+        cases: case → what it is made of.
     """
 
     classes: tuple[VideoClass, ...]
@@ -56,7 +68,7 @@ class FrameMap:
         content = {
             "classes": [asdict(c) for c in self.classes],
             "masks": self.kind,
-            "cases": {case: {"sequence": name, "frames": frames} for case, (name, frames) in self.cases.items()},
+            "cases": {case: asdict(entry) for case, entry in self.cases.items()},
         }
         (folder / FRAMES_FILE).write_text(json.dumps(content, indent=1))
 
@@ -76,7 +88,10 @@ def read_frame_map(path: Path) -> FrameMap:
         return FrameMap(
             tuple(VideoClass(c["name"], c["id"], c["colour"] and tuple(c["colour"])) for c in content["classes"]),
             content["masks"],
-            {case: (entry["sequence"], tuple(entry["frames"])) for case, entry in content["cases"].items()},
+            {
+                case: CaseFrames(entry["sequence"], tuple(entry["frames"]), tuple(entry["size"]))
+                for case, entry in content["cases"].items()
+            },
         )
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a {FRAMES_FILE} of ours ({type(error).__name__}: {error})") from error
@@ -115,6 +130,7 @@ def write_dataset(
     reader: MaskReader,
     *,
     max_frames: int = DEFAULT_MAX_FRAMES,
+    size: tuple[int, int] | None = None,
     about: Mapping[str, str] | None = None,
 ) -> FrameMap:
     """Write an nnU-Net data set of sequences, whole or not at all.
@@ -124,6 +140,7 @@ def write_dataset(
         sequences: those with masks and not for testing are trained on; masks of the others go to ``labelsTs``.
         reader: of the masks.
         max_frames: of a case.
+        size: (height, width) to scale frames and masks to; None keeps theirs.
         about: further entries of ``dataset.json``.
 
     Raises:
@@ -136,13 +153,13 @@ def write_dataset(
     with new_folder(target) as folder:
         for sequence in sequences:
             part = "Ts" if sequence.test else "Tr"
-            found = write_images(folder / f"images{part}", sequence, max_frames)
+            found = write_images(folder / f"images{part}", sequence, max_frames, size)
             if sequence.masks is not None:
-                write_labels(folder / f"labels{part}", sequence, found, reader)
+                write_labels(folder / f"labels{part}", sequence, found, reader, size)
             cases.update(found)
         frame_map = FrameMap(reader.classes, reader.kind or IDS, cases)
         frame_map.write(folder)
-        cases_of = {s.name: [case for case, (name, _) in cases.items() if name == s.name] for s in training}
+        cases_of = {s.name: [case for case, entry in cases.items() if entry.sequence == s.name] for s in training}
         if splits := split_by_sequence(cases_of):
             (folder / "splits_final.json").write_text(json.dumps(splits, indent=4))
         content = {
@@ -157,47 +174,64 @@ def write_dataset(
     return frame_map
 
 
-def write_images(folder: Path, sequence: VideoSequence, max_frames: int) -> dict[str, CaseFrames]:
-    """Write a sequence's frames as cases of three channels.
+def write_images(
+    folder: Path, sequence: VideoSequence, max_frames: int, size: tuple[int, int] | None = None
+) -> dict[str, CaseFrames]:
+    """Write a sequence's frames as cases of three channels, scaled to ``size`` if there is one.
 
     Returns:
         its cases in the order of time, as in :class:`FrameMap`.
     """
     folder.mkdir(exist_ok=True)
+    original = picture_size(sequence)
     cases = {}
     for number, part in enumerate(split_evenly(len(sequence.frames), max_frames), start=1):
         case = f"{sequence.name}_part{number:02d}"
         frames = sequence.frames[part]
-        channels = np.moveaxis(_stack(frames, sequence, read_frame), -1, 0)
-        for channel, volume in enumerate(channels):
+        volumes = np.moveaxis(_stack(frames, sequence, read_frame, size or original), -1, 0)
+        for channel, volume in enumerate(volumes):
             write_volume(folder / f"{case}_{channel:04d}{FILE_ENDING}", volume)
-        cases[case] = sequence.name, tuple(path.name for path in frames)
+        cases[case] = CaseFrames(sequence.name, tuple(path.name for path in frames), original)
     return cases
 
 
-def write_labels(folder: Path, sequence: VideoSequence, cases: Mapping[str, CaseFrames], reader: MaskReader) -> None:
+def write_labels(
+    folder: Path,
+    sequence: VideoSequence,
+    cases: Mapping[str, CaseFrames],
+    reader: MaskReader,
+    size: tuple[int, int] | None = None,
+) -> None:
     """Write a sequence's masks for the cases that :func:`write_images` made of it."""
     assert sequence.masks is not None
     folder.mkdir(exist_ok=True)
     start = 0
-    for case, (_, frames) in cases.items():
-        masks = sequence.masks[start : start + len(frames)]
-        write_volume(folder / f"{case}{FILE_ENDING}", _stack(masks, sequence, reader.read))
-        start += len(frames)
+    for case, entry in cases.items():
+        masks = sequence.masks[start : start + len(entry.frames)]
+        write_volume(folder / f"{case}{FILE_ENDING}", _stack(masks, sequence, reader.read, size or entry.size))
+        start += len(masks)
 
 
-def _stack(paths: Sequence[Path], sequence: VideoSequence, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-    """Pictures of a sequence's size, one after the other into one array, (frames, height, width, …)."""
-    first = sequence.frames[0]
-    height_width = read_frame(first).shape[:2]
+def picture_size(sequence: VideoSequence) -> tuple[int, int]:
+    """(height, width) of a sequence's first frame."""
+    height, width = read_frame(sequence.frames[0]).shape[:2]
+    return height, width
+
+
+def _stack(
+    paths: Sequence[Path], sequence: VideoSequence, read: Callable[[Path], np.ndarray], size: tuple[int, int]
+) -> np.ndarray:
+    """Pictures of a sequence in one array, (frames, height, width, …), scaled to ``size``."""
+    original = picture_size(sequence)
     stack: np.ndarray | None = None
     for n, path in enumerate(paths):
         picture = read(path)
-        if picture.shape[:2] != height_width:
+        if picture.shape[:2] != original:
             raise ValueError(
-                f"{path}: {picture.shape[1]} x {picture.shape[0]} pixels, but {first.name} of its sequence has "
-                f"{height_width[1]} x {height_width[0]}; bring them to one size"
+                f"{path}: {picture.shape[1]} x {picture.shape[0]} pixels, but {sequence.frames[0].name} of its "
+                f"sequence has {original[1]} x {original[0]}; bring them to one size"
             )
+        picture = scale(picture, size)
         if stack is None:
             stack = np.empty((len(paths), *picture.shape), picture.dtype)
         stack[n] = picture

@@ -212,6 +212,14 @@ def check_writable(classes: Sequence[VideoClass], kind: str) -> np.ndarray:
     return np.array([c.colour for c in classes], np.uint8)
 
 
+def scale(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A frame (H, W, 3) or labels (H, W) at another (height, width): smoothly, or by the nearest pixel."""
+    if picture.shape[:2] == size:
+        return picture
+    method = Image.Resampling.BICUBIC if picture.ndim == 3 else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), method))
+
+
 def find_values(paths: Iterable[Path]) -> tuple[set[int], set[Colour]]:
     """All ids, and all colours, that masks hold; RGB images whose channels are equal count as ids."""
     ids: set[int] = set()

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnunetv2_masam.datasets.video import list_visible
 from nnunetv2_masam.datasets.video_cases import FILE_ENDING, FrameMap, new_folder, read_volume
-from nnunetv2_masam.datasets.video_classes import VideoClass, check_writable, write_mask
+from nnunetv2_masam.datasets.video_classes import VideoClass, check_writable, scale, write_mask
 
 
 def find_cases(folders: Sequence[Path], frame_map: FrameMap) -> dict[str, Path]:
@@ -40,14 +40,14 @@ def read_case(path: Path, frame_map: FrameMap) -> np.ndarray:
         ValueError: it has not as many slices as the case has frames.
     """
     volume = read_volume(path)
-    _, frames = frame_map.cases[path.name.removesuffix(FILE_ENDING)]
+    frames = frame_map.cases[path.name.removesuffix(FILE_ENDING)].frames
     if volume.ndim != 3 or len(volume) != len(frames):
         raise ValueError(f"{path}: shape {volume.shape}, but frames.json lists {len(frames)} frames")
     return volume
 
 
 def write_masks(target: Path, folder: Path, frame_map: FrameMap, kind: str) -> dict[str, int]:
-    """Write ``target/SEQUENCE/FRAME.png`` for all predictions of a folder, whole or not at all.
+    """Write ``target/SEQUENCE/FRAME.png``, of the frame's size, for all predictions of a folder, whole or not at all.
 
     Args:
         target: new folder.
@@ -62,18 +62,19 @@ def write_masks(target: Path, folder: Path, frame_map: FrameMap, kind: str) -> d
         ValueError: ``target`` exists, or a sequence lacks some of its parts.
     """
     found = find_cases([folder], frame_map)
-    sequences = {frame_map.cases[case][0] for case in found}
-    if lacking := [c for c, (name, _) in frame_map.cases.items() if name in sequences and c not in found]:
+    sequences = {frame_map.cases[case].sequence for case in found}
+    if lacking := [c for c, entry in frame_map.cases.items() if entry.sequence in sequences and c not in found]:
         raise ValueError(f"{folder}: {', '.join(lacking)} not there, though other parts of the same sequences are")
     written: dict[str, int] = defaultdict(int)
     with new_folder(target) as partial:
-        for case, path in found.items():
-            name, frames = frame_map.cases[case]
-            volume = read_case(path, frame_map)
+        for case, file in found.items():
+            entry = frame_map.cases[case]
+            volume = read_case(file, frame_map)
             classes = frame_map.classes or tuple(VideoClass(str(n), n) for n in range(int(volume.max()) + 1))
             check_writable(classes, kind)
-            (partial / name).mkdir(exist_ok=True)
-            for frame, labels in zip(frames, volume, strict=True):
-                write_mask(partial / name / f"{Path(frame).stem}.png", labels, classes, kind)
-            written[name] += len(frames)
+            (partial / entry.sequence).mkdir(exist_ok=True)
+            for frame, labels in zip(entry.frames, volume, strict=True):
+                path = partial / entry.sequence / f"{Path(frame).stem}.png"
+                write_mask(path, scale(labels, entry.size), classes, kind)
+            written[entry.sequence] += len(volume)
     return dict(written)

@@ -117,7 +117,7 @@ def count_cases(
             if volume.max() >= most:
                 raise ValueError(f"{path}: holds label {volume.max()}, but the data set has 0 to {most - 1} there")
         counts = count_frames(truth, guess, num_classes, ignore)
-        found.setdefault(frame_map.cases[case][0], []).append(counts)
+        found.setdefault(frame_map.cases[case].sequence, []).append(counts)
     return {name: join(parts) for name, parts in found.items()}
 
 

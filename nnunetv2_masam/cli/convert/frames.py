@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.convert.video import add_max_frames
+from nnunetv2_masam.cli.convert.video import add_case_arguments, case_size
 from nnunetv2_masam.cli.frames import find_frame_map
 from nnunetv2_masam.datasets.video import find_frames
 from nnunetv2_masam.datasets.video_cases import CaseFrames, FrameMap, new_folder, read_frame_map, write_images
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="data set of the model: its classes give the masks their ids and colours (default: nnU-Net's labels)",
     )
-    add_max_frames(parser)
+    add_case_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     with new_folder(args.out) as folder:
         cases: dict[str, CaseFrames] = {}
         for sequence in sequences:
-            cases.update(write_images(folder, sequence, args.max_frames))
+            cases.update(write_images(folder, sequence, args.max_frames, case_size(args)))
         FrameMap(model.classes, model.kind, cases).write(folder)
     for sequence in sequences:
         print(f"{sequence.name}: {len(sequence.frames)} frames")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nnunetv2_masam.datasets.video import LAYOUT, VideoSequence, find_classes, find_sequences
-from nnunetv2_masam.datasets.video_cases import DEFAULT_MAX_FRAMES, write_dataset
-from nnunetv2_masam.datasets.video_classes import MaskReader, VideoClass, read_frame
+from nnunetv2_masam.datasets.video_cases import DEFAULT_MAX_FRAMES, FrameMap, write_dataset
+from nnunetv2_masam.datasets.video_classes import MaskReader, VideoClass
 
 EPILOG = f"""\
 expected layout:
@@ -36,7 +37,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """What all converters of videos ask for."""
     parser.add_argument("source", type=Path, metavar="SRC", help="folder, laid out as below")
     parser.add_argument("-d", "--dataset-id", type=int, required=True, metavar="ID", help="a free number, 1 to 999")
-    add_max_frames(parser)
+    add_case_arguments(parser)
     parser.add_argument(
         "--unlisted-as-background",
         action="store_true",
@@ -44,8 +45,15 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_max_frames(parser: argparse.ArgumentParser) -> None:
-    """Length of the cases."""
+def add_case_arguments(parser: argparse.ArgumentParser) -> None:
+    """Length and size of the cases."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="scale all frames and masks to this size (default: as they are)",
+    )
     parser.add_argument(
         "--max-frames",
         type=int,
@@ -67,9 +75,9 @@ def convert(
     """Write the data set and a summary of it."""
     target = new_dataset_folder(args.dataset_id, name)
     reader = MaskReader(classes, unlisted_as_background=args.unlisted_as_background)
-    frame_map = write_dataset(target, sequences, reader, max_frames=args.max_frames, about=about)
+    frame_map = write_dataset(target, sequences, reader, max_frames=args.max_frames, size=case_size(args), about=about)
     for sequence in sequences:
-        cases = [case for case, (owner, _) in frame_map.cases.items() if owner == sequence.name]
+        cases = [case for case, entry in frame_map.cases.items() if entry.sequence == sequence.name]
         part = "test" if sequence.test else "training"
         note = "" if sequence.masks else ", no masks"
         print(f"{sequence.name}: {len(sequence.frames)} frames in {len(cases)} cases, {part}{note}")
@@ -77,20 +85,32 @@ def convert(
         print(f"{reader.unlisted_pixels} pixels had values that no class has and were taken as background")
     if sum(not s.test for s in sequences) < 2:
         print("only one sequence to train on: use fold 'all', since other folds would mix its frames")
-    print_memory(sequences, args.max_frames, len(classes))
+    print_memory(frame_map, case_size(args))
     print(f"written: {target}\nnext: nnUNetv2_plan_and_preprocess -d {args.dataset_id} --verify_dataset_integrity")
     return 0
 
 
-def print_memory(sequences: Sequence[VideoSequence], max_frames: int, num_classes: int) -> None:
+def case_size(args: argparse.Namespace) -> tuple[int, int] | None:
+    """``--size``, checked.
+
+    Raises:
+        ValueError: not two positive numbers.
+    """
+    if args.size is None:
+        return None
+    height, width = args.size
+    if min(height, width) < 1:
+        raise ValueError(f"--size {height} {width}: expected positive numbers of pixels")
+    return height, width
+
+
+def print_memory(frame_map: FrameMap, size: tuple[int, int] | None) -> None:
     """What the largest case takes in nnU-Net, by arithmetic."""
-    largest = max(
-        min(len(s.frames), max_frames) * h * w for s in sequences for h, w, _ in [read_frame(s.frames[0]).shape]
-    )
+    largest = max(len(entry.frames) * math.prod(size or entry.size) for entry in frame_map.cases.values())
     print(
         f"memory of the largest case in nnU-Net: {12 * largest / 1e9:.1f} GB for its float32 channels, several times "
-        f"that in each preprocessing worker; {2 * num_classes * largest / 1e9:.1f} GB for its logits in prediction. "
-        "Take a smaller --max-frames or fewer workers (-np, -npp, -nps) where this is too much"
+        f"that in each preprocessing worker; {2 * len(frame_map.classes) * largest / 1e9:.1f} GB for its logits in "
+        "prediction. Take a smaller --max-frames or fewer workers (-np, -npp, -nps) where this is too much"
     )
 
 

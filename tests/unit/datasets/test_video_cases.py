@@ -10,9 +10,11 @@ from PIL import Image
 
 from nnunetv2_masam.datasets.video import find_sequences
 from nnunetv2_masam.datasets.video_cases import (
+    CaseFrames,
     FrameMap,
     new_folder,
     read_frame_map,
+    read_volume,
     split_by_sequence,
     split_evenly,
     write_dataset,
@@ -53,8 +55,8 @@ def test_cases_hold_the_frames_in_order(tmp_path):
     write_video(tmp_path / "videos" / "s", 5)
     cases = write_images(tmp_path / "out", find_sequences(tmp_path / "videos")[0], 3)
     assert cases == {
-        "s_part01": ("s", ("frame0.png", "frame1.png", "frame2.png")),
-        "s_part02": ("s", ("frame3.png", "frame4.png")),
+        "s_part01": CaseFrames("s", ("frame0.png", "frame1.png", "frame2.png"), (24, 32)),
+        "s_part02": CaseFrames("s", ("frame3.png", "frame4.png"), (24, 32)),
     }
     for channel in range(3):
         image = sitk.ReadImage(str(tmp_path / "out" / f"s_part02_{channel:04d}.nii.gz"))
@@ -109,7 +111,7 @@ def test_an_ignored_class_is_nnunets_ignore_label(tmp_path):
 
 def test_frame_maps_are_read_as_they_were_written(tmp_path):
     classes = (VideoClass("background", 0, (0, 0, 0)), VideoClass("tool", 9))
-    frame_map = FrameMap(classes, COLOURS, {"s_part01": ("s", ("a.png", "b.jpg"))})
+    frame_map = FrameMap(classes, COLOURS, {"s_part01": CaseFrames("s", ("a.png", "b.jpg"), (9, 7))})
     frame_map.write(tmp_path)
     assert read_frame_map(tmp_path) == read_frame_map(tmp_path / "frames.json") == frame_map
     (tmp_path / "frames.json").write_text("{}")
@@ -123,7 +125,8 @@ def test_masks_are_joined_from_parts(tmp_path):
     """Three classes, ids 0, 40 and 300: sixteen bits."""
     volume = np.random.default_rng(0).integers(0, 3, (3, 4, 5)).astype(np.uint8)
     classes = (VideoClass("background", 0), VideoClass("a", 40), VideoClass("b", 300))
-    frame_map = FrameMap(classes, IDS, {"s_part01": ("s", ("a.jpg", "b.jpg")), "s_part02": ("s", ("c.jpg",))})
+    first, second = CaseFrames("s", ("a.jpg", "b.jpg"), (4, 5)), CaseFrames("s", ("c.jpg",), (4, 5))
+    frame_map = FrameMap(classes, IDS, {"s_part01": first, "s_part02": second})
     predictions = tmp_path / "predictions"
     predictions.mkdir()
     write_volume(predictions / "s_part01.nii.gz", volume[:2])
@@ -149,3 +152,24 @@ def test_masks_are_joined_from_parts(tmp_path):
     with pytest.raises(ValueError, match=r"no files \*.nii.gz"):
         write_masks(tmp_path / "again", predictions, frame_map, IDS)
     assert not (tmp_path / "again").exists()
+
+
+def test_cases_can_be_smaller_than_their_frames(tmp_path):
+    """Halved and back: labels of blocks of two by two pixels survive, frames are smoothed."""
+    labels = np.random.default_rng(0).integers(0, 3, (3, 6, 8)).astype(np.uint8)
+    large = labels.repeat(2, 1).repeat(2, 2)
+    for folder in ("frames", "masks"):
+        (tmp_path / "videos" / "s" / folder).mkdir(parents=True)
+    for n, mask in enumerate(large):
+        Image.fromarray(np.full((12, 16, 3), 10 * n, np.uint8)).save(tmp_path / "videos" / "s" / "frames" / f"{n}.png")
+        Image.fromarray(mask).save(tmp_path / "videos" / "s" / "masks" / f"{n}.png")
+    target = tmp_path / "Dataset001_V"
+    reader = MaskReader(classes_of_ids([1, 2]))
+    frame_map = write_dataset(target, find_sequences(tmp_path / "videos"), reader, size=(6, 8))
+    assert frame_map.cases["s_part01"].size == (12, 16)
+    assert (read_volume(target / "labelsTr" / "s_part01.nii.gz") == labels).all()
+    red = read_volume(target / "imagesTr" / "s_part01_0000.nii.gz")
+    assert red.shape == (3, 6, 8)
+    assert (red == np.array([0, 10, 20])[:, None, None]).all()
+    write_masks(tmp_path / "masks", target / "labelsTr", frame_map, IDS)
+    assert (np.asarray(Image.open(tmp_path / "masks" / "s" / "1.png")) == large[1]).all()

@@ -104,6 +104,8 @@ def test_scores_of_several_folders_and_what_is_refused(nnunet, coloured, capsys)
     assert "s0_part01 is in" in capsys.readouterr().err
     assert main(["video-scores", "-d", "1", "-i", str(nnunet / "fold_0"), "-r", str(dataset / "labelsTs")]) == 2
     assert "no references for s0_part01" in capsys.readouterr().err
+    assert main(["convert", "video", str(coloured), "-d", "2", "--size", "0", "8"]) == 2
+    assert "--size 0 8: expected positive numbers" in capsys.readouterr().err
     assert main(["convert", "video", str(coloured), "-d", "1"]) == 2
     assert "taken by Dataset001_moving shapes" in capsys.readouterr().err
 
