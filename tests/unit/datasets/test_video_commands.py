@@ -14,6 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from PIL import Image
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.datasets.video_cases import read_volume, write_volume
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from tests.video_files import COLOURS, draw, write_endovis18, write_video
 
@@ -138,8 +139,6 @@ def test_new_videos_are_predicted_with_the_classes_of_the_model(nnunet, coloured
 
 
 def _cut(path, frames):
-    from nnunetv2_masam.datasets.video_cases import read_volume, write_volume
-
     write_volume(path, read_volume(path)[:frames])
 
 
@@ -154,7 +153,8 @@ def test_endovis18_becomes_a_data_set_with_its_test_sequences(nnunet, capsys):
     assert len(content["labels"]) == 12
     assert sorted(p.name for p in (dataset / "labelsTs").iterdir()) == [f"test_seq_1_part0{n}.nii.gz" for n in (1, 2)]
     folds = json.loads((dataset / "splits_final.json").read_text())
-    assert sorted({case[:-7] for case in fold["val"]} == {fold["val"][0][:-7]} for fold in folds) == [True] * 3
+    validated = [sorted({case.removesuffix("_part01").removesuffix("_part02") for case in f["val"]}) for f in folds]
+    assert sorted(validated) == [["train_seq_1"], ["train_seq_10"], ["train_seq_2"]]
     assert main(["frames", "-d", "18", "-i", str(dataset / "labelsTs"), "-o", str(nnunet / "masks")]) == 0
     written = np.asarray(Image.open(nnunet / "masks" / "test_seq_1" / "frame003.png"))
     labels = nnunet / "endovis18" / "test_data" / "test_data" / "seq_1-2018Z-001" / "seq_1" / "labels"
@@ -173,3 +173,14 @@ def test_stray_colours_stop_the_conversion_unless_they_are_background(nnunet, ca
     assert list((nnunet / "raw").iterdir()) == []
     assert main(["convert", "endovis18", str(source), "-d", "18", "--unlisted-as-background"]) == 0
     assert "1 pixels had values that no class has" in capsys.readouterr().out
+
+
+def test_masks_of_a_model_without_its_data_set_hold_labels(nnunet):
+    write_video(nnunet / "new", 2, values=None)
+    assert main(["convert", "frames", str(nnunet / "new" / "frames"), "-o", str(nnunet / "inputs")]) == 0
+    (nnunet / "predictions").mkdir()
+    labels = np.stack([draw(n, (24, 32))[1] for n in range(2)])
+    write_volume(nnunet / "predictions" / "frames_part01.nii.gz", labels)
+    paths = ["-m", str(nnunet / "inputs"), "-i", str(nnunet / "predictions"), "-o", str(nnunet / "masks")]
+    assert main(["frames", *paths]) == 0
+    assert np.array_equal(np.asarray(Image.open(nnunet / "masks" / "frames" / "frame1.png")), labels[1])
