@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from nnunetv2.utilities.crossval_split import generate_crossval_split
+from tqdm import tqdm
 
 from nnunetv2_masam.datasets.video import VideoSequence
 from nnunetv2_masam.datasets.video_classes import IDS, MaskReader, VideoClass, read_frame, scale
@@ -151,7 +152,7 @@ def write_dataset(
         raise ValueError("no sequence has masks, so there is nothing to train on; see `nnUNetv2_masam convert frames`")
     cases: dict[str, CaseFrames] = {}
     with new_folder(target) as folder:
-        for sequence in sequences:
+        for sequence in tqdm(sequences, desc="converting", unit="sequence", disable=None):
             part = "Ts" if sequence.test else "Tr"
             found = write_images(folder / f"images{part}", sequence, max_frames, size)
             if sequence.masks is not None:
