@@ -107,10 +107,11 @@ def case_size(args: argparse.Namespace) -> tuple[int, int] | None:
 def print_memory(frame_map: FrameMap, size: tuple[int, int] | None) -> None:
     """What the largest case takes in nnU-Net, by arithmetic."""
     largest = max(len(entry.frames) * math.prod(size or entry.size) for entry in frame_map.cases.values())
+    channels_gb, logits_gb = 12 * largest / 1e9, 2 * len(frame_map.classes) * largest / 1e9
     print(
-        f"memory of the largest case in nnU-Net: {12 * largest / 1e9:.1f} GB for its float32 channels, up to nine times "
-        f"that in each preprocessing worker (-np); {2 * len(frame_map.classes) * largest / 1e9:.1f} GB for its logits in "
-        "prediction. Take fewer workers or a smaller --max-frames where this is too much"
+        f"memory of the largest case in nnU-Net: {channels_gb:.1f} GB for its float32 channels, up to ten times that "
+        f"in each preprocessing worker (-np); {logits_gb:.1f} GB for its logits in prediction. Take fewer workers or a "
+        "smaller --max-frames where this is too much"
     )
 
 
