@@ -35,7 +35,7 @@ class Golden:
         """Our network with the golden weights, dropout off."""
         config = self.config
         network = MASAM(
-            input_channels,
+            input_channels + config["boxes"],
             config["num_classes"] + 1,
             vit={
                 "embed_dim": config["embed_dim"],

@@ -13,7 +13,7 @@ from nnunetv2_masam.network.masam import is_adaptation
 def write_sam_file(path: Path, vit: dict, side: int = 64, seed: int = 0) -> Path:
     """Write a checkpoint with SAM's names, for three channels and images of ``side`` pixels."""
     torch.manual_seed(seed)
-    network = MASAM(3, 1, vit=vit, image_size=(side, side))
+    network = MASAM(3, 1, vit=vit, image_size=(side, side), decoder_doublings=2)
     tensors = {
         name: torch.randn_like(tensor) * 0.05
         for name, tensor in network.state_dict().items()

@@ -57,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="NSD tolerance in mm (default 2), also per label: --tolerance 2 pancreas=5",
     )
+    add(
+        "--oracle",
+        nargs="+",
+        default=[],
+        metavar="NAME[=MM]",
+        help="models whose box prompts came from the reference, with that margin (default: found by itself)",
+    )
+    add("--across-prompts", action="store_true", help="also test differences between models with and without prompts")
     add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     add(
         "--cache",

@@ -9,19 +9,20 @@ from nnunetv2_masam.sharing.model_folder import merge_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Folder in, folder out, optionally the SAM file, and whether FacT is folded in."""
+    """Folder in, folder out, optionally the SAM file, and whether FacT or LoRA is folded in."""
     parser.add_argument("folder", type=Path, help="model folder (plans.json, dataset.json, fold_*)")
     parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="new folder to write")
     parser.add_argument("--sam", type=Path, metavar="FILE", help="the SAM file needed [MASAM_CHECKPOINT or the cache]")
     parser.add_argument(
+        "--fold",
         "--fold-fact",
         action="store_true",
-        help="add the FacT increments to the query and value weights; training cannot be continued from the result",
+        help="add FacT's or LoRA's increments to the query and value weights; the result cannot be trained on",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what became of each checkpoint."""
-    for line in merge_folder(args.folder, args.out, args.sam, args.fold_fact):
+    for line in merge_folder(args.folder, args.out, args.sam, args.fold):
         print(line)
     return 0

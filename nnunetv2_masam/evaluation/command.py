@@ -20,6 +20,7 @@ from nnunetv2_masam.evaluation.files import list_folder, read_json
 from nnunetv2_masam.evaluation.labels import match_by_name, read_label_map, read_label_scheme, same_labels
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
+from nnunetv2_masam.evaluation.prompted import read_oracles
 
 # the few-shot folds of a model: "trainer@k3", or "trainer@k3s1" for seed 1
 FEW_SHOT = re.compile(r"@k\d+(?:s\d+)?$")
@@ -95,6 +96,8 @@ def _compare(
     title: str,
 ) -> Comparison:
     scheme = read_label_scheme(dataset_json, plans)
+    for name, prompt in read_oracles(args.oracle, [model.name for model in lineup.models]).items():
+        next(model for model in lineup.models if model.name == name).prompt = prompt
     if args.match_labels_by_name:
         label_map = None
         if args.label_map is not None:
@@ -132,7 +135,8 @@ def present(comparison: Comparison, output: Path | None, images: Path | None = N
     print(tables.as_text(tables.quality_table(comparison)), end="\n\n")
     if comparison.differences:
         print(tables.as_text(tables.difference_table(comparison, ("Dice", "HD95_mm", "NSD"))), end="\n\n")
-    for table in (tables.empty_table(comparison), tables.cost_table(comparison)):
+    optional = (tables.margin_table(comparison), tables.empty_table(comparison), tables.cost_table(comparison))
+    for table in optional:
         if table is not None:
             print(tables.as_text(table), end="\n\n")
     if output is None:
@@ -169,7 +173,16 @@ def _options(args: argparse.Namespace) -> Options:
         else:
             tolerance_mm = size
     cache = None if args.no_cache else args.cache or _cache_folder()
-    return Options(args.baseline, tolerance_mm, by_label, args.skip_bad, args.seed, cache, args.processes)
+    return Options(
+        args.baseline,
+        tolerance_mm,
+        by_label,
+        args.skip_bad,
+        args.seed,
+        cache,
+        args.processes,
+        across_prompts=args.across_prompts,
+    )
 
 
 def _cache_folder() -> Path:

@@ -33,6 +33,7 @@ class Options:
         cache: folder of remembered values.
         processes: how many; nnU-Net's default if None.
         progress: show a bar.
+        across_prompts: also test differences between models with and without box prompts.
     """
 
     baseline: str | None = None
@@ -43,6 +44,7 @@ class Options:
     cache: Path | None = None
     processes: int | None = None
     progress: bool = True
+    across_prompts: bool = False
 
 
 def find_reader(
@@ -115,6 +117,7 @@ def compare(
         reader=reader,
         file_ending=file_ending,
         seed=options.seed,
+        across_prompts=options.across_prompts,
     )
 
 

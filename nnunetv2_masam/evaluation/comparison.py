@@ -14,6 +14,7 @@ from nnunetv2_masam.evaluation.cost import Cost, model_cost
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRICS
+from nnunetv2_masam.evaluation.prompted import Prompt
 from nnunetv2_masam.evaluation.statistics import PairedDifference, Summary, compare_pairs, summarise
 
 AVERAGE = "average"
@@ -30,7 +31,8 @@ class Comparison:
         records: values by model, case and structure.
         baseline: the model that the others are compared with.
         summaries: by model, structure (and `AVERAGE`) and metric.
-        differences: by model (without the baseline), structure (and `AVERAGE`) and metric.
+        differences: by model (without the baseline, and without those that a prompt tells apart from it), structure
+            (and `AVERAGE`) and metric.
         costs: by model.
         settings: tolerances, seed, library versions and the like, for the record.
         reader: nnU-Net's reader of the files.
@@ -58,6 +60,11 @@ class Comparison:
         """The baseline first, the others as given."""
         names = [model.name for model in self.lineup.models]
         return [self.baseline, *(name for name in names if name != self.baseline)]
+
+    @property
+    def prompts(self) -> dict[str, Prompt | None]:
+        """What each model was prompted with."""
+        return {model.name: model.prompt for model in self.lineup.models}
 
     @property
     def structure_names(self) -> list[str]:
@@ -97,6 +104,7 @@ def collect(
     reader: type[BaseReaderWriter],
     file_ending: str,
     seed: int = 0,
+    across_prompts: bool = False,
 ) -> Comparison:
     """Turn what was measured into summaries and differences.
 
@@ -110,6 +118,7 @@ def collect(
         reader: nnU-Net's reader of the files.
         file_ending: of the files.
         seed: of the bootstrap.
+        across_prompts: also test differences between models with and without box prompts.
     """
     records = {
         (result.model, result.case, name): values for result in measured for name, values in result.values.items()
@@ -132,11 +141,32 @@ def collect(
             name: {metric: summarise(comparison.values(model, name, metric), folds) for metric in METRICS}
             for name in comparison.structure_names
         }
-        if model != baseline:
+        if model != baseline and (across_prompts or not _apart(comparison, model)):
             comparison.differences[model] = _differences(comparison, model, seed)
     comparison.costs |= {model.name: model_cost(model) for model in lineup.models}
-    comparison.notes += _check_against_nnunet(comparison)
+    comparison.notes += _check_against_nnunet(comparison) + _prompt_notes(comparison)
     return comparison
+
+
+def _apart(comparison: Comparison, model: str) -> bool:
+    """Whether one of model and baseline was prompted and the other not."""
+    prompts = comparison.prompts
+    return (prompts[model] is None) != (prompts[comparison.baseline] is None)
+
+
+def _prompt_notes(comparison: Comparison) -> list[str]:
+    """Which models were told where to look, and what is therefore not claimed."""
+    prompted = [f"{name} ({prompt.text})" for name, prompt in comparison.prompts.items() if prompt is not None]
+    if not prompted:
+        return []
+    note = f"given box prompts: {', '.join(prompted)}. An oracle box is made of the reference itself."
+    if len(prompted) < len(comparison.model_names):
+        note += " Such results say what a user's box is worth, not which model finds more by itself"
+        untested = [n for n in comparison.model_names[1:] if n not in comparison.differences]
+        if untested:
+            note += f"; no difference from {comparison.baseline} is tested for {', '.join(untested)} (--across-prompts)"
+        note += "."
+    return [note]
 
 
 def _folds(lineup: LineUp) -> list[int]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER
-from nnunetv2_masam.evaluation.tables import HEADINGS
+from nnunetv2_masam.evaluation.tables import HEADINGS, margins
 
 # Okabe and Ito's palette: told apart with any colour vision, and in print
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -107,6 +107,26 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> Pictur
         f"{model} - {comparison.baseline}",
     )
     return _svg(figure, f"{heading} of {model} against {comparison.baseline}")
+
+
+def margin_curve(comparison: Comparison) -> Picture:
+    """Mean Dice against the margin of oracle boxes, a curve per label; dashed: the best model without prompts."""
+    found = margins(comparison)
+    automatic = [name for name, prompt in comparison.prompts.items() if prompt is None]
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    once = len({margin for margin, _ in found}) == len(found)  # else models are mixed, and a line would mislead
+    for i, name in enumerate(comparison.structure_names):
+        means = [comparison.summaries[model][name]["Dice"].mean for _, model in found]
+        colour = COLOURS[i % len(COLOURS)]
+        axes.plot([margin for margin, _ in found], means, "o-" if once else "o", color=colour, label=name)
+        if automatic:
+            best = max(comparison.summaries[model][name]["Dice"].mean for model in automatic)
+            axes.axhline(best, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.legend(frameon=False, fontsize=7)
+    title = "Oracle boxes" + (" (dashed: the best without a prompt)" if automatic else "")
+    _finish(axes, title, "margin of the box (mm)", "mean Dice")
+    return _svg(figure, "Mean Dice by label against the margin of boxes around the reference")
 
 
 def _limits_of_agreement(axes: Axes, difference: np.ndarray) -> str:

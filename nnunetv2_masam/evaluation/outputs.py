@@ -63,6 +63,7 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "notes": comparison.notes,
         "baseline": comparison.baseline,
         "models": {model.name: str(model.folder) for model in comparison.lineup.models},
+        "prompts": {name: None if p is None else asdict(p) for name, p in comparison.prompts.items()},
         "labels": [asdict(part) for part in comparison.structures],
         "cases": list(comparison.lineup.cases),
         "summaries": {

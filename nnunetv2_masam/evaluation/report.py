@@ -42,7 +42,9 @@ def write_report(comparison: Comparison, path: Path, images: Path | None = None)
         tables={table.title: table for table in tables.all_tables(comparison)},
         colours=figures.colours(comparison),
         boxes=[figures.box_plots(comparison, metric) for metric in PLOTTED],
-        pairs={model: figures.case_against_case(comparison, model, "Dice") for model in comparison.model_names[1:]},
+        pairs={model: figures.case_against_case(comparison, model, "Dice") for model in comparison.differences},
+        margin_title=tables.MARGIN_TITLE,
+        margin_curve=figures.margin_curve(comparison),
         shown=shown_cases(comparison, images),
         folders={model.name: model.folder for model in comparison.lineup.models},
     )

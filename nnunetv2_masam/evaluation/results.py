@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 
 from nnunetv2_masam.evaluation.fewshot import read_few_shot_folds
 from nnunetv2_masam.evaluation.files import list_folder, read_json
+from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
 
 NO_FOLD = -1
 
@@ -37,6 +38,7 @@ class Model:
         plans: its plans, if they are beside it.
         dataset_json: its ``dataset.json``, if it is beside it.
         nnunet_metrics: per case, what nnU-Net's ``summary.json`` says.
+        prompt: what its predictions were prompted with, if with anything.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Model:
     plans: dict[str, Any] | None = None
     dataset_json: dict[str, Any] | None = None
     nnunet_metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    prompt: Prompt | None = None
 
     @property
     def folds(self) -> list[int]:
@@ -54,7 +57,7 @@ class Model:
     def only(self, cases: Sequence[str]) -> Model:
         """The same model cut to these cases."""
         kept = {case: self.cases[case] for case in cases}
-        return Model(self.name, self.folder, kept, self.plans, self.dataset_json, self.nnunet_metrics)
+        return replace(self, cases=kept)
 
 
 def split_specification(specification: str) -> tuple[str | None, str]:
@@ -137,6 +140,7 @@ def read_model(name: str, folder: Path, file_ending: str, folds: Mapping[int, in
             _read_predictions(model, path / "validation", folds[fold] if folds else fold, file_ending)
     if not model.cases:
         raise ValueError(f"{folder}: no predictions (*{file_ending}), neither in fold_*/validation nor directly in it")
+    model.prompt = find_prompt(folder, model.dataset_json, bool(fold_folders))
     return model
 
 

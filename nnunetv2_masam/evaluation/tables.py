@@ -15,6 +15,7 @@ from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRICS
 DIGITS = {"Dice": 4, "IoU": 4, "NSD": 4, "HD95_mm": 2, "ASSD_mm": 2}
 HEADINGS = {"Dice": "Dice", "IoU": "IoU", "NSD": "NSD", "HD95_mm": "HD95 (mm)", "ASSD_mm": "ASSD (mm)"}
 NOTHING = "-"
+MARGIN_TITLE = "Dice against box margin"
 
 
 @dataclass(frozen=True)
@@ -49,28 +50,62 @@ def p_value(value: float) -> str:
 
 
 def quality_table(comparison: Comparison) -> Table:
-    """Mean ± standard deviation and median of every metric, by structure and model; the best mean in bold."""
+    """Mean ± standard deviation and median of every metric, by structure and model; the best mean in bold.
+
+    Where a model was prompted, a column says with what, and the best is sought among those that were not.
+    """
     rows: list[list[str]] = []
     best: set[tuple[int, int]] = set()
+    prompts = comparison.prompts
+    prompted = any(prompts.values())
+    ranked = [model for model in comparison.model_names if prompts[model] is None] or comparison.model_names
     for name in comparison.structure_names:
         first = len(rows)
         for model in comparison.model_names:
             summaries = comparison.summaries[model][name]
             counted = sorted({summaries[metric].n for metric in METRICS})
             cells = [f"{_spread(summaries[metric], DIGITS[metric])}" for metric in METRICS]
-            rows.append([name, model, "/".join(map(str, counted)), *cells])
-        for column, metric in enumerate(METRICS, start=3):
-            means = [comparison.summaries[model][name][metric].mean for model in comparison.model_names]
-            best |= {(first + place, column) for place in _best(means, HIGHER_IS_BETTER[metric])}
-    columns = ["label", "model", "cases", *(HEADINGS[metric] for metric in METRICS)]
-    caption = "Mean ± standard deviation (median) over cases; the best mean in bold."
-    return Table("Quality", columns, rows, frozenset(best), frozenset(range(2, len(columns))), caption)
+            prompt = prompts[model]
+            marks = ["none" if prompt is None else prompt.text] if prompted else []
+            rows.append([name, model, *marks, "/".join(map(str, counted)), *cells])
+        for column, metric in enumerate(METRICS, start=3 + prompted):
+            means = [comparison.summaries[model][name][metric].mean for model in ranked]
+            places = [comparison.model_names.index(ranked[place]) for place in _best(means, HIGHER_IS_BETTER[metric])]
+            best |= {(first + place, column) for place in places}
+    columns = ["label", "model", *(["prompt"] if prompted else []), "cases", *(HEADINGS[metric] for metric in METRICS)]
+    caption = "Mean ± standard deviation (median) over cases; the best mean in bold"
+    caption += ", among models without a prompt." if prompted and len(ranked) < len(prompts) else "."
+    return Table("Quality", columns, rows, frozenset(best), frozenset(range(2 + prompted, len(columns))), caption)
+
+
+def margin_table(comparison: Comparison) -> Table | None:
+    """Mean Dice against the margin of oracle boxes; None with fewer than two margins."""
+    models = margins(comparison)
+    if len({margin for margin, _ in models}) < 2:
+        return None
+    rows = [
+        [
+            f"{margin:g}",
+            model,
+            *(number(comparison.summaries[model][n]["Dice"].mean, 4) for n in comparison.structure_names),
+        ]
+        for margin, model in models
+    ]
+    columns = ["margin (mm)", "model", *comparison.structure_names]
+    caption = "Mean Dice with boxes around the reference that are wider by the margin on every side."
+    return Table(MARGIN_TITLE, columns, rows, numeric=frozenset({0, *range(2, len(columns))}), caption=caption)
+
+
+def margins(comparison: Comparison) -> list[tuple[float, str]]:
+    """Margin in mm and model, for models with oracle boxes of a known margin, tightest first."""
+    known = [(prompt.margin_mm, model) for model, prompt in comparison.prompts.items() if prompt is not None]
+    return sorted((margin, model) for margin, model in known if margin is not None)
 
 
 def difference_table(comparison: Comparison, metrics: Sequence[str] = METRICS) -> Table:
     """Paired differences from the baseline."""
     rows = []
-    for model in comparison.model_names[1:]:
+    for model in comparison.differences:
         for metric in metrics:
             for name in comparison.structure_names:
                 pair, digits = comparison.differences[model][name][metric], DIGITS[metric]
@@ -174,7 +209,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
     if comparison.differences:
         tables.append(difference_table(comparison))
     tables.append(volume_table(comparison))
-    optional = (empty_table(comparison), fold_table(comparison), cost_table(comparison))
+    optional = (margin_table(comparison), empty_table(comparison), fold_table(comparison), cost_table(comparison))
     return tables + [table for table in optional if table is not None]
 
 

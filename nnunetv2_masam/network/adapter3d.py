@@ -2,12 +2,21 @@
 
 x + up(GELU(conv(down(LayerNorm(x))))) with a convolution of kernel 3 × 1 × 1 along the slices, zeros beyond the ends.
 ``up`` does not start at zero, as in the authors' code. Source: MA-SAM, section 3.3.
+
+Written as one autograd function, because a training step would otherwise store the normalised input and the output of
+GELU, as large as all the rest here, which cost little to compute again; and because the convolution is a matrix
+product for each tap, whose sum needs no copies when it is formed in place.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 
 
 class Adapter3d(nn.Module):
@@ -27,14 +36,82 @@ class Adapter3d(nn.Module):
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
         """(B·D, G, G', E) to (B·D, G, G', E), the increment, for samples of ``depth`` = D slices."""
-        hidden = self.down(self.norm(x)).unflatten(0, (-1, depth))  # (B, D, G, G', A)
-        return self.up(F.gelu(self._convolve_slices(hidden).flatten(0, 1)))
+        increment = _Adapter.apply(
+            x.unflatten(0, (-1, depth)),  # (B, D, G, G', E)
+            self.norm.weight,
+            self.norm.bias,
+            self.norm.eps,
+            self.down.weight,
+            self.conv.weight,
+            self.conv.bias,
+            self.up.weight,
+        )
+        return increment.flatten(0, 1)
 
-    def _convolve_slices(self, x: Tensor) -> Tensor:
-        """``conv`` on (B, D, G, G', A): a matrix product for each tap, without moving channels to the front."""
-        before, here, after = self.conv.weight[:, :, :, 0, 0].unbind(dim=2)  # (A, A) each
-        y = F.linear(x, here, self.conv.bias)
-        if x.shape[1] > 1:
-            y[:, 1:] += F.linear(x[:, :-1], before)
-            y[:, :-1] += F.linear(x[:, 1:], after)
-        return y
+
+class _Adapter(torch.autograd.Function):
+    """The adapter on (B, D, G, G', E); stores its input and what the convolution reads and writes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        norm_weight: Tensor,
+        norm_bias: Tensor,
+        eps: float,
+        down: Tensor,
+        kernel: Tensor,
+        bias: Tensor,
+        up: Tensor,
+    ) -> Tensor:
+        hidden = F.linear(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps), down)  # (B, D, G, G', A)
+        mixed = _convolve_slices(hidden, *_taps(kernel))
+        mixed += bias
+        ctx.eps = eps
+        ctx.save_for_backward(x, norm_weight, norm_bias, down, kernel, up, hidden, mixed)
+        remember_autocast(ctx, x)
+        return F.linear(F.gelu(mixed), up)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, norm_weight, norm_bias, down, kernel, up, hidden, mixed = ctx.saved_tensors
+        before, here, after = _taps(kernel)
+        with autocast_as_in_forward(ctx):
+            with torch.enable_grad():
+                mixed = mixed.detach().requires_grad_()
+                activated = F.gelu(mixed)
+            grad_up = _weight_grad(grad, activated.detach())
+            (grad_mixed,) = torch.autograd.grad(activated, mixed, grad @ up)
+            del activated
+            # to the slice before goes what the tap for the slice after brought, and the other way round
+            grad_hidden = _convolve_slices(grad_mixed, after.t(), here.t(), before.t())
+            grad_kernel = torch.stack(_tap_grads(grad_mixed, hidden), dim=2)[..., None, None]
+            with torch.enable_grad():
+                inputs = [tensor.detach().requires_grad_() for tensor in (x, norm_weight, norm_bias)]
+                normed = F.layer_norm(inputs[0], x.shape[-1:], inputs[1], inputs[2], ctx.eps)
+            grad_down = _weight_grad(grad_hidden, normed.detach())
+            grads = torch.autograd.grad(normed, inputs, grad_hidden @ down)
+        return *grads, None, grad_down, grad_kernel, grad_mixed.flatten(0, -2).sum(0), grad_up
+
+
+def _taps(kernel: Tensor) -> tuple[Tensor, ...]:
+    """(A, A, 3, 1, 1) to the matrices (A, A) for the slice before, the slice itself and the slice after."""
+    return kernel[:, :, :, 0, 0].unbind(dim=2)
+
+
+def _convolve_slices(x: Tensor, before: Tensor, here: Tensor, after: Tensor) -> Tensor:
+    """(B, D, G, G', A) to the same: a matrix product for each tap."""
+    y = F.linear(x, here)
+    if x.shape[1] > 1:
+        y[:, 1:] += F.linear(x[:, :-1], before)
+        y[:, :-1] += F.linear(x[:, 1:], after)
+    return y
+
+
+def _tap_grads(grad: Tensor, x: Tensor) -> list[Tensor]:
+    return [_weight_grad(grad[:, 1:], x[:, :-1]), _weight_grad(grad, x), _weight_grad(grad[:, :-1], x[:, 1:])]
+
+
+def _weight_grad(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient (out, in) of a linear map, from the gradient (…, out) of its result and its input (…, in)."""
+    return grad.flatten(0, -2).t() @ x.flatten(0, -2)

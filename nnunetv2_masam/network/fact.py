@@ -37,13 +37,10 @@ class FacT(nn.Module):
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.v.weight)
 
-    def add_increments(self, qkv: Tensor, x: Tensor, cores: FacTCores) -> Tensor:
-        """Add the increments for input ``x`` (…, E) to ``qkv`` (…, 3·E), in place."""
-        dim = x.shape[-1]
-        u = self.u(x)  # (…, R)
-        qkv[..., :dim] += self.scale * self.v(self.dropout(cores.q(u)))
-        qkv[..., -dim:] += self.scale * self.v(self.dropout(cores.v(u)))
-        return qkv
+    def add_increments(self, q: Tensor, v: Tensor, x: Tensor, cores: FacTCores) -> tuple[Tensor, Tensor]:
+        """Query and value (…, E) with the increments for input ``x`` (…, E)."""
+        u = self.scale * self.u(x)  # (…, R)
+        return q + self.v(self.dropout(cores.q(u))), v + self.v(self.dropout(cores.v(u)))
 
     def merge(self, qkv_weight: Tensor, cores: FacTCores) -> Tensor:
         """The projection's weight (3·E, E) with the increments added: the same outputs for one product fewer."""

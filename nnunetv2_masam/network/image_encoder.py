@@ -28,7 +28,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, S, S') to (N, G, G', E)."""
-        return self.proj(x).permute(0, 2, 3, 1)
+        return self.proj(x).permute(0, 2, 3, 1).contiguous()  # all that follows works along E
 
 
 class Block(nn.Module):
@@ -36,20 +36,20 @@ class Block(nn.Module):
 
     Args:
         vit: sizes of the encoder.
-        grid: token grid of the attention.
-        windowed: whether ``grid`` is a window or the whole slice.
+        grid: token grid of the attention: a window, or the whole slice.
         fact_rank: rank of FacT; 0 leaves it out.
         adapter_channels: channels of the 3D adapters; 0 leaves them out.
+        lora_rank: rank of LoRA; 0 leaves it out.
     """
 
     def __init__(
-        self, vit: ViTSize, grid: tuple[int, int], windowed: bool, fact_rank: int, adapter_channels: int
+        self, vit: ViTSize, grid: tuple[int, int], fact_rank: int, adapter_channels: int, lora_rank: int
     ) -> None:
         super().__init__()
         dim = vit.embed_dim
         self.adapter_1 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, vit.num_heads, grid, windowed, fact_rank)
+        self.attn = Attention(dim, vit.num_heads, grid, fact_rank, lora_rank)
         self.adapter_2 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=dim * _MLP_RATIO)
@@ -73,6 +73,7 @@ class ImageEncoder(nn.Module):
         image_size: (S, S'), pixels, multiples of 16.
         fact_rank, fact_scale, fact_dropout: see :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
         adapter_channels: channels of the 3D adapters; 0 leaves them out.
+        lora_rank: see :class:`~nnunetv2_masam.network.lora.LoRA`; 0 leaves it out.
         gradient_checkpointing: compute every block again in the backward pass instead of storing its inside.
     """
 
@@ -86,6 +87,7 @@ class ImageEncoder(nn.Module):
         fact_scale: float,
         fact_dropout: float,
         adapter_channels: int,
+        lora_rank: int,
         gradient_checkpointing: bool,
     ) -> None:
         super().__init__()
@@ -98,8 +100,8 @@ class ImageEncoder(nn.Module):
         self.fact = FacT(vit.embed_dim, fact_rank, fact_scale, fact_dropout) if fact_rank else None
         self.blocks = nn.ModuleList()
         for index in range(vit.depth):
-            windowed = index not in vit.global_attn_indexes
-            self.blocks.append(Block(vit, window if windowed else grid, windowed, fact_rank, adapter_channels))
+            reach = grid if index in vit.global_attn_indexes else window
+            self.blocks.append(Block(vit, reach, fact_rank, adapter_channels, lora_rank))
         self.neck = nn.Sequential(
             nn.Conv2d(vit.embed_dim, EMBEDDING_CHANNELS, kernel_size=1, bias=False),
             LayerNorm2d(EMBEDDING_CHANNELS),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_masam.network.autocast import bf16_autocast
+from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.network.image_encoder import ImageEncoder
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, ViTSize, resolve_vit
 from nnunetv2_masam.network.sam_parts import PromptEncoder
-from nnunetv2_masam.network.slices import slices_to_volume, volume_to_slices
+from nnunetv2_masam.network.slices import resize_in_plane, slices_to_volume, volume_to_slices
 
 PROMPTS = ("none", "box")
 TRAINABLE = ("masam", "decoder", "all")
+_SLICES_DECODED_AT_ONCE = 8  # in prediction: decoded slices are the largest of all tensors
 
 
 class MASAM(nn.Module):
@@ -24,7 +26,8 @@ class MASAM(nn.Module):
 
     Args:
         input_channels: C. One channel gives exactly what three equal ones give, for a third of the work; three are
-            taken as RGB; any other number gets a patch embedding that is trained.
+            taken as RGB; any other number gets a patch embedding that is trained. With ``prompt="box"`` the last one is
+            no image but the box channel, and does not count for that.
         num_classes: K, output channels, background included where there is one.
         vit: a preset's name (``vit_t``, ``vit_b``, ``vit_l``, ``vit_h``) or a dict with ``embed_dim``, ``depth``,
             ``num_heads`` and ``global_attn_indexes``.
@@ -33,7 +36,10 @@ class MASAM(nn.Module):
         fact_scale: factor of the FacT increments.
         fact_dropout: dropout inside the FacT increments, in training.
         adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one.
-        prompt: ``none`` or ``box``.
+        lora_rank: rank of LoRA increments in the place of FacT's, as in SAMed; 0 leaves them out.
+        decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``, 2, as SAM's own
+            decoder has, at a quarter of it.
+        prompt: ``none`` or ``box``: the last channel marks a box, see :mod:`~nnunetv2_masam.network.boxes`.
         trainable: ``masam`` freezes what SAM brings to the image encoder, ``decoder`` the image encoder as a whole,
             ``all`` nothing.
         gradient_checkpointing: a block of the image encoder is computed again in the backward pass: less memory,
@@ -41,6 +47,9 @@ class MASAM(nn.Module):
         half_turn: turn every slice by 180° on its way in and the logits back on their way out. The authors' preparation
             gives their network slices that are turned so against the order (H, W) in which nnU-Net reads them.
         deep_supervision: must be False; the argument is there because nnU-Net passes it.
+
+    Attributes:
+        bf16_on_cpu: predict in bfloat16 on a CPU. Only CPUs with instructions for it (AMX, AVX512-BF16) gain by that.
 
     Raises:
         ValueError: an argument has no meaning; the message names it.
@@ -58,6 +67,8 @@ class MASAM(nn.Module):
         fact_scale: float = 1.0,
         fact_dropout: float = 0.1,
         adapter_channels: int = 384,
+        lora_rank: int = 0,
+        decoder_doublings: int = 4,
         prompt: str = "none",
         trainable: str = "masam",
         gradient_checkpointing: bool = False,
@@ -75,24 +86,33 @@ class MASAM(nn.Module):
         for name, value in (("input_channels", input_channels), ("num_classes", num_classes)):
             if value < 1:
                 raise ValueError(f"{name}: got {value}, expected at least 1")
-        for name, value in (("fact_rank", fact_rank), ("adapter_channels", adapter_channels)):
+        ranks = (("fact_rank", fact_rank), ("adapter_channels", adapter_channels), ("lora_rank", lora_rank))
+        for name, value in ranks:
             if value < 0:
                 raise ValueError(f"{name}: got {value}, expected 0 (left out) or more")
         self.input_channels = input_channels
+        self.image_channels = input_channels - (prompt == "box")
+        if self.image_channels < 1:
+            raise ValueError(
+                f"input_channels: got {input_channels}, expected at least 2 with prompt='box': images and, last, the "
+                "box channel"
+            )
         self.num_classes = num_classes
         self.vit = resolve_vit(vit)
         self.prompt = prompt
         self.trainable = trainable
         self.half_turn = half_turn
+        self.bf16_on_cpu = False
         grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
         self.image_encoder = ImageEncoder(
-            input_channels,
+            self.image_channels,
             self.vit,
             self.image_size,
             fact_rank=fact_rank,
             fact_scale=fact_scale,
             fact_dropout=fact_dropout,
             adapter_channels=adapter_channels,
+            lora_rank=lora_rank,
             gradient_checkpointing=gradient_checkpointing,
         )
         self.prompt_encoder = PromptEncoder(
@@ -101,7 +121,7 @@ class MASAM(nn.Module):
             input_image_size=self.image_size,
             mask_in_chans=16,
         )
-        self.mask_decoder = MaskDecoder(num_classes)
+        self.mask_decoder = MaskDecoder(num_classes, decoder_doublings)
         self._freeze()
 
     def forward(self, x: Tensor, boxes: Tensor | None = None) -> Tensor:
@@ -109,8 +129,9 @@ class MASAM(nn.Module):
 
         Args:
             x: (B, C, D, H, W) for any D, H and W, or (B, C, H, W), which is D = 1.
-            boxes: (B, D, 4) as x0, y0, x1, y1 in pixels of the network's input (``image_size``, after a half turn), for
-                a network with ``prompt="box"``. Without boxes, such a network segments without prompts.
+            boxes: in place of the box channel, which x then lacks: (B, D, 4) as x0, y0, x1, y1 in pixels of the
+                network's input (``image_size``, after a half turn), the first and the last inside. NaN for slices
+                without a box, which are segmented as a network without prompts does.
 
         Returns:
             Logits (B, K, D, H, W), or (B, K, H, W), in float32.
@@ -120,39 +141,67 @@ class MASAM(nn.Module):
         """
         if x.ndim == 4:
             return self.forward(x[:, :, None], boxes).squeeze(2)
-        if x.ndim != 5 or x.shape[1] != self.input_channels:
+        if boxes is not None and self.prompt != "box":
+            raise ValueError("boxes: given to a network that was built without them; build it with prompt='box'")
+        channels = self.input_channels if boxes is None else self.image_channels
+        if x.ndim != 5 or x.shape[1] != channels:
             raise ValueError(
-                f"x: got shape {tuple(x.shape)}, expected (B, {self.input_channels}, D, H, W) "
-                f"or (B, {self.input_channels}, H, W)"
+                f"x: got shape {tuple(x.shape)}, expected (B, {channels}, D, H, W) or (B, {channels}, H, W)"
             )
-        with bf16_autocast(x.device):
+        with bf16_autocast(x.device, self.bf16_on_cpu and not torch.is_grad_enabled()):
             return self._segment(x, boxes).float()
 
     def _segment(self, x: Tensor, boxes: Tensor | None) -> Tensor:
         batch, _, depth, height, width = x.shape
         if self.half_turn:
             x = x.flip(-2, -1)
+        if self.prompt == "box" and boxes is None:
+            x, boxes = x[:, :-1], boxes_of_channel(x[:, -1], self.image_size)
+        if boxes is not None and boxes.shape != (batch, depth, 4):
+            raise ValueError(
+                f"boxes: got shape {tuple(boxes.shape)}, expected {(batch, depth, 4)}: x0, y0, x1, y1 for each slice"
+            )
         embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
-        sparse, dense, position = self._embed_prompts(boxes, (batch, depth))
-        logits = self.mask_decoder(embedding, position, sparse, dense)  # (N, K, S, S')
-        volume = slices_to_volume(logits, depth, (height, width))  # (B, K, D, H, W)
+        at_once = len(embedding) if torch.is_grad_enabled() else _SLICES_DECODED_AT_ONCE
+        parts = embedding.split(at_once)
+        boxes_of_parts = [None] * len(parts) if boxes is None else boxes.flatten(0, 1).split(at_once)
+        logits = [
+            resize_in_plane(self._decode(part, box), (height, width), mode="bilinear")
+            for part, box in zip(parts, boxes_of_parts, strict=True)
+        ]
+        volume = slices_to_volume(torch.cat(logits), depth)  # (B, K, D, H, W)
         return volume.flip(-2, -1) if self.half_turn else volume
 
-    def _embed_prompts(self, boxes: Tensor | None, stacks: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Sparse (N or 1, prompts, 256) and dense (N or 1, 256, G, G') embeddings, and the grid's positions."""
-        if boxes is not None:
-            if self.prompt != "box":
-                raise ValueError("boxes: given to a network that was built without them; build it with prompt='box'")
-            if boxes.shape != (*stacks, 4):
-                raise ValueError(
-                    f"boxes: got shape {tuple(boxes.shape)}, expected {(*stacks, 4)}: x0, y0, x1, y1 for each slice"
-                )
-            boxes = boxes.flatten(0, 1)  # (N, 4)
+    def _decode(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:
+        """Embedding (N, 256, G, G') and boxes (N, 4) to logits (N, K, S, S').
+
+        A box is two more tokens that all others attend to, so slices with and without one are decoded apart.
+        """
+        if boxes is None:
+            return self._decode_alike(embedding, None)
+        has_box = ~boxes.isnan().any(dim=1)  # (N,)
+        if has_box.all():
+            return self._decode_alike(embedding, boxes)
+        if not has_box.any():
+            # the corners' embeddings take part with weight zero: distributed training waits for their gradients
+            corners = sum(self.prompt_encoder.point_embeddings[i].weight.sum() for i in (2, 3))
+            return self._decode_alike(embedding, None) + 0.0 * corners
+        with_box, without = has_box.nonzero()[:, 0], (~has_box).nonzero()[:, 0]
+        logits = torch.cat(
+            [
+                self._decode_alike(embedding[with_box], boxes[with_box]),
+                self._decode_alike(embedding[without], None),
+            ]
+        )
+        return logits[torch.cat([with_box, without]).argsort()]
+
+    def _decode_alike(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:
+        """The same where every slice has a box, or none has."""
         # sines of random frequencies lose too much in half precision
         with torch.autocast(self.prompt_encoder._get_device().type, enabled=False):
             sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
             position = self.prompt_encoder.get_dense_pe()
-        return sparse, dense, position
+        return self.mask_decoder(embedding, position, sparse, dense)
 
     def _freeze(self) -> None:
         """Leave trainable only what ``trainable`` says, and nothing that no output depends on."""
@@ -164,28 +213,13 @@ class MASAM(nn.Module):
             return
         for name, parameter in self.image_encoder.named_parameters():
             parameter.requires_grad_(self.trainable == "masam" and is_adaptation(name))
-        if self.input_channels not in (1, 3):
+        if self.image_channels not in (1, 3):
             self.image_encoder.patch_embed.requires_grad_(True)
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether ``device`` is a GPU that computes in bfloat16 at full speed."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def bf16_autocast(device: torch.device) -> AbstractContextManager:
-    """bfloat16 in place of the float16 that a caller's autocast asks for, where the GPU has it.
-
-    float16 overflows in large ViTs; bfloat16 does not, and training in it needs no gradient scaler.
-    """
-    if has_bf16(device) and torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
-
-
 def is_adaptation(name: str) -> bool:
-    """Whether a parameter of the image encoder is one of those that MA-SAM adds to SAM's."""
-    return any(part.startswith(("fact", "adapter_")) for part in name.split("."))
+    """Whether a parameter of the image encoder is one of those that are added to SAM's."""
+    return any(part.startswith(("fact", "lora", "adapter_")) for part in name.split("."))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -1,46 +1,53 @@
 """SAM's two-way mask decoder with one token per output channel and upsampling to the input resolution.
 
-Four transposed convolutions instead of SAM's two, so that logits come at the resolution of the network's input instead
-of a quarter of it. Source: MA-SAM, section 3.4. The IoU head, which MA-SAM never uses, is left out; its token stays,
-because the other tokens attend to it.
+Four transposed convolutions instead of SAM's two, which SAMed keeps, so that logits come at the resolution of the
+network's input instead of a quarter of it. Source: MA-SAM, section 3.4. The IoU head, which MA-SAM never uses, is left
+out; its token stays, because the other tokens attend to it.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
 from nnunetv2_masam.network.sam_parts import MLP, LayerNorm2d, TwoWayTransformer
+
+_MAX_DOUBLINGS = PATCH_SIZE.bit_length() - 1  # from a token to a pixel
 
 
 class Upscaling(nn.Sequential):
-    """Grid to pixels: four transposed convolutions of kernel and stride 2, channels from 256 to 8.
+    """Grid to pixels: transposed convolutions of kernel and stride 2, four of them for channels from 256 to 8.
 
     A :class:`torch.nn.Sequential` for the names of its parameters only, which are SAM's. Without overlap, such a
     convolution is a matrix product for each pixel; with the channels kept last it needs no copies, and neither does
     the normalisation over them.
+
+    Args:
+        dim: channels of the grid.
+        doublings: times its sides are doubled, 1 to 4; the channels go to dim / 4, and to half with each further one.
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(
-            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 4),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 8),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim // 8, dim // 16, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 16),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim // 16, dim // 32, kernel_size=2, stride=2),
-            nn.GELU(),
-        )
-        self.out_channels = dim // 32
+    def __init__(self, dim: int, doublings: int) -> None:
+        super().__init__()
+        if not 1 <= doublings <= _MAX_DOUBLINGS:
+            raise ValueError(
+                f"decoder_doublings: got {doublings}, expected 1 to {_MAX_DOUBLINGS} ({_MAX_DOUBLINGS} for logits at "
+                "the network's input resolution, 2 for SAM's own head)"
+            )
+        channels = [dim, *(dim // 4 >> step for step in range(doublings))]
+        for step, (before, after) in enumerate(itertools.pairwise(channels), start=1):
+            self.append(nn.ConvTranspose2d(before, after, kernel_size=2, stride=2))
+            if step < doublings:
+                self.append(LayerNorm2d(after))
+            self.append(nn.GELU())
+        self.out_channels = channels[-1]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, G, G', 256) to (N, S, S', 8)."""
+        """(N, G, G', 256) to (N, S, S', 8) with four doublings; each one fewer: half the sides, twice the channels."""
         for layer in self:
             if isinstance(layer, nn.ConvTranspose2d):
                 x = _double(x, layer)
@@ -88,14 +95,15 @@ class MaskDecoder(nn.Module):
 
     Args:
         num_classes: K, output channels.
+        doublings: see :class:`Upscaling`; 4 gives logits at the resolution of the network's input.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, doublings: int = 4) -> None:
         super().__init__()
         dim = EMBEDDING_CHANNELS
         self.transformer = TwoWayTransformer(depth=2, embedding_dim=dim, mlp_dim=2048, num_heads=8)
         self.iou_token = nn.Embedding(1, dim)
-        self.output_upscaling = Upscaling(dim)
+        self.output_upscaling = Upscaling(dim, doublings)
         self.seg_layers = SegmentationLayers(num_classes, channels=self.output_upscaling.out_channels)
 
     def forward(self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
@@ -108,7 +116,7 @@ class MaskDecoder(nn.Module):
             dense: (1 or N, 256, G, G'), added to the embedding.
 
         Returns:
-            (N, K, S, S') logits.
+            (N, K, S, S') logits with four doublings of the grid.
         """
         tokens = torch.cat([self.iou_token.weight, self.seg_layers.mask_tokens.weight])  # (1 + K, 256)
         tokens = torch.cat([tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)

@@ -1,4 +1,4 @@
-"""A finished model folder of nnU-Net's from one form into another: slim, whole, or with FacT folded in.
+"""A finished model folder of nnU-Net's from one form into another: slim, whole, or with FacT or LoRA folded in.
 
 A model folder holds ``plans.json``, ``dataset.json`` and ``fold_*/checkpoint_*.pth``. The result is a new folder; all
 but the checkpoints (and, where the network changes, the plans) is copied.
@@ -11,13 +11,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnunetv2_masam.network.fact import FacT, FacTCores
+from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.weights.atomic import replaced_when_whole
 from nnunetv2_masam.weights.catalogue import recognise_vit
@@ -35,6 +36,8 @@ from nnunetv2_masam.weights.slim import (
 )
 
 _FACT = "image_encoder.fact."
+_LOW_RANK = (_FACT, ".attn.fact.", ".attn.lora.")  # in the names of what can be folded in
+_Module = TypeVar("_Module", bound=nn.Module)
 _AN_NNUNET_CHECKPOINT = "a checkpoint that nnU-Net saved (network_weights, trainer_name, …)"
 
 
@@ -103,13 +106,13 @@ def slim_folder(folder: Path, out: Path, sam: Path | None = None) -> list[str]:
     return _convert(folder, out, convert)
 
 
-def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold_fact: bool = False) -> list[str]:
+def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold: bool = False) -> list[str]:
     """Write ``folder`` to ``out`` with whole checkpoints.
 
     Args:
         sam: the base; None looks for it as prediction does.
-        fold_fact: add the FacT increments to the query and value weights and leave FacT out. The outputs stay the
-            same to rounding; training cannot be continued.
+        fold: add the increments of FacT or LoRA to the query and value weights and leave them out. The outputs stay
+            the same to rounding; training cannot be continued.
 
     Returns:
         A line for each checkpoint.
@@ -125,43 +128,56 @@ def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold_fact: bo
         was_slim = is_slim(checkpoint["network_weights"])
         checkpoint["network_weights"] = completed_weights(checkpoint, sam)
         done = "completed" if was_slim else "whole already"
-        if not fold_fact:
+        if not fold:
             return done
         configuration = plans["configurations"][checkpoint["init_args"]["configuration"]]
         scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", 1.0)
-        checkpoint["network_weights"] = fold_fact_increments(checkpoint["network_weights"], scale)
+        checkpoint["network_weights"] = fold_increments(checkpoint["network_weights"], scale)
         checkpoint.pop("optimizer_state", None)  # of parameters that are gone
         if "plans" in checkpoint["init_args"]:
-            _without_fact(checkpoint["init_args"]["plans"])
-        return f"{done}; FacT folded into query and value, optimiser state left out"
+            _without_increments(checkpoint["init_args"]["plans"])
+        return f"{done}; increments folded into query and value, optimiser state left out"
 
     done = _convert(folder, out, convert)
-    if fold_fact:
-        _without_fact(plans)
+    if fold:
+        _without_increments(plans)
         (out / "plans.json").write_text(json.dumps(plans, indent=4, sort_keys=False))
     return done
 
 
-def fold_fact_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """Network weights without FacT whose query and value projections have its increments added.
+@torch.no_grad()
+def fold_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """Network weights without FacT and LoRA whose query and value projections have the increments added.
 
     Args:
         weights: of a network of ours, whole.
         scale: the network's ``fact_scale``.
     """
-    folded = {name: tensor for name, tensor in weights.items() if ".attn.fact." not in name and _FACT not in name}
-    if len(folded) == len(weights):
-        return folded
-    rank, dim = weights[_FACT + "u.weight"].shape
-    fact, cores = FacT(dim, rank, scale, dropout=0.0), FacTCores(rank)
-    with torch.no_grad():
-        fact.load_state_dict({part: weights[f"{_FACT}{part}"] for part in ("u.weight", "v.weight")})
-        for name in folded:
-            if name.endswith(".attn.qkv.weight"):
-                block = name.removesuffix("qkv.weight") + "fact."
-                cores.load_state_dict({part: weights[block + part] for part in ("q.weight", "v.weight")})
-                folded[name] = fact.merge(weights[name], cores)
+    folded = {name: tensor for name, tensor in weights.items() if not any(part in name for part in _LOW_RANK)}
+    shared = _under(weights, _FACT)
+    for name in folded:
+        if not name.endswith(".attn.qkv.weight"):
+            continue
+        block = name.removesuffix("qkv.weight")
+        if cores := _under(weights, block + "fact."):
+            rank, dim = shared["u.weight"].shape
+            folded[name] = _loaded(FacT(dim, rank, scale, dropout=0.0), shared).merge(
+                folded[name], _loaded(FacTCores(rank), cores)
+            )
+        if lora := _under(weights, block + "lora."):
+            rank, dim = lora["a_q.weight"].shape
+            folded[name] = _loaded(LoRA(dim, rank), lora).merge(folded[name])
     return folded
+
+
+def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights whose names start with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+
+
+def _loaded(module: _Module, weights: dict[str, Tensor]) -> _Module:
+    module.load_state_dict(weights)
+    return module
 
 
 def _convert(folder: Path, out: Path, convert: Callable[[dict[str, Any], Path], str]) -> list[str]:
@@ -210,10 +226,10 @@ def _training_base(weights: dict[str, Tensor]) -> Path:
     return found
 
 
-def _without_fact(plans: dict[str, Any]) -> None:
+def _without_increments(plans: dict[str, Any]) -> None:
     for configuration in plans["configurations"].values():
         if is_masam_configuration(configuration):
-            configuration["architecture"]["arch_kwargs"]["fact_rank"] = 0
+            configuration["architecture"]["arch_kwargs"].update(fact_rank=0, lora_rank=0)
 
 
 def _numpy_numbers() -> list[Any]:

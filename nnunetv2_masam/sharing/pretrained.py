@@ -53,7 +53,7 @@ def adapt_checkpoint(path: Path, out: Path, channels: int, arch_kwargs: dict[str
 
 
 def _check_same_parts(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
-    """Refuse networks of which one has parts (FacT, adapters, blocks) that the other lacks."""
+    """Refuse networks of which one has parts (FacT, LoRA, adapters, blocks) that the other lacks."""
     missing = [name for name in own if name not in weights]
     surplus = [name for name in weights if name not in own and CLASS_LAYERS not in name]
     if missing or surplus:
@@ -61,5 +61,6 @@ def _check_same_parts(path: Path, weights: dict[str, Tensor], own: dict[str, Ten
         has = [f"has {len(surplus)} tensors that the new network lacks ({surplus[0]}, …)"] * bool(surplus)
         raise CheckpointError(
             f"{path}: {' and '.join(lacks + has)}. Only classes, channels and image size may differ: take plans with "
-            "the checkpoint's vit, fact_rank and adapter_channels (they stand in the plans.json beside its fold)"
+            "the checkpoint's vit, fact_rank, lora_rank, adapter_channels and decoder_doublings (they stand in the "
+            "plans.json beside its fold)"
         )

@@ -33,9 +33,12 @@ class MASAMLoss(nn.Module):
     def terms(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy and Dice loss of logits (B, K, …) and labels (B, …)."""
         cross_entropy = F.cross_entropy(logits, labels, ignore_index=self.ignore_index)
-        counted = (labels != self.ignore_index)[:, None]
-        probabilities = logits.softmax(dim=1) * counted
-        truth = torch.zeros_like(probabilities).scatter_(1, labels.clamp(0, logits.shape[1] - 1)[:, None], 1) * counted
+        probabilities = logits.softmax(dim=1)
+        truth = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+        truth.scatter_(1, labels.clamp(0, logits.shape[1] - 1)[:, None], True)
+        if self.ignore_index >= 0:
+            counted = (labels != self.ignore_index)[:, None]
+            probabilities, truth = probabilities * counted, truth & counted
         axes = [0, *range(2, logits.ndim)]
         overlap = (probabilities * truth).sum(axes)
         sizes = probabilities.square().sum(axes) + truth.sum(axes)

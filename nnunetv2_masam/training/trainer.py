@@ -24,11 +24,11 @@ from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.masam import has_bf16
+from nnunetv2_masam.network.autocast import has_bf16
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.memory import peak_memory
-from nnunetv2_masam.training.plans import plans_for_training
+from nnunetv2_masam.training.plans import plans_for_training, training_configuration
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
 from nnunetv2_masam.weights.atomic import replaced_when_whole
@@ -47,7 +47,7 @@ class MASAMTrainer(nnUNetTrainer):
         gradient_clip: largest norm of the gradient; None does not clip.
         rotation_degrees: augmentation rotates by up to this; None leaves it to nnU-Net.
         supports_regions: the recipe's loss handles overlapping regions.
-        mirror_axes: axes that augmentation and inference mirror; None leaves them to nnU-Net.
+        mirror_axes: axes that augmentation and inference mirror; None are both in plane, which the authors' are too.
     """
 
     rules = PlanningRules()
@@ -80,6 +80,8 @@ class MASAMTrainer(nnUNetTrainer):
                 f"{type(self).__name__}: its loss is on the softmax over exclusive labels, the data set has regions; "
                 "take a trainer with nnU-Net's loss, such as nnUNetTrainerMASAM_H"
             )
+        self.prediction_configuration: ConfigurationManager = self.plans_manager.get_configuration(configuration)
+        self.configuration_manager = training_configuration(self.prediction_configuration)
         self.enable_deep_supervision = False
         self.initial_lr = self.base_lr
         self.weight_decay = self.weight_decay_masam
@@ -118,10 +120,14 @@ class MASAMTrainer(nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading."""
+        """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading.
+
+        ``MASAM_CPU_BF16=1`` in the environment makes it predict in bfloat16 on CPUs.
+        """
         network = nnUNetTrainer.build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+        network.bf16_on_cpu = os.environ.get("MASAM_CPU_BF16", "").lower() in ("1", "t", "true")
         network.register_load_state_dict_pre_hook(SlimCompletion())
         return network
 
@@ -214,9 +220,9 @@ class MASAMTrainer(nnUNetTrainer):
         if self.rotation_degrees is not None:
             angle = np.deg2rad(self.rotation_degrees)
             rotation = (-angle, angle)
-        if self.mirror_axes is not None:
-            mirror_axes = self.mirror_axes
-            self.inference_allowed_mirroring_axes = mirror_axes or None  # nnU-Net's inference takes None, not ()
+        dimensions = len(self.configuration_manager.patch_size)
+        mirror_axes = (dimensions - 2, dimensions - 1) if self.mirror_axes is None else self.mirror_axes
+        self.inference_allowed_mirroring_axes = mirror_axes or None  # nnU-Net's inference takes None, not ()
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
@@ -271,6 +277,14 @@ class MASAMTrainer(nnUNetTrainer):
         weights = [len(part["data"]) for part in parts]
         merged = {key: sum(result[key] for result in results) for key in ("tp_hard", "fp_hard", "fn_hard")}
         return {"loss": np.average([result["loss"] for result in results], weights=weights), **merged}
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """nnU-Net's, with the tiles that prediction takes."""
+        configuration, self.configuration_manager = self.configuration_manager, self.prediction_configuration
+        try:
+            super().perform_actual_validation(save_probabilities)
+        finally:
+            self.configuration_manager = configuration
 
     def _split(self, batch: dict) -> list[dict]:
         data, target = batch["data"], batch["target"]

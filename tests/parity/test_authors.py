@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 
+from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.training.loss import MASAMLoss
 from nnunetv2_masam.training.schedule import warmup_poly_lr
 from nnunetv2_masam.weights.load import masam_name
@@ -94,3 +95,28 @@ def test_nothing_trainable_without_a_gradient(golden):
     network = golden.network(1)
     ours = {name for name, p in network.named_parameters() if p.requires_grad}
     assert not ours & {our_name(str(name)) for name in golden.arrays["trainable_without_grad"]}
+
+
+def test_a_box_channel_gives_their_logits(golden):
+    """From the filled box of a stack to the same logits as from its coordinates, which the authors' code takes.
+
+    Their coordinates are fractions of pixels, a channel has whole ones, so the box is rounded for both.
+    """
+    if not golden.config["boxes"]:
+        pytest.skip("golden data without boxes")
+    boxes = golden.boxes().round()
+    channel = torch.zeros_like(golden.image(1))
+    for sample, (x0, y0, x1, y1) in zip(channel, boxes[:, 0].int().tolist(), strict=True):
+        sample[:, :, y0 : y1 + 1, x0 : x1 + 1] = 1
+    side = golden.config["image_size"]
+    assert torch.equal(boxes_of_channel(channel[:, 0], (side, side)), boxes)
+    network = golden.network(1).eval()
+    with torch.no_grad():
+        logits = network(torch.cat([golden.image(1), channel], dim=1))
+        assert torch.equal(logits, network(golden.image(1), boxes))
+    # half a pixel moves the logits little, no box much
+    near = (logits.transpose(1, 2).flatten(0, 1) - golden["logits"]).abs().max()
+    with torch.no_grad():
+        unprompted = network(golden.image(1), torch.full_like(boxes, torch.nan))
+    far = (unprompted.transpose(1, 2).flatten(0, 1) - golden["logits"]).abs().max()
+    assert near < 0.1 * far

@@ -1,4 +1,4 @@
-"""Imports point one way: commands, catalogue → training, sharing, evaluation → weights, planning → network → torch."""
+"""Imports point one way: commands, catalogue → training, sharing, evaluation → weights, planning, prompts → network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ ALLOWED = {
     "planning": {"network"},
     "weights": {"weights", "network"},
     "sharing": {"sharing", "weights", "planning", "network"},
-    "evaluation": {"evaluation"},
+    "prompts": {"prompts", "network"},
+    "evaluation": {"evaluation", "prompts"},
     "datasets": {"datasets"},
-    "training": {"training", "weights", "planning", "network"},
+    "training": {"training", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
 }
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}

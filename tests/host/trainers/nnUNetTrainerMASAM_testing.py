@@ -1,19 +1,21 @@
 """A recipe small enough to run whole in a test, in a folder as a user would add to nnUNet_extTrainer."""
 
+from dataclasses import replace
+
 from nnunetv2_masam.planning import PlanningRules
+from nnunetv2_masam.training.boxes import MASAMBoxTrainer
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 _VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
 
 
 class nnUNetTrainerMASAM_testing(MASAMTrainer):
-    """Two epochs of three steps from scratch, in micro-batches."""
+    """Two epochs of three steps from scratch."""
 
     rules = PlanningRules(
         vit=_VIT,
         slices=4,
         batch_size=2,
-        vram_gb=0.25,
         max_image_side=48,
         arch_kwargs={"trainable": "all", "fact_rank": 4, "adapter_channels": 8},
     )
@@ -32,8 +34,16 @@ class nnUNetTrainerMASAM_testing_sam(nnUNetTrainerMASAM_testing):
         vit=_VIT,
         slices=4,
         batch_size=2,
-        vram_gb=0.25,
         max_image_side=48,
         arch_kwargs={"fact_rank": 4, "adapter_channels": 8},
     )
     needs_sam_weights = True
+
+
+class nnUNetTrainerMASAM_testing_box(MASAMBoxTrainer, nnUNetTrainerMASAM_testing):
+    """With box prompts."""
+
+    rules = replace(
+        nnUNetTrainerMASAM_testing.rules,
+        arch_kwargs={**nnUNetTrainerMASAM_testing.rules.arch_kwargs, "prompt": "box"},
+    )

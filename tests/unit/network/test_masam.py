@@ -62,7 +62,7 @@ def test_slices_see_their_neighbours_only_in_their_own_sample():
 @pytest.mark.parametrize("trainable", ["masam", "decoder", "all"])
 @pytest.mark.parametrize("prompt", ["none", "box"])
 def test_every_trainable_parameter_gets_a_gradient(trainable, prompt):
-    network = build(trainable=trainable, prompt=prompt)
+    network = build(input_channels=1 + (prompt == "box"), trainable=trainable, prompt=prompt)
     torch.nn.init.normal_(network.image_encoder.fact.v.weight)  # at zero, U and Σ get none
     boxes = torch.tensor([[[4.0, 5.0, 40.0, 50.0]] * 3]) if prompt == "box" else None
     before = {name: p.clone() for name, p in network.named_parameters()}
@@ -96,6 +96,29 @@ def test_gradient_checkpointing_changes_no_gradient():
         torch.testing.assert_close(plain, checkpointed)
 
 
+@pytest.mark.parametrize("prompt", ["none", "box"])
+def test_prediction_decodes_in_parts(prompt, monkeypatch):
+    monkeypatch.setattr("nnunetv2_masam.network.masam._SLICES_DECODED_AT_ONCE", 3)
+    channels = 1 + (prompt == "box")
+    network = build(input_channels=channels, prompt=prompt).eval()
+    x = torch.rand(2, channels, 5, 50, 40)
+    whole = network(x)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), whole)
+
+
+def test_bfloat16_on_a_cpu_is_for_prediction():
+    network = build().eval()
+    network.bf16_on_cpu = True
+    x = torch.rand(1, 1, 2, 64, 64)
+    exact = network(x)
+    with torch.no_grad():
+        rounded = network(x)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    assert (rounded - exact).norm() < 0.05 * exact.norm()
+
+
 def test_untrained_fact_changes_nothing():
     x = torch.randn(1, 1, 2, 64, 64)
     network = build().eval()
@@ -105,10 +128,10 @@ def test_untrained_fact_changes_nothing():
 
 
 def test_boxes_change_the_result_only_for_a_network_built_with_them():
-    network = build(prompt="box").eval()
+    network = build(input_channels=2, prompt="box").eval()
     x = torch.randn(1, 1, 3, 64, 64)
     boxes = torch.tensor([[[4.0, 5.0, 40.0, 50.0]] * 3])
-    assert not torch.allclose(network(x, boxes), network(x))
+    assert not torch.allclose(network(x, boxes), network(x, torch.full_like(boxes, torch.nan)))
     with pytest.raises(ValueError, match="prompt='box'"):
         build()(x, boxes)
     with pytest.raises(ValueError, match=r"expected \(1, 3, 4\)"):

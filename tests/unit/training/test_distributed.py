@@ -19,7 +19,14 @@ from tests.conftest import TINY_VIT
 def build(prompt: str) -> MASAM:
     torch.manual_seed(0)
     network = MASAM(
-        1, 3, vit=TINY_VIT, image_size=(48, 48), fact_rank=4, fact_dropout=0.0, adapter_channels=8, prompt=prompt
+        1 if prompt == "none" else 2,
+        3,
+        vit=TINY_VIT,
+        image_size=(48, 48),
+        fact_rank=4,
+        fact_dropout=0.0,
+        adapter_channels=8,
+        prompt="none" if prompt == "none" else "box",
     )
     nn.init.normal_(network.image_encoder.fact.v.weight, std=0.1)
     return network
@@ -30,6 +37,10 @@ def batch(prompt: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
     data = torch.randn(2, 1, 4, 48, 48, generator=generator)
     target = torch.randint(0, 3, (2, 1, 4, 48, 48), generator=generator)
     boxes = torch.tensor([[[4.0, 5.0, 30.0, 40.0]] * 4] * 2) if prompt == "box" else None
+    if prompt == "channel":  # the box is in the first sample, so in one of the two processes
+        channel = torch.zeros_like(data)
+        channel[0, :, 1:3, 5:40, 4:30] = 1
+        data = torch.cat([data, channel], dim=1)
     return data, target, boxes
 
 
@@ -54,7 +65,7 @@ def worker(rank: int, port: int, prompt: str, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("prompt", ["none", "box"])
+@pytest.mark.parametrize("prompt", ["none", "box", "channel"])
 def test_gradients_equal_those_of_one_process(tmp_path, prompt):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

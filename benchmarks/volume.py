@@ -1,0 +1,108 @@
+"""A volume: the authors' procedure with their code against nnU-Net's sliding window with ours, same weights.
+
+    python benchmarks/volume.py --reference MA-SAM         # how to get it: benchmarks/reference.py
+
+The authors run five slices for every slice of the volume and average the softmax of the five passes that cover a slice.
+Writes ``benchmarks/results/volume-<device>.json``. What the ways of covering a volume do to the result is the subject
+of ``benchmarks/prediction_depth.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from environment import describe_environment
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from reference import build_ours, build_theirs, their_logits
+from torch import Tensor, nn
+
+STACK = 5
+NUM_CLASSES = 13
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", type=Path, required=True, help="checkout of the authors' code")
+    parser.add_argument("--vit", default="vit_b")
+    parser.add_argument("--size", type=int, default=512, help="pixels")
+    parser.add_argument("--slices", type=int, default=40, help="of the volume")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    theirs = build_theirs(args.reference, args.vit, args.size, NUM_CLASSES)
+    ours = build_ours(theirs, args.vit, args.size, NUM_CLASSES).eval().to(args.device)
+    theirs = theirs.eval().to(args.device)
+    volume = torch.rand(1, args.slices, args.size, args.size)
+
+    def by_tiles_of(depth: int, mirror: bool) -> Callable[[], object]:
+        predictor = make_predictor(ours, (depth, args.size, args.size), torch.device(args.device), mirror)
+        return lambda: predictor.predict_sliding_window_return_logits(volume)
+
+    sides: dict[str, Callable[[], object]] = {
+        "theirs": lambda: their_procedure(theirs, volume[0], args.device),
+        f"ours, tiles of {STACK}": by_tiles_of(STACK, mirror=False),
+        f"ours, tiles of {args.slices}": by_tiles_of(args.slices, mirror=False),
+        f"ours, tiles of {args.slices}, mirrored in plane": by_tiles_of(args.slices, mirror=True),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    with torch.inference_mode():
+        their_logits(theirs, volume[None, :, :STACK].to(args.device))  # warm up
+        ours(volume[None, :, :STACK].to(args.device))
+        for _ in range(args.repeats):
+            for name, run in sides.items():
+                started = time.perf_counter()
+                run()
+                seconds[name].append(round(time.perf_counter() - started, 2))
+                print(name, seconds[name][-1], flush=True)
+    medians = {name: statistics.median(runs) for name, runs in seconds.items()}
+    result = {
+        "environment": describe_environment(),
+        "settings": {k: str(v) for k, v in vars(args).items() if k != "reference"} | {"seed": 0},
+        "seconds": seconds,
+        "median_seconds": medians,
+        "times_as_fast_as_theirs": {name: round(medians["theirs"] / m, 2) for name, m in medians.items()},
+    }
+    target = Path(__file__).parent / "results" / f"volume-{args.device}.json"
+    target.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def their_procedure(theirs: nn.Module, volume: Tensor, device: str) -> np.ndarray:
+    """Labels of a volume (D, S, S) of the network's input size, step by step as the authors' ``test.py``."""
+    margin = STACK // 2
+    padded = torch.cat([volume[:1]] * margin + [volume] + [volume[-1:]] * margin)
+    total = np.zeros((*padded.shape, NUM_CLASSES + 1), dtype=np.float32)
+    passes = np.ones_like(total)
+    for start in range(len(volume)):
+        stack = padded[start : start + STACK][None, None].to(device)
+        probabilities = their_logits(theirs, stack).softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy()
+        total[start : start + STACK] += probabilities
+        passes[start : start + STACK] += 1
+    return (total / passes).argmax(axis=-1)[margin:-margin]
+
+
+def make_predictor(
+    network: nn.Module, tile: tuple[int, int, int], device: torch.device, mirror: bool
+) -> nnUNetPredictor:
+    """nnU-Net's predictor with its default settings, but for mirroring."""
+    predictor = nnUNetPredictor(use_mirroring=mirror, device=device, allow_tqdm=False)
+    plans = PlansManager({"plans_name": "benchmark", "configurations": {"3d_fullres": {"patch_size": list(tile)}}})
+    labels = {"background": 0} | {f"class {k}": k for k in range(1, NUM_CLASSES + 1)}
+    predictor.manual_initialization(
+        network, plans, plans.get_configuration("3d_fullres"), None, {"labels": labels}, "MASAM", (1, 2)
+    )
+    return predictor
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Which models were told where to look: box prompts, and where the boxes came from.
+
+A model that was given a box around the reference knows part of the answer. Its Dice stands in the tables, marked, but
+no difference between it and a model without such help is tested unless the user asks for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_masam.evaluation.files import read_json
+from nnunetv2_masam.prompts.record import CHANNEL_KEY, DRAWN, FROM_REFERENCE, RECORD_FILE, RECORD_KEY
+
+PREDICTION_ARGUMENTS = "predict_from_raw_data_args.json"  # which nnUNetv2_predict leaves beside its predictions
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model's predictions were prompted with.
+
+    Attributes:
+        source: ``reference`` (an oracle), ``drawn`` by a person, or ``unknown``.
+        margin_mm: of boxes around references, where it is known.
+    """
+
+    source: str
+    margin_mm: float | None = None
+
+    @property
+    def text(self) -> str:
+        """For tables."""
+        margin = "" if self.margin_mm is None else f", {self.margin_mm:g} mm"
+        return {FROM_REFERENCE: f"oracle box{margin}", DRAWN: "drawn box"}.get(self.source, "box, origin unknown")
+
+
+def find_prompt(folder: Path, dataset_json: Mapping[str, Any] | None, cross_validated: bool) -> Prompt | None:
+    """The prompt of the predictions in a folder; None for a model without prompts.
+
+    Args:
+        folder: of a model or of predictions.
+        dataset_json: the one in it.
+        cross_validated: the predictions are of a cross-validation, so of the training data's own boxes.
+    """
+    if cross_validated:
+        record = (dataset_json or {}).get(RECORD_KEY)
+    else:
+        record = _record_of_inputs(folder)
+    if record is not None:
+        return Prompt(str(record.get("source")), record.get("margin_mm"))
+    return Prompt("unknown") if CHANNEL_KEY in (dataset_json or {}) else None
+
+
+def _record_of_inputs(folder: Path) -> dict[str, Any] | None:
+    """What ``nnUNetv2_masam boxes`` left beside the images that were predicted, if both can still be found."""
+    if not (folder / PREDICTION_ARGUMENTS).is_file():
+        return None
+    images = read_json(folder / PREDICTION_ARGUMENTS).get("list_of_lists_or_source_folder")
+    if not isinstance(images, str) or not (Path(images) / RECORD_FILE).is_file():
+        return None
+    return dict(read_json(Path(images) / RECORD_FILE))
+
+
+def read_oracles(specifications: Sequence[str], names: Sequence[str]) -> dict[str, Prompt]:
+    """``--oracle NAME`` or ``NAME=MM``: models whose boxes came from the reference, by name.
+
+    Raises:
+        ValueError: there is no such model, or the margin is no number.
+    """
+    found = {}
+    for specification in specifications:
+        name, _, margin = (specification, "", "") if specification in names else specification.rpartition("=")
+        if name not in names:
+            raise ValueError(f"--oracle {specification}: the models are {', '.join(names)}")
+        try:
+            found[name] = Prompt(FROM_REFERENCE, float(margin) if margin else None)
+        except ValueError:
+            raise ValueError(f"--oracle {specification}: expected NAME or NAME=millimetres of margin") from None
+    return found

@@ -1,0 +1,42 @@
+"""Mixed precision: bfloat16 where the device has it, and the same precision in a backward pass that computes again."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether ``device`` is a GPU that computes in bfloat16 at full speed."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def bf16_autocast(device: torch.device, on_cpu: bool = False) -> AbstractContextManager:
+    """bfloat16 in place of the float16 that a caller's autocast asks for, where the GPU has it.
+
+    float16 overflows in large ViTs; bfloat16 does not, and training in it needs no gradient scaler. On a CPU, where no
+    caller asks, ``on_cpu`` says so.
+    """
+    if device.type == "cpu" and on_cpu:
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    if has_bf16(device) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def remember_autocast(ctx: Any, like: Tensor) -> None:
+    """In the forward pass of an autograd function: note the precision for its backward pass."""
+    device_type = like.device.type
+    ctx.autocast = {
+        "device_type": device_type,
+        "enabled": torch.is_autocast_enabled(device_type),
+        "dtype": torch.get_autocast_dtype(device_type),
+    }
+
+
+def autocast_as_in_forward(ctx: Any) -> AbstractContextManager:
+    """In the backward pass: the precision that :func:`remember_autocast` noted."""
+    return torch.autocast(**ctx.autocast)

@@ -1,0 +1,40 @@
+"""LoRA on query and value of one block's attention, as SAMed adapts SAM's image encoder.
+
+q += B_q(A_q x) and v += B_v(A_v x), with A (E → R) and B (R → E) each block's own, no biases, no scale and no dropout;
+B starts at zero, so that training starts at the frozen network. Source: Hu et al., LoRA (ICLR 2022); Zhang and Liu,
+SAMed (2023, arXiv:2304.13785), section 3.2.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class LoRA(nn.Module):
+    """What one block adds to its queries and values.
+
+    Args:
+        dim: E, embedding width.
+        rank: R.
+    """
+
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__()
+        self.a_q = nn.Linear(dim, rank, bias=False)
+        self.b_q = nn.Linear(rank, dim, bias=False)
+        self.a_v = nn.Linear(dim, rank, bias=False)
+        self.b_v = nn.Linear(rank, dim, bias=False)
+        nn.init.zeros_(self.b_q.weight)
+        nn.init.zeros_(self.b_v.weight)
+
+    def add_increments(self, q: Tensor, v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Query and value (…, E) with the increments for input ``x`` (…, E)."""
+        return q + self.b_q(self.a_q(x)), v + self.b_v(self.a_v(x))
+
+    def merge(self, qkv_weight: Tensor) -> Tensor:
+        """The projection's weight (3·E, E) with the increments added: the same outputs for one product."""
+        dim = qkv_weight.shape[1]
+        merged = qkv_weight.clone()
+        merged[:dim] += self.b_q.weight @ self.a_q.weight
+        merged[-dim:] += self.b_v.weight @ self.a_v.weight
+        return merged

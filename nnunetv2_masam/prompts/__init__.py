@@ -1,0 +1,13 @@
+"""Box prompts through nnU-Net: a box is one more input channel, the last, 1 inside and 0 outside.
+
+    reference masks ─ from_masks.py ─┐
+    drawn boxes ───── drawn.py ──────┴→ voxels ─ writing.py ─→ case_000N beside the images
+          ─ nnU-Net: resampling, augmentation (augmentation.py keeps the channel binary), sliding window
+          ─ network/boxes.py: the channel of a stack → SAM's box coordinates
+
+Boxes in voxels are [[low, high], ...] along (D, H, W), high excluded, as in ``acvl_utils``.
+"""
+
+from __future__ import annotations
+
+VoxelBox = list[list[int]]

@@ -1,0 +1,142 @@
+"""Boxes that a person drew: read from a CSV or JSON file, brought to voxels.
+
+CSV, a row for each box; a row with nothing but a case says that it has none:
+
+    case,x0,y0,z0,x1,y1,z1
+    case_001,31,40,12,55,62,19
+    case_002,,,,,,
+
+JSON, the same: ``{"case_001": [[31, 40, 12, 55, 62, 19]], "case_002": []}``.
+
+Two corners, the smaller coordinate first along each axis. In voxels (``voxel``) they are the first and the last voxel
+inside, counted from 0 along the axes of the file, the fastest first. In millimetres they are positions in the world:
+``lps`` as ITK has it (x to the patient's left, y to the back), ``ras`` as NIfTI has it (x to the right, y to the
+front). Inside are voxels whose centre lies between the corners.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunetv2_masam.prompts import VoxelBox
+
+Corners = tuple[float, ...]  # x0, y0, z0, x1, y1, z1
+COLUMNS = ("x0", "y0", "z0", "x1", "y1", "z1")
+COORDINATES = ("voxel", "lps", "ras")
+_HALF_OPEN = 1e-4  # voxels by which a centre may miss a face that rounding has moved
+
+
+def read_boxes(path: Path) -> dict[str, list[Corners]]:
+    """Boxes by case.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: with every fault in it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--from: no file {path}")
+    if path.suffix.lower() == ".json":
+        rows = _rows_of_json(path)
+    elif path.suffix.lower() == ".csv":
+        rows = _rows_of_csv(path)
+    else:
+        raise ValueError(f"--from: got {path.name}, expected a .csv or .json file")
+    boxes: dict[str, list[Corners]] = {}
+    faults = []
+    for place, case, values in rows:
+        found = boxes.setdefault(case, [])
+        if values is None:
+            continue
+        try:
+            found.append(_corners(values))
+        except ValueError as error:
+            faults.append(f"  {place}, {case}: {error}")
+    if faults:
+        raise ValueError(f"{path}: boxes that cannot be read:\n" + "\n".join(faults))
+    return boxes
+
+
+def _rows_of_csv(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = {"case", *COLUMNS} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; expected case,{','.join(COLUMNS)}")
+        rows: list[tuple[str, str, Sequence[Any] | None]] = []
+        for row in reader:
+            values = [(row[column] or "").strip() for column in COLUMNS]
+            rows.append((f"line {reader.line_num}", (row["case"] or "").strip(), values if any(values) else None))
+    return rows
+
+
+def _rows_of_json(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(found, list) for found in content.values()):
+        raise ValueError(f'{path}: expected {{"case": [[x0, y0, z0, x1, y1, z1], ...], ...}}')
+    rows: list[tuple[str, str, Sequence[Any] | None]] = []
+    for case, found in content.items():
+        rows += [(f"box {i + 1}", case, box) for i, box in enumerate(found)] or [("no box", case, None)]
+    return rows
+
+
+def _corners(values: Sequence[Any]) -> Corners:
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"got {values}, expected six numbers {', '.join(COLUMNS)}")
+    if reversed_ := [axis for axis, low, high in zip("xyz", numbers[:3], numbers[3:], strict=True) if low > high]:
+        raise ValueError(f"reversed along {', '.join(reversed_)}: {numbers}; the smaller coordinate comes first")
+    return numbers
+
+
+def voxel_box(corners: Corners, coordinates: str, image: sitk.Image) -> VoxelBox:
+    """Corners to voxels of an image.
+
+    Args:
+        corners: x0, y0, z0, x1, y1, z1.
+        coordinates: one of ``COORDINATES``.
+        image: whose grid it is. In an oblique one, a box in the world becomes the one along the axes around it.
+
+    Raises:
+        ValueError: the box does not lie inside the image, or is given in parts of voxels.
+    """
+    if image.GetDimension() != 3:
+        raise ValueError(f"got an image of {image.GetDimension()} dimensions, boxes are for images of 3")
+    if coordinates == "voxel":
+        if any(value != int(value) for value in corners):
+            raise ValueError(f"{corners}: voxels are whole numbers; for millimetres give --coordinates lps or ras")
+        first, last = np.array(corners[:3], int), np.array(corners[3:], int)
+    else:
+        first, last = _voxels_between(corners, -1.0 if coordinates == "ras" else 1.0, image)
+    size = np.array(image.GetSize())
+    if (first < 0).any() or (last >= size).any():
+        raise ValueError(
+            f"{corners} ({coordinates}) is not inside the image: voxels {first.tolist()} to {last.tolist()} along x, "
+            f"y, z, which has {[0, 0, 0]} to {(size - 1).tolist()}"
+        )
+    return [[int(low), int(high) + 1] for low, high in zip(first[::-1], last[::-1], strict=True)]
+
+
+def _voxels_between(corners: Corners, sign: float, image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """First and last voxel, x first, whose centre lies between two corners; the nearest one if none does."""
+    points = itertools.product(*zip(corners[:3], corners[3:], strict=True))
+    indices = np.array([image.TransformPhysicalPointToContinuousIndex((sign * x, sign * y, z)) for x, y, z in points])
+    low, high = indices.min(axis=0), indices.max(axis=0)
+    first, last = np.ceil(low - _HALF_OPEN), np.floor(high + _HALF_OPEN)
+    nearest = np.rint((low + high) / 2)
+    between = first <= last
+    return np.where(between, first, nearest).astype(int), np.where(between, last, nearest).astype(int)

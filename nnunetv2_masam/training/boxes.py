@@ -1,0 +1,54 @@
+"""The trainer of networks with box prompts: the data set's last channel is the box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_masam.prompts.augmentation import BoxApart, BoxBack
+from nnunetv2_masam.prompts.record import check_box_channel
+from nnunetv2_masam.training.trainer import MASAMTrainer
+
+
+class MASAMBoxTrainer(MASAMTrainer):
+    """MA-SAM with a box prompt for each stack of slices.
+
+    Attributes:
+        jitter_mm: in training, the faces of a box in plane are moved by at most this, anew for every patch drawn.
+    """
+
+    jitter_mm = 2.0
+
+    @classmethod
+    def planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
+        """As for any recipe, for data sets with a box channel and configurations in which it is the last one.
+
+        Raises:
+            ValueError: there is no box channel, or the plans are of a network without prompts.
+            NotImplementedError: a cascade, which appends channels after the box.
+        """
+        check_box_channel(dataset_json, cls.__name__)
+        plans = super().planned(plans, configuration, dataset_json)
+        planned = PlansManager(plans).get_configuration(configuration)
+        if planned.previous_stage_name is not None:
+            raise NotImplementedError(
+                f"{cls.__name__}: {configuration} is the second stage of a cascade, which appends the first one's "
+                "labels after the box. Train 3d_fullres or 3d_lowres"
+            )
+        prompt = planned.network_arch_init_kwargs.get("prompt", "none")
+        if prompt != "box":
+            raise ValueError(
+                f"the plans {plans['plans_name']!r} are for a network with prompt {prompt!r}, {cls.__name__} trains "
+                "'box'. Train on the baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr "
+                f"{cls.__name__}"
+            )
+        return plans
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
+        """nnU-Net's, with the box out of reach of intensity transforms, and with its error in the end."""
+        spacing_mm = self.configuration_manager.spacing[-2:]
+        back = BoxBack([self.jitter_mm / size for size in spacing_mm])
+        return ComposeTransforms([BoxApart(), super().get_training_transforms(*args, **kwargs), back])

@@ -1,0 +1,162 @@
+"""Ablations and neighbours under nnU-Net's own loop: planned, preprocessed and trained, on real images if at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnunetv2_masam.training.swin_unetr import SwinUNETRTrainer
+from nnunetv2_masam.training.trainer import MASAMTrainer
+from tests.conftest import SHARED
+from tests.host.conftest import Workspace
+from tests.host.test_trainer import make
+from tests.recipes import RECIPES, TRAINED, part_of_encoder, small_arch_kwargs
+from tests.sam_file import write_sam_file
+
+VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
+HIPPOCAMPUS, CASES = SHARED / "data" / "Dataset004_Hippocampus", 5
+
+
+@pytest.fixture(scope="module")
+def hippocampus(workspace: Workspace) -> str:
+    """A few cases of the Medical Segmentation Decathlon's hippocampus MRI, preprocessed."""
+    if not HIPPOCAMPUS.is_dir():
+        pytest.skip(f"data not found in {HIPPOCAMPUS}")
+    name = "Dataset904_Hippocampus"
+    for folder, ending in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
+        (workspace.raw / name / folder).mkdir(parents=True)
+        for file in sorted((HIPPOCAMPUS / folder).glob(f"*{ending}"))[:CASES]:
+            os.symlink(file.resolve(), workspace.raw / name / folder / file.name)
+    description = json.loads((HIPPOCAMPUS / "dataset.json").read_text())
+    (workspace.raw / name / "dataset.json").write_text(json.dumps({**description, "numTraining": CASES}))
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("nnUNet_n_proc_DA", "1")  # the planner refuses zero
+        extract_fingerprints([904], num_processes=1)
+        plan_experiments([904])
+        preprocess([904], configurations=("3d_fullres",), num_processes=[1])
+    return name
+
+
+def small(recipe: type[MASAMTrainer]) -> type[MASAMTrainer]:
+    """The recipe with a small ViT and a few steps; its rate, loss and choice of what is trained are its own."""
+
+    class Small(recipe):
+        rules = replace(
+            recipe.rules, vit=VIT, slices=4, batch_size=2, max_image_side=48, arch_kwargs=small_arch_kwargs(recipe)
+        )
+        warmup_steps = 1
+        epochs = 2
+        steps_per_epoch = 4
+        validation_steps_per_epoch = 1
+        mirror_axes = ()
+
+        def on_train_start(self) -> None:
+            super().on_train_start()
+            self.at_start = {name: p.detach().clone() for name, p in self.masam.named_parameters()}
+
+    Small.__name__ = f"{recipe.__name__}_small"
+    return Small
+
+
+def rebuilt(trainer, stored: dict):
+    """The network as nnU-Net's prediction builds and fills it, from what is stored beside the model."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    manager = PlansManager(stored)
+    network = type(trainer).build_network_architecture(
+        manager,
+        manager.get_configuration(trainer.configuration_name),
+        trainer.num_input_channels,
+        trainer.label_manager.num_segmentation_heads,
+        enable_deep_supervision=False,
+    )
+    checkpoint = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)
+    network.load_state_dict(checkpoint["network_weights"])
+    return network
+
+
+def predicted(trainer, network) -> torch.Tensor:
+    """Logits (K, D, H, W) of a validation case by nnU-Net's sliding window."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.manual_initialization(
+        network, trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, "", None
+    )
+    _, cases = trainer.do_split()
+    data = trainer.dataset_class(trainer.preprocessed_dataset_folder).load_case(cases[0])[0]
+    return predictor.predict_sliding_window_return_logits(torch.from_numpy(data[:]).float())
+
+
+def trained(trainer) -> dict:
+    """Run the whole training; the stored plans."""
+    trainer.run_training()
+    losses = trainer.logger.get_value("train_losses", step=None)
+    assert len(losses) == trainer.num_epochs
+    assert np.isfinite(losses).all()
+    return json.loads((Path(trainer.output_folder_base) / "plans.json").read_text())
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.__name__ for recipe in RECIPES])
+def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_path, monkeypatch):
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(write_sam_file(tmp_path / "sam.pth", VIT)))
+    trainer = make(small(recipe), workspace, hippocampus)
+    stored = trained(trainer)
+    log = next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
+    assert ("SAM weights from" in log) == recipe.needs_sam_weights
+    moved = {
+        name.removeprefix("image_encoder.")
+        for name, parameter in trainer.masam.named_parameters()
+        if not torch.equal(parameter, trainer.at_start[name])
+    }
+    encoder = [name for name, _ in trainer.masam.image_encoder.named_parameters()]
+    assert {part_of_encoder(name) for name in encoder if name in moved} == TRAINED[recipe]
+    assert any(name.startswith("mask_decoder.") for name in moved)
+    cost = json.loads((Path(trainer.output_folder) / "masam_cost.json").read_text())
+    assert cost["trained_parameters"] == sum(p.numel() for p in trainer.masam.parameters() if p.requires_grad)
+
+    logits = predicted(trainer, rebuilt(trainer, stored))
+    assert torch.isfinite(logits).all()
+    assert torch.equal(logits, predicted(trainer, trainer.network))
+
+
+class SmallSwinUNETR(SwinUNETRTrainer):
+    """Two iterations of a narrow network."""
+
+    arch_kwargs = {"feature_size": 12}
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cpu")) -> None:  # noqa: B008
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 2, 1
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
+        rotation, dummy_2d, initial_patch_size, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        self.inference_allowed_mirroring_axes = None
+        return rotation, dummy_2d, initial_patch_size, None
+
+
+@pytest.mark.parametrize(("configuration", "patch"), [("2d", [64, 64]), ("3d_fullres", [32, 64, 64])])
+def test_swin_unetr_trains_and_is_rebuilt(workspace, configuration, patch):
+    pytest.importorskip("monai.networks.nets")
+    trainer = make(SmallSwinUNETR, workspace, "Dataset901_Plain", configuration)
+    before = trainer.plans_manager.plans["configurations"][configuration]
+    stored = trained(trainer)
+    planned = stored["configurations"][configuration]
+    assert planned["patch_size"] == patch
+    assert planned["batch_size"] == (2 if len(patch) == 3 else before["batch_size"])
+    assert planned["architecture"]["network_class_name"] == "monai.networks.nets.SwinUNETR"
+    assert planned["architecture"]["arch_kwargs"] == {"spatial_dims": len(patch), "feature_size": 12}
+    group = trainer.optimizer.param_groups[0]
+    assert isinstance(trainer.optimizer, torch.optim.AdamW)
+    assert (group["lr"], group["weight_decay"], group["eps"]) == (8e-4, 0.01, 1e-5)
+    logits = predicted(trainer, rebuilt(trainer, stored))
+    assert torch.isfinite(logits).all()
+    assert torch.equal(logits, predicted(trainer, trainer.network))

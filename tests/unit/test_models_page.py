@@ -1,0 +1,52 @@
+"""The tables of docs/models.md are those of the result file, and its numbers those of the networks."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.recipes import RECIPES
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec = importlib.util.spec_from_file_location("parameters_benchmark", BENCHMARKS / "parameters.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module
+
+
+@pytest.fixture(scope="module")
+def result(script) -> dict:
+    return json.loads(script.RESULT.read_text())
+
+
+@pytest.mark.parametrize("name", ["trainers", "parameters"])
+def test_page_shows_the_result_file(script, result, name):
+    page = script.PAGE.read_text()
+    assert script.replaced(page, name, script.tables(result)[name]) == page
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.__name__ for recipe in RECIPES])
+def test_numbers_are_the_networks(script, result, recipe):
+    assert script.count(recipe, "vit_b") == result["parameters"][recipe.__name__]["vit_b"]
+    named, now = result["trainers"][recipe.__name__], script.describe(recipe)
+    for key in ("what", "trained", "sam_weights"):
+        assert named[key] == now[key]
+
+
+def test_swin_unetr_has_as_many_as_the_page_says(script, result):
+    pytest.importorskip("monai.networks.nets")
+    trainer = script.full_length_trainers()["nnUNetTrainerSwinUNETR"]
+    assert script.count_swin_unetr(trainer, 2) == result["swin_unetr"]["2d"]
