@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.dummy
 import shutil
 
 import numpy as np
@@ -50,7 +51,9 @@ def assert_equal_masks(written, source, sequences):
         assert np.array_equal(array, expected[key]), key
 
 
-def test_masks_come_back_through_nnunet(nnunet, coloured, capsys):
+def test_masks_come_back_through_nnunet(nnunet, coloured, capsys, monkeypatch):
+    # nnU-Net's pools as threads: new processes would import torch each
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: multiprocessing.dummy)
     assert main(["convert", "video", str(coloured), "-d", "7", "--name", "Shapes", "--max-frames", "4"]) == 0
     said = capsys.readouterr().out
     assert "s0: 7 frames in 2 cases, training" in said
