@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "write nnUNetMASAMPlans.json for a data set"),
     "convert": ("convert", "turn a public data set or video frames into an nnU-Net data set"),
     "boxes": ("boxes", "write box prompts as a further channel of a data set or of images for prediction"),
+    "frames": ("frames", "write predictions of videos back as one mask per frame"),
+    "video-scores": ("video_scores", "IoU and Dice of predicted videos, as surgical video is scored"),
     "weights": ("weights", "list and download SAM checkpoints"),
     "import-masam": ("import_masam", "turn a file saved by the MA-SAM authors' code into a model folder"),
     "slim": ("slim", "write a model folder without what the SAM file holds"),

@@ -12,6 +12,9 @@ import importlib
 CONVERTERS: dict[str, tuple[str, str]] = {
     "btcv": ("btcv", "BTCV: abdominal CT, 13 organs"),
     "prostate6": ("prostate6", "prostate MRI from six sites"),
+    "endovis18": ("endovis18", "EndoVis 2018 robotic scene segmentation, time as the slice axis"),
+    "video": ("video", "a folder of video frames and masks, time as the slice axis"),
+    "frames": ("frames", "frames of new videos, to be predicted"),
 }
 
 
