@@ -2,8 +2,8 @@
 
     python benchmarks/train_step.py --reference MA-SAM     # how to get it: benchmarks/reference.py
 
-Every side runs in a process of its own, so that its peak is its own: resident memory on a CPU, allocated memory on a
-GPU. Writes ``benchmarks/results/train-step-<device>.json``.
+Every side runs in a process of its own, so that its peak is its own. Memory is what the allocator has handed out at
+once and, on a CPU, also what the operating system counts as resident. Writes ``benchmarks/results/train-step-<device>.json``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from pathlib import Path
 import torch
 from environment import describe_environment
 from reference import build_ours, build_theirs, their_logits
+from step_memory import peak_of_allocations
 
 from nnunetv2_masam.training.loss import MASAMLoss
 
+GB = 1024**3
 SIDES = ("theirs", "ours", "ours checkpointed")
 
 
@@ -50,12 +52,14 @@ def main() -> None:
             print(side, runs[side][-1], flush=True)
     seconds = {side: statistics.median(run["seconds"] for run in runs[side]) for side in SIDES}
     peaks = {side: statistics.median(run["peak_gb"] for run in runs[side]) for side in SIDES}
+    resident = {side: statistics.median(run.get("resident_gb", 0) for run in runs[side]) for side in SIDES}
     result = {
         "environment": describe_environment(),
         "settings": {k: str(v) for k, v in vars(args).items() if k not in ("reference", "side")} | {"seed": 0},
         "runs": runs,
         "median_seconds": seconds,
         "median_peak_gb": peaks,
+        "median_resident_gb": resident,
         "times_as_fast_as_theirs": {side: round(seconds["theirs"] / s, 2) for side, s in seconds.items()},
         "share_of_their_memory": {side: round(peak / peaks["theirs"], 3) for side, peak in peaks.items()},
     }
@@ -77,9 +81,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     loss_of = MASAMLoss()
     volume = torch.rand(1, 1, args.slices, args.size, args.size, device=args.device)
     labels = torch.randint(0, 14, (args.slices, args.size, args.size), device=args.device)
-    seconds = []
-    for _ in range(args.steps + 1):
-        started = time.perf_counter()
+
+    def step() -> float:
         optimizer.zero_grad()
         if args.side == "theirs":
             logits = their_logits(network, volume)
@@ -88,14 +91,21 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         loss = loss_of(logits, labels[:, None])
         loss.backward()
         optimizer.step()
-        if args.device == "cuda":
-            torch.cuda.synchronize()
+        return loss.item()
+
+    seconds = []
+    for _ in range(args.steps + 1):
+        started = time.perf_counter()
+        loss = step()
         seconds.append(time.perf_counter() - started)
+    result = {"seconds": statistics.median(seconds[1:]), "loss": loss}
     if args.device == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"seconds": statistics.median(seconds[1:]), "peak_gb": peak / 1024**3, "loss": loss.item()}
+        return result | {"peak_gb": torch.cuda.max_memory_allocated() / GB}
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    optimizer.zero_grad()
+    moments = [t for state in optimizer.state.values() for t in state.values()]
+    kept = sum(t.numel() * t.element_size() for t in [*network.parameters(), *network.buffers(), *moments])
+    return result | {"peak_gb": (kept + peak_of_allocations(step)) / GB, "resident_gb": resident / GB}
 
 
 if __name__ == "__main__":

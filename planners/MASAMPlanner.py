@@ -10,7 +10,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_masam.planning import PLANS_NAME, PlanningRules, replan
+from nnunetv2_masam.planning import PLANS_NAME, PlanningRules, explain_configuration, replan
 
 
 class MASAMPlanner(ExperimentPlanner):
@@ -50,11 +50,17 @@ class MASAMPlanner(ExperimentPlanner):
             FileNotFoundError: a baseline is asked for that is neither there nor nnU-Net's default.
         """
         baseline = self._baseline_plans()
-        num_classes = PlansManager(baseline).get_label_manager(self.dataset_json).num_segmentation_heads
-        self.plans = replan(baseline, self.rules, num_classes, self.vram_gb)
+        self.num_classes = PlansManager(baseline).get_label_manager(self.dataset_json).num_segmentation_heads
+        self.plans = replan(baseline, self.rules, self.num_classes, self.vram_gb)
         self.plans.update(plans_name=self.plans_identifier, experiment_planner_used=type(self).__name__)
         self.save_plans(deepcopy(self.plans))
         return self.plans
+
+    def explain(self, configuration: str) -> str:
+        """A planned configuration beside its alternatives, as a table; after :meth:`plan_experiment`."""
+        assert self.plans is not None
+        planned = self.plans["configurations"][configuration]
+        return explain_configuration(planned, self.rules, self.num_classes, self.vram_gb)
 
     def _baseline_plans(self) -> dict:
         file = Path(str(nnUNet_preprocessed)) / self.dataset_name / f"{self.baseline}.json"

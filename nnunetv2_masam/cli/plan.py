@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="configurations to preprocess where that is missing [3d_fullres, or 2d where there is no 3d_fullres]",
     )
     parser.add_argument("--no_pp", action="store_true", help="write the plans only, preprocess nothing")
+    parser.add_argument("--explain", action="store_true", help="also print every plan beside its alternatives")
     parser.add_argument("-np", type=int, default=None, metavar="N", help="processes for preprocessing")
 
 
@@ -61,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
             _preprocess_missing(dataset_id, name, args.base, plans, wanted, processes)
         for configuration in plans["configurations"]:
             print(_describe(configuration, plans["configurations"][configuration]))
+            if args.explain and "patch_size" in plans["configurations"][configuration]:
+                print(planner.explain(configuration))
+        if args.explain:
+            print("GB: predicted. speed: slices per second over the plan's, from counting operations, not measured")
         print(f"train with: nnUNetv2_train {name} {wanted[0]} FOLD -tr {args.tr} -p {args.overwrite_plans_name}")
     return 0
 
@@ -107,7 +112,8 @@ def _describe(name: str, configuration: dict[str, Any]) -> str:
         return f"{name}: as {configuration.get('inherits_from')}"
     architecture = configuration["architecture"]["arch_kwargs"]
     return (
-        f"{name}: patch {tuple(configuration['patch_size'])} voxels, network input "
+        f"{name}: patch {tuple(configuration['training_patch_size'])} voxels, network input "
         f"{tuple(architecture['image_size'])} pixels, ViT {architecture['vit']}, {configuration['batch_size']} samples "
-        f"a step, {configuration['micro_batch_size']} at once, about {configuration['predicted_vram_gb']} GB"
+        f"a step, {configuration['micro_batch_size']} at once, about {configuration['predicted_vram_gb']} GB; "
+        f"predicts tiles of {tuple(configuration['patch_size'])} voxels"
     )

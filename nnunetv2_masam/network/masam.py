@@ -14,10 +14,11 @@ from nnunetv2_masam.network.image_encoder import ImageEncoder
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, ViTSize, resolve_vit
 from nnunetv2_masam.network.sam_parts import PromptEncoder
-from nnunetv2_masam.network.slices import slices_to_volume, volume_to_slices
+from nnunetv2_masam.network.slices import resize_in_plane, slices_to_volume, volume_to_slices
 
 PROMPTS = ("none", "box")
 TRAINABLE = ("masam", "decoder", "all")
+_SLICES_DECODED_AT_ONCE = 8  # in prediction: decoded slices are the largest of all tensors
 
 
 class MASAM(nn.Module):
@@ -46,6 +47,9 @@ class MASAM(nn.Module):
         half_turn: turn every slice by 180° on its way in and the logits back on their way out. The authors' preparation
             gives their network slices that are turned so against the order (H, W) in which nnU-Net reads them.
         deep_supervision: must be False; the argument is there because nnU-Net passes it.
+
+    Attributes:
+        bf16_on_cpu: predict in bfloat16 on a CPU. Only CPUs with instructions for it (AMX, AVX512-BF16) gain by that.
 
     Raises:
         ValueError: an argument has no meaning; the message names it.
@@ -98,6 +102,7 @@ class MASAM(nn.Module):
         self.prompt = prompt
         self.trainable = trainable
         self.half_turn = half_turn
+        self.bf16_on_cpu = False
         grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
         self.image_encoder = ImageEncoder(
             self.image_channels,
@@ -143,7 +148,7 @@ class MASAM(nn.Module):
             raise ValueError(
                 f"x: got shape {tuple(x.shape)}, expected (B, {channels}, D, H, W) or (B, {channels}, H, W)"
             )
-        with bf16_autocast(x.device):
+        with bf16_autocast(x.device, self.bf16_on_cpu and not torch.is_grad_enabled()):
             return self._segment(x, boxes).float()
 
     def _segment(self, x: Tensor, boxes: Tensor | None) -> Tensor:
@@ -157,8 +162,14 @@ class MASAM(nn.Module):
                 f"boxes: got shape {tuple(boxes.shape)}, expected {(batch, depth, 4)}: x0, y0, x1, y1 for each slice"
             )
         embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
-        logits = self._decode(embedding, None if boxes is None else boxes.flatten(0, 1))  # (N, K, S, S')
-        volume = slices_to_volume(logits, depth, (height, width))  # (B, K, D, H, W)
+        at_once = len(embedding) if torch.is_grad_enabled() else _SLICES_DECODED_AT_ONCE
+        parts = embedding.split(at_once)
+        boxes_of_parts = [None] * len(parts) if boxes is None else boxes.flatten(0, 1).split(at_once)
+        logits = [
+            resize_in_plane(self._decode(part, box), (height, width), mode="bilinear")
+            for part, box in zip(parts, boxes_of_parts, strict=True)
+        ]
+        volume = slices_to_volume(torch.cat(logits), depth)  # (B, K, D, H, W)
         return volume.flip(-2, -1) if self.half_turn else volume
 
     def _decode(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:

@@ -22,19 +22,9 @@ def volume_to_slices(volume: Tensor, image_size: tuple[int, int]) -> Tensor:
     return resize_in_plane(slices, image_size, mode="bicubic")
 
 
-def slices_to_volume(slices: Tensor, depth: int, in_plane_size: tuple[int, int]) -> Tensor:
-    """Undo :func:`volume_to_slices` for the logits.
-
-    Args:
-        slices: (B·D, K, S, S').
-        depth: D, slices of a sample.
-        in_plane_size: (H, W), voxels.
-
-    Returns:
-        (B, K, D, H, W).
-    """
-    slices = resize_in_plane(slices, in_plane_size, mode="bilinear")  # (N, K, H, W)
-    return slices.unflatten(0, (-1, depth)).transpose(1, 2)  # (B, K, D, H, W)
+def slices_to_volume(slices: Tensor, depth: int) -> Tensor:
+    """Take the slices of every sample off the batch axis: (B·D, K, H, W) to (B, K, D, H, W), for ``depth`` = D."""
+    return slices.unflatten(0, (-1, depth)).transpose(1, 2)
 
 
 def resize_in_plane(slices: Tensor, size: tuple[int, int], mode: str) -> Tensor:

@@ -76,17 +76,24 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
             f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on the "
             f"baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
         )
-    patch = configuration.get("training_patch_size", configuration["patch_size"])
+    name = "training_patch_size" if "training_patch_size" in configuration else "patch_size"
+    patch, tile = configuration[name], configuration["patch_size"]
     if min(patch[-2:]) < PATCH_SIZE:
         raise ValueError(
             f"the plans {plans_name!r} have a patch of {tuple(patch)} voxels, which in plane is smaller than one token "
-            f"of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of patch_size to {PATCH_SIZE} or more (nnU-Net "
+            f"of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of {name} to {PATCH_SIZE} or more (nnU-Net "
             "pads smaller images to the patch)"
         )
     if len(patch) == 3 and patch[0] < MIN_SLICES:
         raise ValueError(
             f"the plans {plans_name!r} have a patch of {patch[0]} slices; nnU-Net's augmentation needs at least "
-            f"{MIN_SLICES}. Set the first number of patch_size to 5, or train the configuration 2d"
+            f"{MIN_SLICES}. Set the first number of {name} to 5, or train the configuration 2d"
+        )
+    if list(patch[-2:]) != list(tile[-2:]):
+        raise ValueError(
+            f"the plans {plans_name!r} train on patches of {tuple(patch)} voxels and predict by {tuple(tile)}; in plane "
+            "both must be the same, because both are resized to the network's input. Set the last two numbers of "
+            "training_patch_size and patch_size alike"
         )
     batch, micro_batch = configuration["batch_size"], configuration.get("micro_batch_size", 0)
     if micro_batch < 1 or batch < 1:

@@ -120,10 +120,14 @@ class MASAMTrainer(nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading."""
+        """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading.
+
+        ``MASAM_CPU_BF16=1`` in the environment makes it predict in bfloat16 on CPUs.
+        """
         network = nnUNetTrainer.build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
+        network.bf16_on_cpu = os.environ.get("MASAM_CPU_BF16", "").lower() in ("1", "t", "true")
         network.register_load_state_dict_pre_hook(SlimCompletion())
         return network
 

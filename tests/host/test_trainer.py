@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_masam.network import MASAM
 from tests.host.conftest import TRAINERS, Workspace
@@ -111,6 +112,24 @@ def test_resumes_to_the_same_state(workspace):
         assert torch.equal(parameter, dict(resumed.network.named_parameters())[name]), name
 
 
+def test_training_draws_few_slices_and_prediction_takes_many(workspace):
+    trainer = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+    tile = trainer.plans_manager.get_configuration("3d_fullres").patch_size
+    patch = trainer.configuration_manager.patch_size
+    assert tile[0] > patch[0] == nnUNetTrainerMASAM_testing.rules.slices
+    assert list(tile[1:]) == list(patch[1:])
+    seen = []
+
+    def validate(self, save_probabilities=False):
+        seen.append(list(self.configuration_manager.patch_size))
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", validate)
+        trainer.perform_actual_validation()
+    assert seen == [list(tile)]
+    assert trainer.configuration_manager.patch_size == patch
+
+
 def test_accumulated_gradients_equal_one_batch(workspace):
     """With sample-wise Dice, two micro-batches of one sample give the gradients of one batch of two."""
     gradients = []
@@ -196,8 +215,9 @@ def test_plans_for_another_vit_are_refused(workspace):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patch_size": [3, 40, 40]}, "needs at least 4"),
-        ({"patch_size": [5, 8, 40]}, "smaller than one token of 16 x 16"),
+        ({"training_patch_size": [3, 40, 40]}, "Set the first number of training_patch_size"),
+        ({"training_patch_size": [5, 8, 40]}, "smaller than one token of 16 x 16"),
+        ({"training_patch_size": [5, 48, 40], "patch_size": [9, 40, 40]}, "in plane both must be the same"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
     ],
 )

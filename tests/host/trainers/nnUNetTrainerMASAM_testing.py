@@ -10,13 +10,12 @@ _VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
 
 
 class nnUNetTrainerMASAM_testing(MASAMTrainer):
-    """Two epochs of three steps from scratch, in micro-batches."""
+    """Two epochs of three steps from scratch."""
 
     rules = PlanningRules(
         vit=_VIT,
         slices=4,
         batch_size=2,
-        vram_gb=0.25,
         max_image_side=48,
         arch_kwargs={"trainable": "all", "fact_rank": 4, "adapter_channels": 8},
     )
@@ -35,7 +34,6 @@ class nnUNetTrainerMASAM_testing_sam(nnUNetTrainerMASAM_testing):
         vit=_VIT,
         slices=4,
         batch_size=2,
-        vram_gb=0.25,
         max_image_side=48,
         arch_kwargs={"fact_rank": 4, "adapter_channels": 8},
     )

@@ -96,6 +96,29 @@ def test_gradient_checkpointing_changes_no_gradient():
         torch.testing.assert_close(plain, checkpointed)
 
 
+@pytest.mark.parametrize("prompt", ["none", "box"])
+def test_prediction_decodes_in_parts(prompt, monkeypatch):
+    monkeypatch.setattr("nnunetv2_masam.network.masam._SLICES_DECODED_AT_ONCE", 3)
+    channels = 1 + (prompt == "box")
+    network = build(input_channels=channels, prompt=prompt).eval()
+    x = torch.rand(2, channels, 5, 50, 40)
+    whole = network(x)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), whole)
+
+
+def test_bfloat16_on_a_cpu_is_for_prediction():
+    network = build().eval()
+    network.bf16_on_cpu = True
+    x = torch.rand(1, 1, 2, 64, 64)
+    exact = network(x)
+    with torch.no_grad():
+        rounded = network(x)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    assert (rounded - exact).norm() < 0.05 * exact.norm()
+
+
 def test_untrained_fact_changes_nothing():
     x = torch.randn(1, 1, 2, 64, 64)
     network = build().eval()

@@ -1,0 +1,32 @@
+"""From a baseline's configuration to MA-SAM's: patch, network input and batch. Numbers in, numbers out.
+
+The baseline (``nnUNetPlans``, a ResEnc plan, any other) has decided spacing, normalisation and resampling, and its
+preprocessed data are used as they are. What is decided here, in this order:
+
+- ``in_plane.py``: the patch, whole slices where they are not too large, and the size that the network sees it at;
+- ``memory.py``: what a training step needs, by formula;
+- ``fit.py``: how many samples at once, gradient checkpointing and, at last, a smaller network input, so that the
+  memory target holds;
+- ``cost.py``: arithmetic operations of a forward pass, to compare plans by;
+- ``prediction.py``: slices that prediction takes at once;
+- ``configuration.py``: the configuration that is written;
+- ``explain.py``: the choice beside its alternatives.
+
+``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
+:func:`plan_configuration`.
+"""
+
+from nnunetv2_masam.planning.configuration import is_masam_configuration, plan_configuration, replan
+from nnunetv2_masam.planning.explain import explain_configuration
+from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
+
+__all__ = [
+    "MIN_SLICES",
+    "NETWORK_CLASS",
+    "PLANS_NAME",
+    "PlanningRules",
+    "explain_configuration",
+    "is_masam_configuration",
+    "plan_configuration",
+    "replan",
+]

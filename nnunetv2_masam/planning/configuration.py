@@ -1,0 +1,102 @@
+"""A baseline's configuration, re-planned for MA-SAM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from typing import Any
+
+from nnunetv2_masam.network.presets import resolve_vit
+from nnunetv2_masam.planning.fit import Task, fit_memory
+from nnunetv2_masam.planning.prediction import prediction_slices
+from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
+
+
+def is_masam_configuration(configuration: Mapping[str, Any]) -> bool:
+    """Whether a resolved configuration was written by :func:`plan_configuration` (or by hand after its pattern)."""
+    return configuration.get("architecture", {}).get("network_class_name") == NETWORK_CLASS
+
+
+def plan_configuration(
+    configuration: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
+) -> dict[str, Any]:
+    """A baseline's configuration, re-planned for MA-SAM.
+
+    Args:
+        configuration: one of a plans file's configurations, with inheritance resolved.
+        rules: what the recipe asks for.
+        num_classes: K, output channels, for the memory estimate.
+        vram_gb: memory target of one GPU in GB; None takes the recipe's.
+
+    Returns:
+        A new configuration: ``patch_size``, ``batch_size``, ``batch_dice`` and ``architecture`` replaced;
+        ``training_patch_size``, ``micro_batch_size`` and ``predicted_vram_gb`` added; all else as it was,
+        ``data_identifier`` above all. ``patch_size`` is what nnU-Net's prediction reads, and may have more slices.
+
+    Raises:
+        ValueError: even a single sample is too large for the memory target.
+    """
+    task = task_of(configuration, rules, num_classes)
+    target = rules.vram_gb if vram_gb is None else vram_gb
+    chosen = fit_memory(task, rules, network_arguments(rules), target)
+    training_patch = predicted_patch = list(chosen.patch)
+    if task.slices > 1:
+        median_slices = float(configuration["median_image_size_in_voxels"][0])
+        depth = prediction_slices(median_slices, task, chosen.arch_kwargs, chosen.patch, target)
+        training_patch, predicted_patch = [task.slices, *chosen.patch], [depth, *chosen.patch]
+    planned = deepcopy(dict(configuration))
+    planned.update(
+        patch_size=predicted_patch,
+        training_patch_size=training_patch,
+        batch_size=rules.batch_size,
+        micro_batch_size=chosen.micro_batch_size,
+        predicted_vram_gb=round(chosen.vram_gb, 2),
+        batch_dice=True,
+        architecture={
+            "network_class_name": NETWORK_CLASS,
+            "arch_kwargs": chosen.arch_kwargs,
+            "_kw_requires_import": [],
+        },
+    )
+    return planned
+
+
+def replan(
+    plans: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
+) -> dict[str, Any]:
+    """A baseline's plans with every configuration that defines a patch re-planned; those that inherit go on to.
+
+    Args:
+        plans: the content of a plans file.
+        rules, num_classes, vram_gb: see :func:`plan_configuration`.
+    """
+    planned = deepcopy(dict(plans))
+    for name, configuration in planned["configurations"].items():
+        if "patch_size" in configuration:
+            planned["configurations"][name] = plan_configuration(configuration, rules, num_classes, vram_gb)
+    return planned
+
+
+def task_of(configuration: Mapping[str, Any], rules: PlanningRules, num_classes: int) -> Task:
+    """What a configuration of the baseline says of the data set."""
+    height, width = (max(1, round(float(n))) for n in configuration["median_image_size_in_voxels"][-2:])
+    return Task(
+        extent=(height, width),
+        slices=1 if len(configuration["patch_size"]) == 2 else rules.slices,
+        input_channels=max(1, len(configuration.get("normalization_schemes", ()))),
+        num_classes=num_classes,
+    )
+
+
+def network_arguments(rules: PlanningRules) -> dict[str, Any]:
+    """The network's arguments that the recipe decides."""
+    return {"vit": _json_ready(rules.vit), **deepcopy(dict(rules.arch_kwargs))}
+
+
+def _json_ready(vit: str | Mapping[str, Any]) -> str | dict[str, Any]:
+    if isinstance(vit, str):
+        return vit
+    sizes = asdict(resolve_vit(vit))
+    sizes["global_attn_indexes"] = list(sizes["global_attn_indexes"])
+    return sizes

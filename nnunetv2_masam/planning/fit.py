@@ -1,0 +1,123 @@
+"""What is given up for a memory target, in this order: samples at once, time, pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnunetv2_masam.network.presets import PATCH_SIZE
+from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
+from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
+from nnunetv2_masam.planning.rules import PlanningRules
+
+# Below so many tokens at once, launching kernels takes as long as running them: an estimate for data-centre GPUs.
+_BUSY_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the data set asks of a plan.
+
+    Attributes:
+        extent: median in-plane extent, voxels.
+        slices: D, 1 for a 2D configuration.
+        input_channels: C.
+        num_classes: K.
+    """
+
+    extent: tuple[int, int]
+    slices: int
+    input_channels: int
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan with its cost.
+
+    Attributes:
+        patch: H and W, voxels.
+        arch_kwargs: the network's arguments.
+        micro_batch_size: samples at once.
+        vram_gb: predicted memory of the GPU.
+    """
+
+    patch: tuple[int, int]
+    arch_kwargs: dict[str, Any]
+    micro_batch_size: int
+    vram_gb: float
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """S and S', pixels."""
+        height, width = self.arch_kwargs["image_size"]
+        return height, width
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether every block is computed again in the backward pass."""
+        return bool(self.arch_kwargs.get("gradient_checkpointing", False))
+
+
+def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vram_gb: float) -> Candidate:
+    """The first of :func:`candidates` that fits.
+
+    Raises:
+        ValueError: none does.
+    """
+    smallest = None
+    for candidate in candidates(task, rules, arch_kwargs):
+        if candidate.vram_gb <= vram_gb:
+            return candidate
+        smallest = candidate
+    assert smallest is not None
+    fixed = " (fixed by the trainer)" if rules.image_size is not None else ""
+    raise ValueError(
+        f"a GPU memory target of {vram_gb:g} GB is too small: one sample of {task.slices} slices at "
+        f"{smallest.image_size} pixels{fixed} with {rules.vit} needs about {smallest.vram_gb:.1f} GB, gradient "
+        "checkpointing included. Take a smaller ViT (another trainer) or a larger -gpu_memory_target"
+    )
+
+
+def candidates(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any]) -> Iterator[Candidate]:
+    """Plans from the one that is best if memory is no matter to the most frugal.
+
+    Fewer samples at once cost nothing as long as they keep the GPU busy; gradient checkpointing costs half as much time
+    again; idle GPUs more; fewer pixels cost accuracy, and are the last resort.
+    """
+    wanted = plan_in_plane(task.extent, rules)
+    tokens = task.slices * math.prod(side // PATCH_SIZE for side in wanted[1])  # of a sample
+    enough = min(_BUSY_TOKENS, rules.batch_size * tokens)
+    for few in (False, True):
+        for checkpointing in _checkpointing(arch_kwargs):
+            for samples in divisors(rules.batch_size):
+                if (samples * tokens < enough) == few:
+                    yield make_candidate(task, wanted, arch_kwargs, samples, checkpointing)
+    for smaller in smaller_in_plane(task.extent, rules):
+        yield make_candidate(task, smaller, arch_kwargs, 1, True)
+
+
+def make_candidate(
+    task: Task, in_plane: InPlane, arch_kwargs: dict[str, Any], samples: int, checkpointing: bool
+) -> Candidate:
+    """A plan of these choices, with the memory that it takes."""
+    patch, image_size = in_plane
+    arch_kwargs = {**arch_kwargs, "image_size": list(image_size)}
+    if checkpointing:
+        arch_kwargs["gradient_checkpointing"] = True
+    batch = MicroBatch(samples * task.slices, patch, task.input_channels, task.num_classes)
+    return Candidate(patch, arch_kwargs, samples, gpu_gb(arch_kwargs, batch))
+
+
+def divisors(batch_size: int) -> Sequence[int]:
+    """Of ``batch_size``, the largest first: samples at once that divide a step evenly."""
+    return [n for n in range(batch_size, 0, -1) if batch_size % n == 0]
+
+
+def _checkpointing(arch_kwargs: dict[str, Any]) -> tuple[bool, ...]:
+    """Without and with, unless the recipe has decided."""
+    if "gradient_checkpointing" in arch_kwargs:
+        return (bool(arch_kwargs["gradient_checkpointing"]),)
+    return (False, True)

@@ -1,0 +1,227 @@
+"""Memory of a training step, by formula: what is kept, what is stored for the backward pass, and the largest transient.
+
+The terms are read off the network's code: for every operation, what its gradient needs. Symbols are those of
+``nnunetv2_masam.network``. :func:`step_bytes` is held against the bytes that a CPU's allocator hands out
+(``benchmarks/planner_memory.py``); what a GPU needs beyond those is :func:`gpu_gb`'s to add.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
+
+FLOAT = 4  # bytes
+GB = 1024**3
+
+CONTEXT_GB = 0.8  # of a GPU, taken by CUDA's context and by workspaces of its libraries
+_FRAGMENTATION = 1.1  # what the caching allocator holds, over what is in use
+_MLP_RATIO = 4
+
+# For every token, numbers that the gradients of neck and two-way transformer need: in float32, for their normalisations,
+# and in the precision of the matrix products.
+_DECODER_FLOATS = 1356
+_DECODER_COMPUTED = 4002
+_DECODER_FLOATS_PER_CLASS = 80  # attention between tokens of classes and of the grid
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a device computes.
+
+    Attributes:
+        bytes: of a number in matrix products: 4 without autocast, 2 with.
+        fused: whether attention is one fused kernel on lengthened vectors, which is what ours is on GPUs.
+    """
+
+    bytes: int
+    fused: bool
+
+    @property
+    def half(self) -> bool:
+        return self.bytes < FLOAT
+
+
+CPU = Precision(bytes=4, fused=False)
+GPU = Precision(bytes=2, fused=True)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What goes through the network at once.
+
+    Attributes:
+        slices: N = B·D.
+        patch: H and W, voxels.
+        input_channels: C.
+        num_classes: K.
+    """
+
+    slices: int
+    patch: tuple[int, int]
+    input_channels: int = 1
+    num_classes: int = 2
+
+    @property
+    def voxels(self) -> int:
+        """Of the patches, all slices together."""
+        return self.slices * math.prod(self.patch)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The arguments of the network that cost memory or time, with its defaults."""
+
+    vit: ViTSize
+    grid: tuple[int, int]
+    fact_rank: int
+    lora_rank: int
+    adapter_channels: int
+    decoder_doublings: int
+    trainable: str
+    checkpointing: bool
+
+    @classmethod
+    def of(cls, arch_kwargs: Mapping[str, Any]) -> Architecture:
+        """From the arguments as plans hold them."""
+        height, width = (side // PATCH_SIZE for side in arch_kwargs["image_size"])
+        return cls(
+            vit=resolve_vit(arch_kwargs["vit"]),
+            grid=(height, width),
+            fact_rank=arch_kwargs.get("fact_rank", 32),
+            lora_rank=arch_kwargs.get("lora_rank", 0),
+            adapter_channels=arch_kwargs.get("adapter_channels", 384),
+            decoder_doublings=arch_kwargs.get("decoder_doublings", 4),
+            trainable=arch_kwargs.get("trainable", "masam"),
+            checkpointing=arch_kwargs.get("gradient_checkpointing", False),
+        )
+
+    @property
+    def tokens(self) -> int:
+        """T, of a slice."""
+        return math.prod(self.grid)
+
+    @property
+    def upscaling(self) -> list[tuple[int, int]]:
+        """(pixels of a token, channels) after each doubling of the decoder."""
+        steps = range(self.decoder_doublings)
+        return [(4 ** (step + 1), EMBEDDING_CHANNELS // 4 >> step) for step in steps]
+
+    def reach(self, index: int) -> tuple[int, int]:
+        """Grid that the attention of block ``index`` runs over."""
+        return self.grid if index in self.vit.global_attn_indexes else (WINDOW_SIZE, WINDOW_SIZE)
+
+
+def gpu_gb(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> float:
+    """Memory of a GPU that a training step in mixed precision takes, in GB.
+
+    That is :func:`step_bytes`, a tenth more for what the allocator cannot use, and 0.8 GB for CUDA's context and the
+    workspaces of its libraries. The last two are customary values; no GPU was available to measure them on.
+    """
+    return CONTEXT_GB + _FRAGMENTATION * step_bytes(arch_kwargs, batch, GPU) / GB
+
+
+def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Precision) -> int:
+    """Most bytes in use at once in an optimiser step: forward pass, loss, backward pass, AdamW.
+
+    Weights, gradients and AdamW's moments are there all the time, because gradients accumulate over micro-batches. On
+    top, one of three moments has the largest transient: the start of the backward pass (everything is stored, and the
+    loss at work), the backward pass of the last block, and the optimiser's step.
+
+    Args:
+        arch_kwargs: the network's arguments.
+        batch: the micro-batch.
+        precision: of the device.
+    """
+    network = Architecture.of(arch_kwargs)
+    total, trained = count_parameters(network, batch.num_classes, batch.input_channels)
+    kept = FLOAT * (total + 3 * trained + batch.voxels * (batch.input_channels + 1))
+    tokens = batch.slices * network.tokens
+    depth = network.vit.depth
+    block = _block_bytes(network, tokens, precision)
+    stored = depth * FLOAT * tokens * network.vit.embed_dim + block if network.checkpointing else depth * block
+    if network.trainable == "decoder":
+        block = stored = 0
+    decoder = _decoder_bytes(network, tokens, batch, precision)
+    at_the_loss = stored - (block if network.checkpointing else 0) + decoder + _loss_bytes(batch)
+    in_the_last_block = stored + _block_transient(network, tokens, precision)
+    return kept + max(at_the_loss, in_the_last_block, FLOAT * trained)
+
+
+def count_parameters(network: Architecture, num_classes: int, input_channels: int = 1) -> tuple[int, int]:
+    """All parameters, and those that are trained, by formula."""
+    vit, a, r = network.vit, network.adapter_channels, network.fact_rank
+    e = vit.embed_dim
+    embedding = e * (PATCH_SIZE**2 * input_channels + 1)
+    encoder = vit.depth * (12 * e * e + 13 * e) + e * network.tokens + EMBEDDING_CHANNELS * (e + 9 * EMBEDDING_CHANNELS)
+    encoder += sum(2 * sum(network.reach(i)) * e // vit.num_heads for i in range(vit.depth))
+    adapters = 2 * (2 * e * a + 3 * a * a + a + 2 * e) if a else 0
+    adaptation = vit.depth * (adapters + 2 * r * r + 4 * e * network.lora_rank) + 2 * r * e
+    decoder = 3_400_000 + 133_000 * num_classes
+    total = embedding + encoder + adaptation + decoder
+    if network.trainable == "all":
+        return total, total
+    if network.trainable == "decoder":
+        return total, decoder
+    return total, adaptation + decoder + (embedding if input_channels not in (1, 3) else 0)
+
+
+def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> int:
+    """What the gradients of one block of the image encoder need, averaged over the blocks."""
+    e, a, r, half = network.vit.embed_dim, network.adapter_channels, network.fact_rank, precision.bytes
+    floats = 2 * e  # the inputs of both normalisations
+    computed = _attention_numbers(network, precision) + _MLP_RATIO * e  # and the input of GELU
+    if a:
+        floats += 2 * e  # the adapters' inputs, and what their convolutions read and write
+        computed += 4 * a
+    if r:
+        computed += e + 5 * r
+    if network.lora_rank:
+        computed += (2 if precision.half else 1) * e + 2 * network.lora_rank
+    if network.trainable == "all":  # the inputs of all matrix products
+        computed += (1 + 1 + _MLP_RATIO) * e
+        low_rank = bool(r or network.lora_rank)
+        computed += e * ((3 if low_rank else 1) if precision.half else (0 if low_rank else 1))
+        computed += 2 * e if precision.fused else 0  # queries, for the tables of relative positions
+    weights = 12 * e * e * half if precision.half else 0  # autocast's copies
+    return tokens * (FLOAT * floats + half * computed) + weights
+
+
+def _attention_numbers(network: Architecture, precision: Precision) -> int:
+    """Numbers that the attention of a block stores for a token, averaged over the blocks."""
+    vit = network.vit
+    head_dim = vit.embed_dim // vit.num_heads
+    if not precision.fused:
+        return 3 * vit.embed_dim  # query, key and value
+    longer = []
+    for index in range(vit.depth):
+        reach = network.reach(index)
+        padded = any(side % window for side, window in zip(network.grid, reach, strict=True))
+        longer.append(math.ceil((head_dim + sum(reach) + padded) / 8) * 8)
+    # query, key, value and output; the tables of relative positions, broadcast over windows and heads
+    return round(4 * vit.num_heads * sum(longer) / vit.depth) + 2 * vit.embed_dim
+
+
+def _block_transient(network: Architecture, tokens: int, precision: Precision) -> int:
+    """In the backward pass of a block's MLP: gradients of GELU's output and input, and of the residual stream."""
+    return tokens * network.vit.embed_dim * (2 * FLOAT + 2 * _MLP_RATIO * precision.bytes)
+
+
+def _decoder_bytes(network: Architecture, tokens: int, batch: MicroBatch, precision: Precision) -> int:
+    """What the gradients of neck and mask decoder need, and the logits."""
+    *normalised, last = (pixels * channels for pixels, channels in network.upscaling)
+    floats = _DECODER_FLOATS + 2 * sum(normalised)  # inputs of normalisation and GELU
+    computed = _DECODER_COMPUTED + sum(normalised) + 2 * last  # inputs of the next product, and of the last GELU
+    per_token = FLOAT * floats + precision.bytes * computed
+    per_token += FLOAT * _DECODER_FLOATS_PER_CLASS * batch.num_classes
+    logits = FLOAT * batch.voxels * batch.num_classes
+    weights = 4_500_000 * precision.bytes if precision.half else 0
+    return tokens * per_token + logits + weights
+
+
+def _loss_bytes(batch: MicroBatch) -> int:
+    """Softmax, cross-entropy and Dice: four tensors like the logits that are stored and three transient ones."""
+    return batch.voxels * (7 * FLOAT * batch.num_classes + 9)

@@ -1,0 +1,49 @@
+"""How many slices prediction takes at once.
+
+The authors compute every slice five times, in the five stacks that it lies in. nnU-Net's sliding window computes it
+twice, with tiles that overlap by half. A tile of as many slices as the image has computes it once, and its adapters see
+neighbours on both sides of nearly every slice. ``benchmarks/prediction_depth.py`` shows what that does to the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nnunetv2_masam.planning.fit import Task
+from nnunetv2_masam.planning.memory import CONTEXT_GB, FLOAT, GB, Architecture, count_parameters
+
+_OVER_THE_MEDIAN = 1.25  # most images then fit into one tile; a longer one takes several, overlapping by half
+_SHARE_OF_MEMORY = 0.5  # the rest is for nnU-Net's sums over tiles
+_MLP_NUMBERS = 11  # for every token and channel at the MLP, where the image encoder needs most
+
+
+def prediction_slices(
+    median_slices: float, task: Task, arch_kwargs: Mapping[str, Any], patch: tuple[int, int], vram_gb: float
+) -> int:
+    """D of the tiles of prediction: somewhat more than the median image has, as far as memory goes.
+
+    A network with box prompts keeps the stacks of its training, because a stack has one box.
+
+    Args:
+        median_slices: of the images.
+        task: of the data set.
+        arch_kwargs: the network's arguments.
+        patch: H and W, voxels.
+        vram_gb: memory target of one GPU in GB.
+    """
+    if arch_kwargs.get("prompt", "none") == "box":
+        return task.slices
+    total, _ = count_parameters(Architecture.of(arch_kwargs), task.num_classes, task.input_channels)
+    free_bytes = (vram_gb - CONTEXT_GB) * GB - FLOAT * total
+    affordable = int(_SHARE_OF_MEMORY * free_bytes / slice_bytes(arch_kwargs, patch, task.num_classes))
+    return max(task.slices, min(math.ceil(_OVER_THE_MEDIAN * median_slices), affordable))
+
+
+def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], num_classes: int) -> int:
+    """Memory of prediction in float32 that a slice takes: in the image encoder, or for its logits if that is more."""
+    network = Architecture.of(arch_kwargs)
+    encoder = network.tokens * network.vit.embed_dim * _MLP_NUMBERS
+    logits = 2 * num_classes * math.prod(patch)  # in parts, and joined
+    return FLOAT * max(encoder, logits)

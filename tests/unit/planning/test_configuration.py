@@ -1,0 +1,127 @@
+"""From a baseline's configuration to MA-SAM's, within a memory target."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nnunetv2_masam.planning import (
+    NETWORK_CLASS,
+    PlanningRules,
+    explain_configuration,
+    is_masam_configuration,
+    plan_configuration,
+    replan,
+)
+
+VITS = ("vit_t", "vit_b", "vit_l", "vit_h")
+
+
+def baseline(shape, channels=1):
+    return {
+        "data_identifier": "nnUNetPlans_3d_fullres",
+        "median_image_size_in_voxels": shape,
+        "patch_size": shape,
+        "batch_size": 2,
+        "spacing": [1.0] * len(shape),
+        "normalization_schemes": ["ZScoreNormalization"] * channels,
+        "batch_dice": False,
+        "architecture": {"network_class_name": "PlainConvUNet", "arch_kwargs": {}},
+    }
+
+
+def arguments(planned):
+    return planned["architecture"]["arch_kwargs"]
+
+
+def test_configuration_keeps_what_the_baseline_decided():
+    before = baseline([148.0, 512.0, 512.0])
+    planned = plan_configuration(before, PlanningRules(), num_classes=14)
+    assert planned["data_identifier"] == "nnUNetPlans_3d_fullres"
+    assert planned["spacing"] == [1.0, 1.0, 1.0]
+    assert planned["training_patch_size"] == [5, 512, 512]
+    assert planned["batch_size"] == 24
+    assert planned["batch_dice"] is True
+    assert planned["predicted_vram_gb"] <= 8
+    assert is_masam_configuration(planned)
+    assert not is_masam_configuration(before)
+    assert planned["architecture"]["network_class_name"] == NETWORK_CLASS
+    json.dumps(planned)
+
+
+def test_few_slices_are_padded_and_2d_has_one():
+    for shape, patch in (([3, 64, 64], [5, 64, 64]), ([64, 64], [64, 64])):
+        planned = plan_configuration(baseline(shape), PlanningRules(), 2)
+        assert planned["training_patch_size"] == planned["patch_size"] == patch
+
+
+def test_plans_whole():
+    plans = {
+        "plans_name": "nnUNetPlans",
+        "configurations": {
+            "3d_fullres": baseline([40, 128, 128]),
+            "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+        },
+    }
+    planned = replan(plans, PlanningRules(), 2)
+    assert is_masam_configuration(planned["configurations"]["3d_fullres"])
+    assert planned["configurations"]["3d_cascade_fullres"] == plans["configurations"]["3d_cascade_fullres"]
+    assert not is_masam_configuration(plans["configurations"]["3d_fullres"])
+
+
+@pytest.mark.parametrize("vit", VITS)
+@pytest.mark.parametrize("target", [8, 11, 16, 24, 40, 80])
+@pytest.mark.parametrize("shape", [(36, 50, 35), (20, 320, 320), (148, 512, 512), (149, 1024, 1280), (584, 565)])
+def test_every_vit_has_a_plan_on_every_gpu(vit, target, shape):
+    planned = plan_configuration(baseline(list(shape), channels=3), PlanningRules(vit=vit), 14, vram_gb=target)
+    assert planned["predicted_vram_gb"] <= target
+    assert planned["batch_size"] == 24
+    assert 24 % planned["micro_batch_size"] == 0
+    assert max(arguments(planned)["image_size"]) >= min(224, 4 * max(shape[-2:]))
+
+
+def test_order_of_sacrifice():
+    """Samples at once, then time, then pixels, then an error that tells what would do."""
+    shape, rules = baseline([148, 512, 512]), PlanningRules(vit="vit_h")
+    plans = {target: plan_configuration(shape, rules, 14, vram_gb=target) for target in (80, 40, 8, 6)}
+    assert plans[80]["micro_batch_size"] > plans[40]["micro_batch_size"] >= 1
+    assert "gradient_checkpointing" not in arguments(plans[40])
+    assert arguments(plans[8])["gradient_checkpointing"] is True
+    assert arguments(plans[8])["image_size"] == [512, 512]
+    assert 224 <= max(arguments(plans[6])["image_size"]) < 512
+    assert plans[6]["micro_batch_size"] == 1
+    with pytest.raises(ValueError, match=r"target of 4 GB is too small.*\(224, 224\) pixels with vit_h"):
+        plan_configuration(shape, rules, 14, vram_gb=4)
+
+
+def test_a_small_gpu_is_kept_busy_before_time_is_saved():
+    """Samples of small images go through with checkpointing rather than one at a time."""
+    planned = plan_configuration(baseline([36, 50, 35]), PlanningRules(vit="vit_h"), 3, vram_gb=8)
+    assert arguments(planned)["gradient_checkpointing"] is True
+    tokens = 5 * (208 // 16) * (144 // 16)
+    assert planned["micro_batch_size"] * tokens >= 4096
+
+
+def test_what_the_recipe_fixes_stays():
+    rules = PlanningRules(vit="vit_h", image_size=(512, 512))
+    assert arguments(plan_configuration(baseline([50, 60, 60]), rules, 14, vram_gb=80))["image_size"] == [512, 512]
+    with pytest.raises(ValueError, match="fixed by the trainer"):
+        plan_configuration(baseline([50, 60, 60]), rules, 14, vram_gb=6)
+    checkpointed = PlanningRules(arch_kwargs={"gradient_checkpointing": True})
+    planned = plan_configuration(baseline([50, 60, 60]), checkpointed, 14, vram_gb=80)
+    assert arguments(planned)["gradient_checkpointing"] is True
+
+
+def test_explanation_shows_the_plan_and_its_alternatives():
+    configuration = baseline([148, 512, 512])
+    rules = PlanningRules(vit="vit_h")
+    header, plan, *others = explain_configuration(configuration, rules, 14, vram_gb=8).splitlines()
+    assert header.split()[0] == "patch"
+    assert "512 x 512" in plan
+    assert plan.split()[-3:] == ["1.00", "the", "plan"]
+    without = next(row for row in others if "512 x 512  " in row[14:])
+    assert without.split()[-3:] == ["1.50", "too", "large"]  # no checkpointing: two passes instead of three
+    smaller = [row for row in others if "384 x 384" in row]
+    assert len(smaller) == 2
+    assert all(float(row.replace("too large", "").split()[-1]) > 1 for row in smaller)

@@ -1,0 +1,51 @@
+"""Operations by formula, against those that torch counts."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.planning.cost import forward_flops, training_flops
+
+SMALL = {"embed_dim": 96, "depth": 2, "num_heads": 3, "global_attn_indexes": [1]}
+
+
+@pytest.mark.parametrize(
+    ("arch_kwargs", "input_channels", "num_classes", "slices"),
+    [
+        ({"vit": SMALL, "image_size": (256, 240)}, 4, 14, 5),
+        ({"vit": SMALL, "image_size": (224, 128), "adapter_channels": 0, "fact_rank": 0}, 1, 2, 1),
+        ({"vit": SMALL, "image_size": (128, 96), "fact_rank": 0, "lora_rank": 4, "decoder_doublings": 2}, 1, 3, 4),
+    ],
+)
+def test_operations_are_those_that_torch_counts(arch_kwargs, input_channels, num_classes, slices):
+    with FakeTensorMode(), mock.patch("torch.nn.init.trunc_normal_"):  # counts, computes nothing
+        network = MASAM(input_channels, num_classes, **arch_kwargs).train()
+        patch = torch.rand(1, input_channels, slices, *arch_kwargs["image_size"])
+        with FlopCounterMode(display=False) as counter:
+            network(patch)
+    counted = forward_flops(arch_kwargs, slices, num_classes, input_channels)
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_a_size_that_windows_do_not_fill_costs_no_more():
+    """Per pixel, 512 (windows of 14, 14 and 4 tokens) is within 1 % of 448 (two whole windows)."""
+    for vit in ("vit_b", "vit_l", "vit_h"):
+        fitting, usual = (
+            forward_flops({"vit": vit, "image_size": (side, side)}, 5, 3) / side**2 for side in (448, 512)
+        )
+        assert usual == pytest.approx(fitting, rel=0.01)
+
+
+def test_passes_of_a_training_step():
+    arch_kwargs = {"vit": "vit_b", "image_size": (256, 256)}
+    forward = forward_flops(arch_kwargs, 5, 3)
+    assert training_flops(arch_kwargs, 5, 3) == 2 * forward
+    assert training_flops({**arch_kwargs, "gradient_checkpointing": True}, 5, 3) == 3 * forward
+    assert training_flops({**arch_kwargs, "trainable": "all"}, 5, 3) == 3 * forward
+    assert training_flops({**arch_kwargs, "trainable": "decoder"}, 5, 3) == forward
