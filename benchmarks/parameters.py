@@ -82,8 +82,10 @@ def full_length_trainers() -> dict[str, type]:
 
 def network(trainer: type[MASAMTrainer], vit: Any) -> MASAM:
     """The recipe's network with another ViT, without memory for its weights."""
+    arch_kwargs = trainer.rules.arch_kwargs
+    channels = INPUT_CHANNELS + (arch_kwargs.get("prompt") == "box")  # the box is a channel
     with torch.device("meta"):
-        return MASAM(INPUT_CHANNELS, NUM_CLASSES, vit=vit, image_size=IMAGE_SIZE, **trainer.rules.arch_kwargs)
+        return MASAM(channels, NUM_CLASSES, vit=vit, image_size=IMAGE_SIZE, **arch_kwargs)
 
 
 def count(trainer: type[MASAMTrainer], vit: str) -> dict[str, int]:

@@ -4,8 +4,8 @@
     python benchmarks/plan_datasets.py --write    # puts them into docs/plans.md
     python benchmarks/plan_datasets.py --baselines    # first runs nnU-Net's planner again
 
-``benchmarks/fingerprints`` holds what nnU-Net's planner reads of a data set: shapes, spacings, channels and labels, with
-their source. No images are needed. What nnU-Net's planner makes of them is kept in
+``benchmarks/fingerprints`` holds what nnU-Net's planner reads of a data set: shapes, spacings, channels and labels,
+with their source. No images are needed. What nnU-Net's planner makes of them is kept in
 ``benchmarks/results/baseline-plans.json``.
 """
 

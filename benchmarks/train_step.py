@@ -3,7 +3,8 @@
     python benchmarks/train_step.py --reference MA-SAM     # how to get it: benchmarks/reference.py
 
 Every side runs in a process of its own, so that its peak is its own. Memory is what the allocator has handed out at
-once and, on a CPU, also what the operating system counts as resident. Writes ``benchmarks/results/train-step-<device>.json``.
+once and, on a CPU, also what the operating system counts as resident. Writes
+``benchmarks/results/train-step-<device>.json``.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ class Attention(nn.Module):
         self.fact = FacTCores(fact_rank) if fact_rank else None
         self.lora = LoRA(dim, lora_rank) if lora_rank else None
 
-    def forward(self, x: Tensor, fact: FacT | None) -> Tensor:
-        """(N, G, G', E) to (N, G, G', E); ``fact`` holds the factors that all blocks share."""
-        qkv = self._project(x, fact)
+    def forward(self, x: Tensor, norm: nn.Module, fact: FacT | None) -> Tensor:
+        """(N, G, G', E) to (N, G, G', E), the attention of ``norm(x)``; ``fact`` has the factors that blocks share."""
+        qkv = self._project(x, norm, fact)
         table_h = _relative_table(self.rel_pos_h, self.grid[0])
         table_w = _relative_table(self.rel_pos_w, self.grid[1])
         heights, widths = (_bands(size, side) for size, side in zip(x.shape[1:3], self.grid, strict=True))
@@ -69,18 +69,19 @@ class Attention(nn.Module):
             k, v = self._append_padding(k, v)
         return self._join(decomposed_attention(q, k, v, table_h[:h], table_w[:w]), size, (h, w))
 
-    def _project(self, x: Tensor, fact: FacT | None) -> tuple[Tensor, ...]:
+    def _project(self, x: Tensor, norm: nn.Module, fact: FacT | None) -> tuple[Tensor, ...]:
         """(N, G, G', E) to query, key and value of that shape."""
         weight, bias = self.qkv.weight, self.qkv.bias
+        normed = norm(x)
         if not self.training and not torch.is_grad_enabled():
-            return F.linear(x, self._merged_weight(fact), bias).chunk(3, dim=-1)
+            return F.linear(normed, self._merged_weight(fact), bias).chunk(3, dim=-1)
         if (fact is None or self.fact is None) and self.lora is None:
-            return F.linear(x, weight, bias).chunk(3, dim=-1)
-        q, k, v = (F.linear(x, w, b) for w, b in zip(weight.chunk(3), bias.chunk(3), strict=True))
+            return F.linear(normed, weight, bias).chunk(3, dim=-1)
+        q, k, v = (F.linear(normed, w, b) for w, b in zip(weight.chunk(3), bias.chunk(3), strict=True))
         if fact is not None and self.fact is not None:
-            q, v = fact.add_increments(q, v, x, self.fact)
+            q, v = fact.add_increments(q, v, fact.reduce(x, norm), self.fact)
         if self.lora is not None:
-            q, v = self.lora.add_increments(q, v, x)
+            q, v = self.lora.add_increments(q, v, normed)
         return q, k, v
 
     def _merged_weight(self, fact: FacT | None) -> Tensor:

@@ -8,6 +8,7 @@ network. Source: Jie and Deng, FacT (AAAI 2023); MA-SAM, section 3.2.
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class FacTCores(nn.Module):
@@ -37,10 +38,16 @@ class FacT(nn.Module):
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.v.weight)
 
-    def add_increments(self, q: Tensor, v: Tensor, x: Tensor, cores: FacTCores) -> tuple[Tensor, Tensor]:
-        """Query and value (…, E) with the increments for input ``x`` (…, E)."""
-        u = self.scale * self.u(x)  # (…, R)
-        return q + self.v(self.dropout(cores.q(u))), v + self.v(self.dropout(cores.v(u)))
+    def reduce(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """s·U of the normalised input: (…, E) to (…, R).
+
+        Normalised again in the backward pass: only U needs ``norm(x)`` there, the frozen projection does not.
+        """
+        return checkpoint(lambda x: self.scale * self.u(norm(x)), x, use_reentrant=False, preserve_rng_state=False)
+
+    def add_increments(self, q: Tensor, v: Tensor, reduced: Tensor, cores: FacTCores) -> tuple[Tensor, Tensor]:
+        """Query and value (…, E) with the increments for a :meth:`reduce`-d input (…, R)."""
+        return q + self.v(self.dropout(cores.q(reduced))), v + self.v(self.dropout(cores.v(reduced)))
 
     def merge(self, qkv_weight: Tensor, cores: FacTCores) -> Tensor:
         """The projection's weight (3·E, E) with the increments added: the same outputs for one product fewer."""

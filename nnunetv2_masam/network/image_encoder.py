@@ -58,7 +58,7 @@ class Block(nn.Module):
         """(B·D, G, G', E) to the same shape, for samples of ``depth`` = D slices."""
         if self.adapter_1 is not None:
             x = x + self.adapter_1(x, depth)
-        x = x + self.attn(self.norm1(x), fact)
+        x = x + self.attn(x, self.norm1, fact)
         if self.adapter_2 is not None:
             x = x + self.adapter_2(x, depth)
         return x + self.mlp(self.norm2(x))

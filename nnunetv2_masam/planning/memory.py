@@ -21,8 +21,8 @@ CONTEXT_GB = 0.8  # of a GPU, taken by CUDA's context and by workspaces of its l
 _FRAGMENTATION = 1.1  # what the caching allocator holds, over what is in use
 _MLP_RATIO = 4
 
-# For every token, numbers that the gradients of neck and two-way transformer need: in float32, for their normalisations,
-# and in the precision of the matrix products.
+# For every token, numbers that the gradients of neck and two-way transformer need: in float32, for normalisations, and
+# in the precision of the matrix products.
 _DECODER_FLOATS = 1356
 _DECODER_COMPUTED = 4002
 _DECODER_FLOATS_PER_CLASS = 80  # attention between tokens of classes and of the grid
@@ -223,5 +223,5 @@ def _decoder_bytes(network: Architecture, tokens: int, batch: MicroBatch, precis
 
 
 def _loss_bytes(batch: MicroBatch) -> int:
-    """Softmax, cross-entropy and Dice: four tensors like the logits that are stored and three transient ones."""
-    return batch.voxels * (7 * FLOAT * batch.num_classes + 9)
+    """Softmax, cross-entropy and Dice: five tensors like the logits, a boolean one, and the labels as integers."""
+    return batch.voxels * (5 * FLOAT * batch.num_classes + batch.num_classes + 8)

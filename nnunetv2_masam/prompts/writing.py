@@ -161,7 +161,7 @@ def images_by_case(folder: Path) -> tuple[dict[str, list[Path]], str]:
     if ending is None:
         raise ValueError(f"{folder}: no images called CASE_0000 and one of {', '.join(FILE_ENDINGS)}")
     cases = get_identifiers_from_splitted_dataset_folder(str(folder), ending)
-    channels = sorted({path.name[: -len(ending)][-4:] for path in folder.glob(f"*_????{ending}")})
+    channels = sorted({path.name[: -len(ending)][-4:] for path in folder.glob(f"*_[0-9][0-9][0-9][0-9]{ending}")})
     files = {str(case): [folder / f"{case}_{channel}{ending}" for channel in channels] for case in cases}
     if missing := [str(path) for paths in files.values() for path in paths if not path.is_file()]:
         raise ValueError(f"cases have different channels; there is no {', '.join(missing)}")

@@ -91,8 +91,8 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
         )
     if list(patch[-2:]) != list(tile[-2:]):
         raise ValueError(
-            f"the plans {plans_name!r} train on patches of {tuple(patch)} voxels and predict by {tuple(tile)}; in plane "
-            "both must be the same, because both are resized to the network's input. Set the last two numbers of "
+            f"the plans {plans_name!r} train on patches of {tuple(patch)} voxels and predict by {tuple(tile)}; in "
+            "plane both must be the same, because both are resized to the network's input. Set the last two numbers of "
             "training_patch_size and patch_size alike"
         )
     batch, micro_batch = configuration["batch_size"], configuration.get("micro_batch_size", 0)

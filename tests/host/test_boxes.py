@@ -98,6 +98,21 @@ def test_recipes_build_networks_with_a_box_channel(workspace, boxed, trainer):
     assert (network.prompt, network.image_channels) == ("box", 1)
 
 
+def test_prediction_takes_stacks_as_deep_as_those_of_training(workspace, boxed):
+    planned = make(nnUNetTrainerMASAM_testing_box, workspace, boxed).plans_manager.plans
+
+    def deeper(plans, dataset_json):
+        plans.update(planned)
+        plans["continue_training"] = False
+        configuration = plans["configurations"]["3d_fullres"]
+        configuration["training_patch_size"] = configuration["patch_size"]
+        configuration["patch_size"] = [20, *configuration["patch_size"][1:]]
+
+    made = make(nnUNetTrainerMASAM_testing_box, workspace, boxed, edit=deeper)
+    for configuration in (made.configuration_manager, made.plans_manager.get_configuration("3d_fullres")):
+        assert configuration.patch_size[0] == nnUNetTrainerMASAM_testing_box.rules.slices
+
+
 def test_what_cannot_be_trained_is_refused(workspace, boxed):
     with pytest.raises(ValueError, match="Write such a data set with nnUNetv2_masam boxes"):
         make(nnUNetTrainerMASAM_testing_box, workspace, "Dataset901_Plain")

@@ -97,10 +97,16 @@ def test_padded_windows_equal_sams(size):
     rows = []
     for i in range(0, padded.shape[1], 14):
         rows.append(
-            torch.cat([attention(padded[:, i : i + 14, j : j + 14], fact) for j in range(0, padded.shape[2], 14)], 2)
+            torch.cat(
+                [
+                    attention(padded[:, i : i + 14, j : j + 14], torch.nn.Identity(), fact)
+                    for j in range(0, padded.shape[2], 14)
+                ],
+                2,
+            )
         )
     expected = torch.cat(rows, 1)[:, : size[0], : size[1]]
-    torch.testing.assert_close(attention(x, fact), expected)
+    torch.testing.assert_close(attention(x, torch.nn.Identity(), fact), expected)
 
 
 def test_fact_merged_equals_added():
@@ -110,11 +116,11 @@ def test_fact_merged_equals_added():
     for parameter in [*attention.parameters(), *fact.parameters()]:
         torch.nn.init.normal_(parameter, std=0.3)
     x = torch.randn(2, 4, 4, 16)
-    added = attention(x, fact)
+    added = attention(x, torch.nn.Identity(), fact)
     with torch.no_grad():
-        merged = attention(x, fact)
+        merged = attention(x, torch.nn.Identity(), fact)
     torch.testing.assert_close(added, merged)
-    assert not torch.allclose(added, attention(x, None))
+    assert not torch.allclose(added, attention(x, torch.nn.Identity(), None))
 
 
 def test_bfloat16_autocast_trains_as_float32():
@@ -128,7 +134,7 @@ def test_bfloat16_autocast_trains_as_float32():
     grads = []
     for enabled in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            out = attention(x, fact)
+            out = attention(x, torch.nn.Identity(), fact)
         grads.append(torch.autograd.grad(out.float().square().sum(), [x, *fact.parameters(), *attention.parameters()]))
     for exact, rounded in zip(*grads, strict=True):
         assert exact.dtype == rounded.dtype
