@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 # part: parts of the package that it may import
 ALLOWED = {
     "network": {"network"},
-    "planning": {"network"},
+    "planning": {"planning", "network"},
     "weights": {"weights", "network"},
     "sharing": {"sharing", "weights", "planning", "network"},
     "prompts": {"prompts", "network"},
