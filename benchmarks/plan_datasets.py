@@ -122,9 +122,9 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
             _times(f"{mm:.3g}" for mm in before["spacing"]),
             _times(round(n) for n in before["median_image_size_in_voxels"]),
             _times(before["patch_size"]),
-            _times(planned["patch_size"]),
+            _times(planned["training_patch_size"]),
             _times(image_size),
-            f"{image_size[0] / planned['patch_size'][-2]:.2f}",
+            f"{image_size[0] / planned['training_patch_size'][-2]:.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     for trainer, vit in (("nnUNetTrainerMASAM", "vit_b"), ("nnUNetTrainerMASAM_H", "vit_h")):

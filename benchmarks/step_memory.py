@@ -15,6 +15,8 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
@@ -24,7 +26,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from nnunetv2_masam.network import MASAM, attention
 from nnunetv2_masam.planning.memory import MicroBatch
-from nnunetv2_masam.training.loss import MASAMLoss
 
 
 class _Step:
@@ -40,7 +41,8 @@ class _Step:
         self.optimizer.step()
         self.image = torch.rand(1, batch.input_channels, batch.slices, *batch.patch, device=device)
         self.labels = torch.randint(0, batch.num_classes, (1, 1, batch.slices, *batch.patch), device=device).float()
-        self.loss = MASAMLoss()
+        dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+        self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)  # nnU-Net's
         self.autocast: Callable[[], AbstractContextManager] = nullcontext
         if half:
             self.autocast = lambda: torch.autocast(device, torch.bfloat16)

@@ -25,7 +25,7 @@ def test_patches_suit_nnunets_augmentation(name, vit):
     for target in (8, 80):
         planned = replan(PLANS[name], PlanningRules(vit=vit), 4, vram_gb=target)
         for configuration in planned["configurations"].values():
-            patch = configuration["patch_size"]
+            patch = configuration["training_patch_size"]
             if len(patch) == 3:
                 assert patch[0] >= MIN_SLICES
                 assert max(patch) / patch[0] > ANISO_THRESHOLD
