@@ -41,11 +41,8 @@ class _Step:
         self.optimizer.step()
         self.image = torch.rand(1, batch.input_channels, batch.slices, *batch.patch, device=device)
         self.labels = torch.randint(0, batch.num_classes, (1, 1, batch.slices, *batch.patch), device=device).float()
-        self.loss = DC_and_CE_loss(  # nnU-Net's default
-            {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False},
-            {},
-            dice_class=MemoryEfficientSoftDiceLoss,
-        )
+        dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False}
+        self.loss = DC_and_CE_loss(dice, {}, dice_class=MemoryEfficientSoftDiceLoss)  # nnU-Net's
         self.autocast: Callable[[], AbstractContextManager] = nullcontext
         if half:
             self.autocast = lambda: torch.autocast(device, torch.bfloat16)

@@ -183,13 +183,15 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
         floats += 2 * e  # the adapters' inputs, and what their convolutions write
         computed += 2 * a
     if r:
-        computed += 5 * r
+        computed += 5 * r  # of reduced inputs; the normalised one is computed again
     if network.lora_rank:
         computed += (2 if precision.half else 1) * e + 2 * network.lora_rank
     if network.trainable == "all":  # the inputs of all matrix products
         computed += (1 + 1 + _MLP_RATIO) * e
-        low_rank = bool(r or network.lora_rank)
-        computed += e * ((3 if low_rank else 1) if precision.half else (0 if low_rank else 1))
+        if precision.half:  # a copy for each product
+            computed += (3 if r or network.lora_rank else 1) * e
+        elif not network.lora_rank:
+            computed += e
         computed += 2 * e if precision.fused else 0  # queries, for the tables of relative positions
     weights = 12 * e * e * half if precision.half else 0  # autocast's copies
     return tokens * (FLOAT * floats + half * computed) + weights
@@ -227,5 +229,5 @@ def _decoder_bytes(network: Architecture, tokens: int, batch: MicroBatch, precis
 
 
 def _loss_bytes(batch: MicroBatch) -> int:
-    """Softmax, cross-entropy and Dice: five tensors like the logits, a boolean one, and the labels as integers."""
-    return batch.voxels * (5 * FLOAT * batch.num_classes + batch.num_classes + 8)
+    """Softmax, cross-entropy and Dice of nnU-Net's loss: five tensors like the logits. The authors' takes less here."""
+    return 5 * FLOAT * batch.voxels * batch.num_classes

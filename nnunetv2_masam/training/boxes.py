@@ -26,8 +26,6 @@ class MASAMBoxTrainer(MASAMTrainer):
     def planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
         """As for any recipe, for data sets with a box channel and configurations in which it is the last one.
 
-        Prediction takes patches as deep as those of training.
-
         Raises:
             ValueError: there is no box channel, or the plans are of a network without prompts.
             NotImplementedError: a cascade, which appends channels after the box.
@@ -47,9 +45,6 @@ class MASAMBoxTrainer(MASAMTrainer):
                 "'box'. Train on the baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr "
                 f"{cls.__name__}"
             )
-        # a stack has one box for all its slices: deeper stacks than in training would spread it over more of them
-        resolved = plans["configurations"][configuration]
-        resolved["patch_size"] = list(resolved.get("training_patch_size", resolved["patch_size"]))
         return plans
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
