@@ -99,16 +99,7 @@ def test_recipes_build_networks_with_a_box_channel(workspace, boxed, trainer):
 
 
 def test_prediction_takes_stacks_as_deep_as_those_of_training(workspace, boxed):
-    planned = make(nnUNetTrainerMASAM_testing_box, workspace, boxed).plans_manager.plans
-
-    def deeper(plans, dataset_json):
-        plans.update(planned)
-        plans["continue_training"] = False
-        configuration = plans["configurations"]["3d_fullres"]
-        configuration["training_patch_size"] = configuration["patch_size"]
-        configuration["patch_size"] = [20, *configuration["patch_size"][1:]]
-
-    made = make(nnUNetTrainerMASAM_testing_box, workspace, boxed, edit=deeper)
+    made = make(nnUNetTrainerMASAM_testing_box, workspace, boxed)
     for configuration in (made.configuration_manager, made.plans_manager.get_configuration("3d_fullres")):
         assert configuration.patch_size[0] == nnUNetTrainerMASAM_testing_box.rules.slices
 
