@@ -51,12 +51,12 @@ def test_merged_equals_added(size, fact_rank):
     fact = FacT(dim=16, rank=3, scale=0.7, dropout=0.0).eval()
     for parameter in [*attention.parameters(), *fact.parameters()]:
         torch.nn.init.normal_(parameter, std=0.3)
-    x = torch.randn(2, *size, 16)
-    added = attention(x, fact)
+    x, norm = torch.randn(2, *size, 16), torch.nn.LayerNorm(16)
+    added = attention(x, norm, fact)
     with torch.no_grad():
-        torch.testing.assert_close(added, attention(x, fact), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(added, attention(x, norm, fact), rtol=1e-4, atol=1e-5)
     attention.lora = None
-    assert not torch.allclose(added, attention(x, fact), rtol=1e-2)
+    assert not torch.allclose(added, attention(x, norm, fact), rtol=1e-2)
 
 
 @pytest.mark.parametrize(("doublings", "channels"), [(1, 64), (2, 32), (3, 16), (4, 8)])
