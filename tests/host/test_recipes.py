@@ -28,7 +28,7 @@ def hippocampus(workspace: Workspace) -> str:
     """A few cases of the Medical Segmentation Decathlon's hippocampus MRI, preprocessed."""
     if not HIPPOCAMPUS.is_dir():
         pytest.skip(f"data not found in {HIPPOCAMPUS}")
-    name = "Dataset904_Hippocampus"
+    name = "Dataset905_Hippocampus"
     for folder, ending in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
         (workspace.raw / name / folder).mkdir(parents=True)
         for file in sorted((HIPPOCAMPUS / folder).glob(f"*{ending}"))[:CASES]:
@@ -39,9 +39,9 @@ def hippocampus(workspace: Workspace) -> str:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("nnUNet_n_proc_DA", "1")  # the planner refuses zero
-        extract_fingerprints([904], num_processes=1)
-        plan_experiments([904])
-        preprocess([904], configurations=("3d_fullres",), num_processes=[1])
+        extract_fingerprints([905], num_processes=1)
+        plan_experiments([905])
+        preprocess([905], configurations=("3d_fullres",), num_processes=[1])
     return name
 
 

@@ -16,6 +16,13 @@ SHAPE = (4, 12, 10)  # (D, H, W)
 SPACING_XYZ_MM = (0.7, 0.8, 3.0)
 ORIGIN_XYZ_MM = (-3.5, 4.25, 7.0)
 
+
+@pytest.fixture(autouse=True)
+def _one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nnU-Net's planner refuses the zero that tests of trainers set for the whole run."""
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+
+
 # PROMISE12's numbers, from which UCL, BIDMC and HK are drawn, have gaps
 PROSTATE_NUMBERS = {
     "RUNMC": range(30),

@@ -79,25 +79,6 @@ def test_against_brute_force(seed: int) -> None:
     assert found["Dice"] == 2 * tp / (2 * tp + fp + fn)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_against_monai(seed: int) -> None:
-    """MONAI's implementation, where it is installed."""
-    monai = pytest.importorskip("monai.metrics")
-    torch = pytest.importorskip("torch")
-    random = np.random.default_rng(seed)
-    smooth = ndimage.gaussian_filter(random.normal(size=(2, 14, 16, 18)), (0, 2, 2, 2))
-    reference, prediction = smooth[0] > 0.02, (smooth[0] + 0.7 * smooth[1]) > 0.02
-    found = structure_metrics(reference, prediction, SPACING_MM, tolerance_mm=1.0)
-    nsd = monai.compute_surface_dice(
-        *(torch.from_numpy(mask)[None, None] for mask in (prediction, reference)),
-        class_thresholds=[1.0],
-        include_background=True,
-        spacing=SPACING_MM,
-        use_subvoxels=True,
-    )
-    assert found["NSD"] == pytest.approx(nsd.item(), rel=1e-6)
-
-
 def corner_elements(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Voxel corners that see both inside and outside, and the area of the surface around each.
 
