@@ -63,7 +63,11 @@ def main() -> None:
                 started = time.perf_counter()
                 run()
                 seconds[name].append(round(time.perf_counter() - started, 2))
-                print(name, seconds[name][-1], flush=True)
+                write(args, {name: runs for name, runs in seconds.items() if runs})
+
+
+def write(args: argparse.Namespace, seconds: dict[str, list[float]]) -> None:
+    """The result file, as far as it goes."""
     medians = {name: statistics.median(runs) for name, runs in seconds.items()}
     result = {
         "environment": describe_environment(),
@@ -74,7 +78,7 @@ def main() -> None:
     }
     target = Path(__file__).parent / "results" / f"volume-{args.device}.json"
     target.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    print(medians, flush=True)
 
 
 def their_procedure(theirs: nn.Module, volume: Tensor, device: str) -> np.ndarray:
