@@ -99,8 +99,11 @@ def make_predictor(
     network: nn.Module, tile: tuple[int, int, int], device: torch.device, mirror: bool
 ) -> nnUNetPredictor:
     """nnU-Net's predictor with its default settings, but for mirroring."""
-    predictor = nnUNetPredictor(use_mirroring=mirror, device=device, allow_tqdm=False)
-    plans = PlansManager({"plans_name": "benchmark", "configurations": {"3d_fullres": {"patch_size": list(tile)}}})
+    predictor = nnUNetPredictor(
+        use_mirroring=mirror, perform_everything_on_device=device.type == "cuda", device=device, allow_tqdm=False
+    )
+    configuration = {"patch_size": list(tile), "architecture": {}}
+    plans = PlansManager({"plans_name": "benchmark", "configurations": {"3d_fullres": configuration}})
     labels = {"background": 0} | {f"class {k}": k for k in range(1, NUM_CLASSES + 1)}
     predictor.manual_initialization(
         network, plans, plans.get_configuration("3d_fullres"), None, {"labels": labels}, "MASAM", (1, 2)
