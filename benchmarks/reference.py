@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import types
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +31,8 @@ def build_theirs(checkout: Path, vit: str, image_size: int, num_classes: int, ra
         raise FileNotFoundError(
             f"--reference: {package} has no sam_fact_tt_image_encoder.py; see benchmarks/reference.py"
         )
-    if "icecream" not in sys.modules:  # imported by their modules, used by none that run here
-        sys.modules["icecream"] = types.ModuleType("icecream")
-        sys.modules["icecream"].ic = print  # type: ignore[attr-defined]
+    for name in ("einops", "icecream", "imageio", "medpy", "nibabel"):  # imported there, used by nothing that runs here
+        sys.modules.setdefault(name, MagicMock())
     sys.path.insert(0, str(package))
     from sam_fact_tt_image_encoder import Fact_tt_Sam
     from segment_anything.build_sam import _build_sam
@@ -78,3 +78,15 @@ def their_input(volume: Tensor) -> Tensor:
 def their_logits(theirs: nn.Module, volume: Tensor) -> Tensor:
     """Logits (B·D, K, S, S) of their network for (B, 1, D, S, S)."""
     return theirs(their_input(volume), True, volume.shape[-1])["low_res_logits"]
+
+
+def their_loss(num_classes: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Their loss of logits (B·D, K, S, S) and labels (B·D, S, S), as their ``trainer.py`` puts it together.
+
+    Args:
+        num_classes: without background; K = ``num_classes`` + 1.
+    """
+    from utils import DiceLoss
+
+    cross_entropy, dice = nn.CrossEntropyLoss(ignore_index=-100), DiceLoss(num_classes + 1)
+    return lambda logits, labels: 0.2 * cross_entropy(logits, labels) + 0.8 * dice(logits, labels, softmax=True)

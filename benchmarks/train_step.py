@@ -1,10 +1,10 @@
-"""A training step: time and peak memory of ours against the authors' code, same weights, loss and optimiser, in turn.
+"""A training step: time and peak memory of ours against the authors' code, same weights and optimiser, in turn.
 
     python benchmarks/train_step.py --reference MA-SAM     # how to get it: benchmarks/reference.py
 
-Every side runs in a process of its own, so that its peak is its own. Memory is what the allocator has handed out at
-once and, on a CPU, also what the operating system counts as resident. Writes
-``benchmarks/results/train-step-<device>.json``.
+The loss is the same function, computed by each side's own code. Every side runs in a process of its own, so that its
+peak is its own. Memory is what the allocator has handed out at once and, on a CPU, also what the operating system
+counts as resident. Writes ``benchmarks/results/train-step-<device>.json``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from environment import describe_environment
-from reference import build_ours, build_theirs, their_logits
+from reference import build_ours, build_theirs, their_logits, their_loss
 from step_memory import peak_of_allocations
 
 from nnunetv2_masam.training.loss import MASAMLoss
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--vit", default="vit_b")
     parser.add_argument("--size", type=int, default=512, help="pixels")
     parser.add_argument("--slices", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=2, help="processes of each side")
+    parser.add_argument("--repeats", type=int, default=3, help="processes of each side")
     parser.add_argument("--steps", type=int, default=2, help="steps counted in each process, after one more")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -79,7 +79,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         )
     network = network.train().to(args.device)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.1)
-    loss_of = MASAMLoss()
+    loss_of = their_loss(num_classes=13) if args.side == "theirs" else _our_loss
     volume = torch.rand(1, 1, args.slices, args.size, args.size, device=args.device)
     labels = torch.randint(0, 14, (args.slices, args.size, args.size), device=args.device)
 
@@ -89,7 +89,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
             logits = their_logits(network, volume)
         else:
             logits = network(volume).transpose(1, 2).flatten(0, 1)
-        loss = loss_of(logits, labels[:, None])
+        loss = loss_of(logits, labels)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -107,6 +107,10 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     moments = [t for state in optimizer.state.values() for t in state.values()]
     kept = sum(t.numel() * t.element_size() for t in [*network.parameters(), *network.buffers(), *moments])
     return result | {"peak_gb": (kept + peak_of_allocations(step)) / GB, "resident_gb": resident / GB}
+
+
+def _our_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return MASAMLoss()(logits, labels[:, None])
 
 
 if __name__ == "__main__":

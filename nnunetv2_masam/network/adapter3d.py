@@ -20,7 +20,7 @@ from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_aut
 
 
 class Adapter3d(nn.Module):
-    """What a 3D adapter adds to its input.
+    """A 3D adapter around its residual connection.
 
     Args:
         dim: E, embedding width.
@@ -35,9 +35,10 @@ class Adapter3d(nn.Module):
         self.up = nn.Linear(channels, dim, bias=False)
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
-        """(B·D, G, G', E) to (B·D, G, G', E), the increment, for samples of ``depth`` = D slices."""
-        increment = _Adapter.apply(
-            x.unflatten(0, (-1, depth)),  # (B, D, G, G', E)
+        """(B·D, G, G', E) to the same shape, for samples of ``depth`` = D slices."""
+        return _Adapter.apply(
+            x,
+            depth,
             self.norm.weight,
             self.norm.bias,
             self.norm.eps,
@@ -46,16 +47,16 @@ class Adapter3d(nn.Module):
             self.conv.bias,
             self.up.weight,
         )
-        return increment.flatten(0, 1)
 
 
 class _Adapter(torch.autograd.Function):
-    """The adapter on (B, D, G, G', E); stores its input and what the convolution writes."""
+    """The adapter on (B·D, G, G', E); stores its input and what the convolution writes."""
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
+        depth: int,
         norm_weight: Tensor,
         norm_bias: Tensor,
         eps: float,
@@ -64,17 +65,20 @@ class _Adapter(torch.autograd.Function):
         bias: Tensor,
         up: Tensor,
     ) -> Tensor:
-        hidden = F.linear(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps), down)  # (B, D, G, G', A)
+        slices = x.unflatten(0, (-1, depth))  # (B, D, G, G', E)
+        hidden = F.linear(F.layer_norm(slices, x.shape[-1:], norm_weight, norm_bias, eps), down)  # (B, D, G, G', A)
         mixed = _convolve_slices(hidden, *_taps(kernel))
         mixed += bias
         ctx.eps = eps
-        ctx.save_for_backward(x, norm_weight, norm_bias, down, kernel, up, mixed)
+        ctx.save_for_backward(slices, norm_weight, norm_bias, down, kernel, up, mixed)
         remember_autocast(ctx, x)
-        return F.linear(F.gelu(mixed), up)
+        increment = F.linear(F.gelu(mixed).flatten(0, 1), up)
+        return increment.add_(x) if increment.dtype == x.dtype else increment + x
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, norm_weight, norm_bias, down, kernel, up, mixed = ctx.saved_tensors
+        grad = grad.view_as(x)
         before, here, after = _taps(kernel)
         with autocast_as_in_forward(ctx):
             with torch.enable_grad():
@@ -91,8 +95,10 @@ class _Adapter(torch.autograd.Function):
             # to the slice before goes what the tap for the slice after brought, and the other way round
             grad_hidden = _convolve_slices(grad_mixed, after.t(), here.t(), before.t())
             grad_down = _weight_grad(grad_hidden, normed.detach())
-            grads = torch.autograd.grad(normed, inputs, grad_hidden @ down)
-        return *grads, None, grad_down, grad_kernel, grad_mixed.flatten(0, -2).sum(0), grad_up
+            grad_x, *grads = torch.autograd.grad(normed, inputs, grad_hidden @ down)
+            grad_bias = grad_mixed.flatten(0, -2).sum(0)
+        grad_x += grad
+        return grad_x.flatten(0, 1), None, *grads, None, grad_down, grad_kernel, grad_bias, grad_up
 
 
 def _taps(kernel: Tensor) -> tuple[Tensor, ...]:

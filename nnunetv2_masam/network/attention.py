@@ -12,7 +12,7 @@ Same result as SAM's ``Attention`` with ``window_partition`` around it, by less 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,38 +48,35 @@ class Attention(nn.Module):
         self.fact = FacTCores(fact_rank) if fact_rank else None
         self.lora = LoRA(dim, lora_rank) if lora_rank else None
 
-    def forward(self, x: Tensor, norm: nn.Module, fact: FacT | None) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.LayerNorm, fact: FacT | None) -> Tensor:
         """(N, G, G', E) to (N, G, G', E), the attention of ``norm(x)``; ``fact`` has the factors that blocks share."""
-        qkv = self._project(x, norm, fact)
+        size = (x.shape[1], x.shape[2])
+        tiles = _tiles(size, self.grid)
+        q, k, v = (_ToTiles.apply(part, tiles, self.num_heads) for part in self._project(x, norm, fact))
         table_h = _relative_table(self.rel_pos_h, self.grid[0])
         table_w = _relative_table(self.rel_pos_w, self.grid[1])
-        heights, widths = (_bands(size, side) for size, side in zip(x.shape[1:3], self.grid, strict=True))
-        rows = []
-        for row in zip(*(part.split(heights, dim=1) for part in qkv), strict=True):
-            tiles = zip(*(part.split(widths, dim=2) for part in row), strict=True)
-            rows.append(torch.cat([self._attend(q, k, v, table_h, table_w) for q, k, v in tiles], dim=2))
-        return self.proj(torch.cat(rows, dim=1))
+        attended = []
+        for tile, query, key, value in zip(tiles, q, k, v, strict=True):
+            h, w = tile.window
+            if tile.window != self.grid:
+                key, value = self._append_padding(key, value)
+            attended.append(decomposed_attention(query, key, value, table_h[:h], table_w[:w]))
+        return self.proj(_FromTiles.apply(tiles, size, *attended))
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
-        """(N, rows, columns, E) to the same, for a part of the slice that is whole windows, or less than one."""
-        size = q.shape[1:3]
-        h, w = min(size[0], self.grid[0]), min(size[1], self.grid[1])
-        q, k, v = (self._split(part, (h, w)) for part in (q, k, v))
-        if (h, w) != self.grid:
-            k, v = self._append_padding(k, v)
-        return self._join(decomposed_attention(q, k, v, table_h[:h], table_w[:w]), size, (h, w))
-
-    def _project(self, x: Tensor, norm: nn.Module, fact: FacT | None) -> tuple[Tensor, ...]:
+    def _project(self, x: Tensor, norm: nn.LayerNorm, fact: FacT | None) -> tuple[Tensor, ...]:
         """(N, G, G', E) to query, key and value of that shape."""
         weight, bias = self.qkv.weight, self.qkv.bias
-        normed = norm(x)
         if not self.training and not torch.is_grad_enabled():
-            return F.linear(normed, self._merged_weight(fact), bias).chunk(3, dim=-1)
-        if (fact is None or self.fact is None) and self.lora is None:
-            return F.linear(normed, weight, bias).chunk(3, dim=-1)
+            return F.linear(norm(x), self._merged_weight(fact), bias).chunk(3, dim=-1)
+        if fact is None and self.lora is None:
+            return F.linear(norm(x), weight, bias).chunk(3, dim=-1)
+        if fact is None:
+            normed, reduced = norm(x), None
+        else:
+            normed, reduced = fact.normalise_and_reduce(x, norm)
         q, k, v = (F.linear(normed, w, b) for w, b in zip(weight.chunk(3), bias.chunk(3), strict=True))
-        if fact is not None and self.fact is not None:
-            q, v = fact.add_increments(q, v, fact.reduce(x, norm), self.fact)
+        if fact is not None and reduced is not None and self.fact is not None:
+            q, v = fact.add_increments(q, v, reduced, self.fact)
         if self.lora is not None:
             q, v = self.lora.add_increments(q, v, normed)
         return q, k, v
@@ -93,13 +90,6 @@ class Attention(nn.Module):
             weight = self.lora.merge(weight)
         return weight
 
-    def _split(self, part: Tensor, tile: tuple[int, int]) -> Tensor:
-        """(N, rows, columns, E) to (N·tiles, heads, T, E/heads)."""
-        h, w = tile
-        part = part.unflatten(3, (self.num_heads, -1)).unflatten(2, (-1, w)).unflatten(1, (-1, h))
-        part = part.permute(0, 1, 3, 5, 2, 4, 6)  # (N, tiles down, tiles across, heads, h, w, E/heads)
-        return part.reshape(-1, self.num_heads, h * w, part.shape[-1])
-
     def _append_padding(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values with a further one each: those of a token that fills up a window."""
         _, key, value = self.qkv.bias.view(3, 1, self.num_heads, 1, -1)  # (1, heads, 1, E/heads) each
@@ -108,11 +98,74 @@ class Attention(nn.Module):
             torch.cat([v, value.to(v.dtype).expand(len(v), -1, -1, -1)], dim=2),
         )
 
-    def _join(self, out: Tensor, size: torch.Size, tile: tuple[int, int]) -> Tensor:
-        """(N·tiles, heads, T, E/heads) to (N, rows, columns, E)."""
-        h, w = tile
-        out = out.view(-1, size[0] // h, size[1] // w, self.num_heads, h, w, out.shape[-1])
-        return out.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, *size, self.num_heads * out.shape[-1])
+
+class _Tile(NamedTuple):
+    """A part of the slice that is whole windows, or less than one."""
+
+    rows: slice
+    columns: slice
+    window: tuple[int, int]
+
+    def of(self, x: Tensor, heads: int) -> Tensor:
+        """(N, G, G', E) to a view of the part, (N, windows down, windows across, heads, h, w, E/heads)."""
+        h, w = self.window
+        part = x[:, self.rows, self.columns].unflatten(3, (heads, -1)).unflatten(2, (-1, w)).unflatten(1, (-1, h))
+        return part.permute(0, 1, 3, 5, 2, 4, 6)
+
+
+def _tiles(size: tuple[int, int], window: tuple[int, int]) -> list[_Tile]:
+    """A slice of ``size`` tokens cut into at most four: what whole windows fill, and what remains below and beside."""
+    return [
+        _Tile(rows, columns, (min(rows.stop - rows.start, window[0]), min(columns.stop - columns.start, window[1])))
+        for rows in _bands(size[0], window[0])
+        for columns in _bands(size[1], window[1])
+    ]
+
+
+def _bands(size: int, window: int) -> list[slice]:
+    """An axis cut into what whole windows fill, and what remains."""
+    whole = size - size % window
+    return [slice(start, stop) for start, stop in ((0, whole), (whole, size)) if stop > start]
+
+
+class _ToTiles(torch.autograd.Function):
+    """(N, G, G', E) to (N·windows, heads, T, E/heads) for every tile; stock slicing copies gradients thrice."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tiles: list[_Tile], heads: int) -> tuple[Tensor, ...]:
+        ctx.tiles, ctx.size = tiles, x.shape[1:3]
+        return _cut(x, tiles, heads)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _join(grads, ctx.tiles, ctx.size), None, None
+
+
+class _FromTiles(torch.autograd.Function):
+    """The way back."""
+
+    @staticmethod
+    def forward(ctx: Any, tiles: list[_Tile], size: tuple[int, int], *parts: Tensor) -> Tensor:
+        ctx.tiles, ctx.heads = tiles, parts[0].shape[1]
+        return _join(parts, tiles, size)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *_cut(grad, ctx.tiles, ctx.heads)
+
+
+def _cut(x: Tensor, tiles: list[_Tile], heads: int) -> tuple[Tensor, ...]:
+    return tuple(tile.of(x, heads).flatten(4, 5).flatten(0, 2) for tile in tiles)
+
+
+def _join(parts: tuple[Tensor, ...], tiles: list[_Tile], size: tuple[int, int]) -> Tensor:
+    windows = (size[0] // tiles[0].window[0]) * (size[1] // tiles[0].window[1])
+    _, heads, _, head_dim = parts[0].shape
+    x = parts[0].new_empty(len(parts[0]) // windows, *size, heads * head_dim)
+    for tile, part in zip(tiles, parts, strict=True):
+        target = tile.of(x, heads)
+        target.copy_(part.view(target.shape))
+    return x
 
 
 def decomposed_attention(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
@@ -154,59 +207,49 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: 
 
 
 class _AttentionByParts(torch.autograd.Function):
-    """:func:`decomposed_attention` on (n·heads, T, d), a few heads at a time; only its inputs are stored."""
+    """:func:`decomposed_attention` on (n, T, d), n heads of which a few at a time; only its inputs are stored."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
         ctx.save_for_backward(q, k, v, table_h, table_w)
         remember_autocast(ctx, q)
+        terms = _position_terms(q, k, table_h, table_w)
         out = torch.empty_like(v[:, : q.shape[1]])
         for part in _parts(q, k):
-            out[part] = _attention(q[part], k[part], v[part], table_h, table_w)
+            out[part] = _scores(q[part], k[part], [term[part] for term in terms]).softmax(dim=-1) @ v[part]
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *tables = ctx.saved_tensors
-        grads = [torch.empty_like(heads) for heads in (q, k, v)]
-        tables = [table.detach().requires_grad_(ctx.needs_input_grad[3 + i]) for i, table in enumerate(tables)]
-        table_grads = [torch.zeros_like(table) if table.requires_grad else None for table in tables]
-        trained = [table for table in tables if table.requires_grad]
-        for part in _parts(q, k):
-            with autocast_as_in_forward(ctx):
-                part_grads = _attention_grads(q[part], k[part], v[part], (tables[0], tables[1]), trained, grad[part])
-            for whole, piece in zip(grads, part_grads, strict=False):
-                whole[part] = piece
-            for total, piece in zip((g for g in table_grads if g is not None), part_grads[3:], strict=True):
-                total += piece
-        return *grads, *table_grads
+        with autocast_as_in_forward(ctx):
+            with torch.enable_grad():
+                query = q.detach().requires_grad_()
+                tables = [t.detach().requires_grad_(ctx.needs_input_grad[3 + i]) for i, t in enumerate(tables)]
+                terms = _position_terms(query, k, *tables)
+            added = [term.detach() for term in terms]
+            scaled_k = k * q.shape[-1] ** -0.5
+            grad_q, grad_k, grad_v = (torch.empty_like(heads) for heads in (q, k, v))
+            grad_terms = [torch.empty_like(term) for term in added]
+            for part in _parts(q, k):
+                weights = _scores(q[part], k[part], [term[part] for term in added]).softmax(dim=-1)
+                grad_v[part] = weights.transpose(1, 2) @ grad[part]
+                grad_weights = (grad[part] @ v[part].transpose(1, 2)).to(weights.dtype)
+                grad_scores = torch.ops.aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+                grad_q[part] = grad_scores @ scaled_k[part]
+                grad_k[part] = grad_scores.transpose(1, 2) @ q[part]
+                _sum_to_terms(grad_scores, [term[part] for term in grad_terms])
+            trained = [table for table in tables if table.requires_grad]
+            grad_positions, *grad_trained = torch.autograd.grad(terms, [query, *trained], grad_terms)
+        grad_q += grad_positions
+        grad_k *= q.shape[-1] ** -0.5
+        grad_tables = iter(grad_trained)
+        return grad_q, grad_k, grad_v, *(next(grad_tables) if table.requires_grad else None for table in tables)
 
 
 def _parts(q: Tensor, k: Tensor) -> list[slice]:
     at_once = max(1, _SCORES_AT_ONCE // (q.shape[1] * k.shape[1]))
     return [slice(start, start + at_once) for start in range(0, len(q), at_once)]
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
-    """The formula on (n, T, d)."""
-    return _add_terms(q, k, _position_terms(q, k, table_h, table_w)).softmax(dim=-1) @ v
-
-
-def _attention_grads(
-    q: Tensor, k: Tensor, v: Tensor, tables: tuple[Tensor, Tensor], trained: list[Tensor], grad: Tensor
-) -> list[Tensor]:
-    """Gradients of :func:`_attention` for q, k, v and the ``trained`` ones of the tables."""
-    query = q.detach().requires_grad_()
-    with torch.enable_grad():
-        terms = _position_terms(query, k, *tables)
-    scores = _add_terms(q, k, [term.detach() for term in terms]).requires_grad_()
-    with torch.enable_grad():
-        weights = scores.softmax(dim=-1)
-    grad_v = weights.detach().transpose(1, 2) @ grad
-    (grad_scores,) = torch.autograd.grad(weights, scores, grad @ v.transpose(1, 2))
-    grad_q, *grad_tables = torch.autograd.grad(terms, [query, *trained], _sum_to_terms(grad_scores, terms))
-    grad_scores *= q.shape[-1] ** -0.5
-    return [grad_q + grad_scores @ k, grad_scores.transpose(1, 2) @ q, grad_v, *grad_tables]
 
 
 def _position_terms(q: Tensor, k: Tensor, table_h: Tensor, table_w: Tensor) -> list[Tensor]:
@@ -218,23 +261,26 @@ def _position_terms(q: Tensor, k: Tensor, table_h: Tensor, table_w: Tensor) -> l
     return terms
 
 
-def _add_terms(q: Tensor, k: Tensor, terms: list[Tensor]) -> Tensor:
-    """Scores (n, T, T), or (n, T, T + 1) with padding."""
+def _scores(q: Tensor, k: Tensor, terms: list[Tensor]) -> Tensor:
+    """q·kᵀ/√d with the terms added: (n, T, T), or (n, T, T + 1) with padding."""
     score_h, score_w, *padding = terms
-    bias = (score_h[..., None] + score_w[..., None, :]).flatten(3, 4).flatten(1, 2)
+    tile = score_h.shape[1:3]
+    scores = score_h.new_empty(*q.shape[:2], k.shape[1])
+    inside = scores[..., : q.shape[1]].unflatten(2, tile).unflatten(1, tile)  # (n, h, w, h, w)
+    torch.add(score_h[..., None], score_w[..., None, :], out=inside)
     if padding:
-        bias = torch.cat([bias, padding[0].flatten(1, 2)[..., None]], dim=-1)
-    return bias.baddbmm_(q.to(bias.dtype), k.to(bias.dtype).transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+        scores[..., -1] = padding[0].flatten(1, 2)
+    return scores.baddbmm_(q.to(scores.dtype), k.to(scores.dtype).transpose(1, 2), alpha=q.shape[-1] ** -0.5)
 
 
-def _sum_to_terms(grad_scores: Tensor, terms: list[Tensor]) -> list[Tensor]:
-    """The gradients of the terms from that of the scores."""
-    h, w = terms[0].shape[1:3]
-    grid = grad_scores[..., : h * w].unflatten(2, (h, w)).unflatten(1, (h, w))  # (n, h, w, h, w)
-    grads = [grid.sum(4), grid.sum(3)]
-    if len(terms) == 3:
-        grads.append(grad_scores[..., -1].unflatten(1, (h, w)))
-    return grads
+def _sum_to_terms(grad_scores: Tensor, grad_terms: list[Tensor]) -> None:
+    """Writes the gradients of the terms, from that of the scores."""
+    tile = grad_terms[0].shape[1:3]
+    inside = grad_scores[..., : tile.numel()].unflatten(2, tile).unflatten(1, tile)  # (n, h, w, h, w)
+    torch.sum(inside, 4, out=grad_terms[0])
+    torch.sum(inside, 3, out=grad_terms[1])
+    if len(grad_terms) == 3:
+        grad_terms[2].copy_(grad_scores[..., -1].unflatten(1, tile))
 
 
 def _position_scores(q: Tensor, table_h: Tensor, table_w: Tensor) -> tuple[Tensor, Tensor]:
@@ -254,12 +300,6 @@ def _padding_score(score_h: Tensor, score_w: Tensor) -> Tensor:
     if beside:
         parts.append(score_h[..., :h].logsumexp(-1) + score_w[..., w:].logsumexp(-1))
     return torch.logaddexp(*parts) if len(parts) == 2 else parts[0]
-
-
-def _bands(size: int, window: int) -> list[int]:
-    """Extents that an axis is cut into: what whole windows fill, and what remains."""
-    remainder = size % window
-    return [extent for extent in (size - remainder, remainder) if extent]
 
 
 def _relative_table(rel_pos: Tensor, length: int) -> Tensor:

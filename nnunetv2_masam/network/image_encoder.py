@@ -13,8 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.attention import Attention
 from nnunetv2_masam.network.fact import FacT
+from nnunetv2_masam.network.mlp import ResidualMLP
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize
-from nnunetv2_masam.network.sam_parts import LayerNorm2d, MLPBlock
+from nnunetv2_masam.network.sam_parts import LayerNorm2d
 
 _MLP_RATIO = 4
 
@@ -52,16 +53,16 @@ class Block(nn.Module):
         self.attn = Attention(dim, vit.num_heads, grid, fact_rank, lora_rank)
         self.adapter_2 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=dim * _MLP_RATIO)
+        self.mlp = ResidualMLP(embedding_dim=dim, mlp_dim=dim * _MLP_RATIO)
 
     def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
         """(B·D, G, G', E) to the same shape, for samples of ``depth`` = D slices."""
         if self.adapter_1 is not None:
-            x = x + self.adapter_1(x, depth)
+            x = self.adapter_1(x, depth)
         x = x + self.attn(x, self.norm1, fact)
         if self.adapter_2 is not None:
-            x = x + self.adapter_2(x, depth)
-        return x + self.mlp(self.norm2(x))
+            x = self.adapter_2(x, depth)
+        return self.mlp(x, self.norm2)
 
 
 class ImageEncoder(nn.Module):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 _SMOOTH = 1e-5
 
@@ -34,24 +34,56 @@ class MASAMLoss(nn.Module):
 
     def terms(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy and Dice loss of logits (B, K, …) and labels (B, …)."""
-        axis = 2 if logits.ndim == 5 else 0  # slices, which are many where logits take much memory
-        parts = [
-            checkpoint(self._sums, part, truth, use_reentrant=False, preserve_rng_state=False)
-            for part, truth in zip(logits.split(1, axis), labels.split(1, max(0, axis - 1)), strict=True)
-        ]
-        cross_entropy, overlap, sizes = (sum(terms) for terms in zip(*parts, strict=True))
+        cross_entropy, overlap, sizes = _Sums.apply(logits, labels[:, None], self.ignore_index)
         counted = (labels != self.ignore_index).sum()
         return cross_entropy / counted, (1 - (2 * overlap + _SMOOTH) / (sizes + _SMOOTH)).mean()
 
-    def _sums(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum of the cross-entropy, and for each class Σ p·t and Σ p² + Σ t², over voxels that count."""
-        cross_entropy = F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="sum")
-        probabilities = logits.softmax(dim=1)
-        truth = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
-        truth.scatter_(1, labels.clamp(0, logits.shape[1] - 1)[:, None], True)
-        if self.ignore_index >= 0:
-            counted = (labels != self.ignore_index)[:, None]
-            probabilities, truth = probabilities * counted, truth & counted
-        axes = [0, *range(2, logits.ndim)]
-        overlap = (probabilities * truth).sum(axes)
-        return cross_entropy, overlap, probabilities.square().sum(axes) + truth.sum(axes)
+
+class _Sums(torch.autograd.Function):
+    """:func:`_sums` over all slices; stores only the logits and labels."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(logits, labels)
+        ctx.ignore_index = ignore_index
+        sums = [_sums(*part, ignore_index) for part in zip(_slices(logits), _slices(labels), strict=True)]
+        return tuple(torch.stack(terms).sum(dim=0) for terms in zip(*sums, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        logits, labels = ctx.saved_tensors
+        grad_logits = torch.empty_like(logits)
+        for part, truth, target in zip(*map(_slices, (logits, labels, grad_logits)), strict=True):
+            with torch.enable_grad():
+                part = part.detach().requires_grad_()
+                sums = _sums(part, truth, ctx.ignore_index)
+            target.copy_(torch.autograd.grad(sums, part, grads)[0])
+        return grad_logits, None, None
+
+
+def _slices(x: Tensor) -> tuple[Tensor, ...]:
+    """(B, K, D, H, W) along D, which is long where logits take much memory; without D along B."""
+    return x.split(1, dim=2 if x.ndim == 5 else 0)
+
+
+def _sums(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum of the cross-entropy, and for each class Σ p·t and Σ p² + Σ t², over voxels that count.
+
+    Args:
+        logits: (B, K, …).
+        labels: (B, 1, …).
+        ignore_index: label of voxels that do not count.
+    """
+    counted = labels != ignore_index
+    labels = labels.where(counted, 0)
+    log_probabilities = logits.log_softmax(dim=1)
+    probabilities = log_probabilities.exp()
+    squares = probabilities.square()
+    if ignore_index >= 0:
+        squares = squares * counted
+    classes, weights = labels.flatten(), counted.flatten().to(logits.dtype)
+    nothing = logits.new_zeros(logits.shape[1])
+    cross_entropy = -(log_probabilities.gather(1, labels).flatten() * weights).sum()
+    overlap = nothing.index_add(0, classes, probabilities.gather(1, labels).flatten() * weights)
+    sizes = squares.sum([0, *range(2, logits.ndim)]) + nothing.index_add(0, classes, weights)
+    return cross_entropy, overlap, sizes

@@ -92,21 +92,18 @@ def test_padded_windows_equal_sams(size):
     fact = FacT(dim=16, rank=3, scale=0.7, dropout=0.0)
     for parameter in [*attention.parameters(), *fact.parameters()]:
         torch.nn.init.normal_(parameter, std=0.3)
-    x = torch.randn(2, *size, 16)
+    x, norm = torch.randn(2, *size, 16), torch.nn.LayerNorm(16)  # which leaves zeros zero
     padded = F.pad(x, (0, 0, 0, -size[1] % 14, 0, -size[0] % 14))
     rows = []
     for i in range(0, padded.shape[1], 14):
         rows.append(
             torch.cat(
-                [
-                    attention(padded[:, i : i + 14, j : j + 14], torch.nn.Identity(), fact)
-                    for j in range(0, padded.shape[2], 14)
-                ],
+                [attention(padded[:, i : i + 14, j : j + 14], norm, fact) for j in range(0, padded.shape[2], 14)],
                 2,
             )
         )
     expected = torch.cat(rows, 1)[:, : size[0], : size[1]]
-    torch.testing.assert_close(attention(x, torch.nn.Identity(), fact), expected)
+    torch.testing.assert_close(attention(x, norm, fact), expected)
 
 
 def test_fact_merged_equals_added():
@@ -115,12 +112,12 @@ def test_fact_merged_equals_added():
     fact = FacT(dim=16, rank=3, scale=0.7, dropout=0.5).eval()
     for parameter in [*attention.parameters(), *fact.parameters()]:
         torch.nn.init.normal_(parameter, std=0.3)
-    x = torch.randn(2, 4, 4, 16)
-    added = attention(x, torch.nn.Identity(), fact)
+    x, norm = torch.randn(2, 4, 4, 16), torch.nn.LayerNorm(16)
+    added = attention(x, norm, fact)
     with torch.no_grad():
-        merged = attention(x, torch.nn.Identity(), fact)
+        merged = attention(x, norm, fact)
     torch.testing.assert_close(added, merged)
-    assert not torch.allclose(added, attention(x, torch.nn.Identity(), None))
+    assert not torch.allclose(added, attention(x, norm, None))
 
 
 def test_bfloat16_autocast_trains_as_float32():
@@ -130,11 +127,11 @@ def test_bfloat16_autocast_trains_as_float32():
     fact = FacT(dim=16, rank=3, scale=1.0, dropout=0.0)
     for parameter in [*attention.parameters(), *fact.parameters()]:
         torch.nn.init.normal_(parameter, std=0.3)
-    x = torch.randn(2, 5, 7, 16, requires_grad=True)
+    x, norm = torch.randn(2, 5, 7, 16, requires_grad=True), torch.nn.LayerNorm(16)
     grads = []
     for enabled in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            out = attention(x, torch.nn.Identity(), fact)
+            out = attention(x, norm, fact)
         grads.append(torch.autograd.grad(out.float().square().sum(), [x, *fact.parameters(), *attention.parameters()]))
     for exact, rounded in zip(*grads, strict=True):
         assert exact.dtype == rounded.dtype
