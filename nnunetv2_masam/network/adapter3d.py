@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
+from nnunetv2_masam.network.slices import slice_groups
 
 
 class Adapter3d(nn.Module):
@@ -35,7 +36,11 @@ class Adapter3d(nn.Module):
         self.up = nn.Linear(channels, dim, bias=False)
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
-        """(B·D, G, G', E) to the same shape, for samples of ``depth`` = D slices."""
+        """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape; without gradients in the place of x."""
+        if not torch.is_grad_enabled():
+            for sample in x.unflatten(0, (-1, depth)):
+                self._add_to(sample)
+            return x
         return _Adapter.apply(
             x,
             depth,
@@ -47,6 +52,21 @@ class Adapter3d(nn.Module):
             self.conv.bias,
             self.up.weight,
         )
+
+    def _add_to(self, sample: Tensor) -> None:
+        """Change the slices (D, G, G', E) of one sample in place, a few at a time."""
+        groups = slice_groups(sample)
+        hidden = torch.cat([self.down(self.norm(part)) for part in groups])  # (D, G, G', A)
+        before, here, after = _taps(self.conv.weight)
+        start = 0
+        for part in groups:
+            stop = start + len(part)
+            mixed = F.linear(hidden[start:stop], here, self.conv.bias)
+            first, last = int(start == 0), int(stop == len(sample))
+            mixed[first:] += F.linear(hidden[start - 1 + first : stop - 1], before)
+            mixed[: len(part) - last] += F.linear(hidden[start + 1 : stop + 1], after)
+            part += self.up(F.gelu(mixed))
+            start = stop
 
 
 class _Adapter(torch.autograd.Function):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
+from nnunetv2_masam.network.slices import add_in_place
 
 _SCORES_AT_ONCE = 2**20  # on a CPU: 4 MiB in float32
 
@@ -49,25 +50,23 @@ class Attention(nn.Module):
         self.lora = LoRA(dim, lora_rank) if lora_rank else None
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, fact: FacT | None) -> Tensor:
-        """(N, G, G', E) to (N, G, G', E), the attention of ``norm(x)``; ``fact`` has the factors that blocks share."""
-        size = (x.shape[1], x.shape[2])
-        tiles = _tiles(size, self.grid)
-        q, k, v = (_ToTiles.apply(part, tiles, self.num_heads) for part in self._project(x, norm, fact))
-        table_h = _relative_table(self.rel_pos_h, self.grid[0])
-        table_w = _relative_table(self.rel_pos_w, self.grid[1])
-        attended = []
-        for tile, query, key, value in zip(tiles, q, k, v, strict=True):
-            h, w = tile.window
-            if tile.window != self.grid:
-                key, value = self._append_padding(key, value)
-            attended.append(decomposed_attention(query, key, value, table_h[:h], table_w[:w]))
-        return self.proj(_FromTiles.apply(tiles, size, *attended))
+        """(N, G, G', E) to the same shape: x + proj(attention(norm(x))).
+
+        In prediction the increments are part of the weight, and the result takes the place of x.
+
+        Args:
+            x: tokens.
+            norm: the normalisation before the attention.
+            fact: the factors that blocks share; None leaves FacT out.
+        """
+        if self.training or torch.is_grad_enabled():
+            return x + self._attend(*self._project(x, norm, fact))
+        weight, bias = self._merged_weight(fact), self.qkv.bias
+        return add_in_place(x, lambda part: self._attend(*F.linear(norm(part), weight, bias).chunk(3, dim=-1)))
 
     def _project(self, x: Tensor, norm: nn.LayerNorm, fact: FacT | None) -> tuple[Tensor, ...]:
         """(N, G, G', E) to query, key and value of that shape."""
         weight, bias = self.qkv.weight, self.qkv.bias
-        if not self.training and not torch.is_grad_enabled():
-            return F.linear(norm(x), self._merged_weight(fact), bias).chunk(3, dim=-1)
         if fact is None and self.lora is None:
             return F.linear(norm(x), weight, bias).chunk(3, dim=-1)
         if fact is None:
@@ -80,6 +79,22 @@ class Attention(nn.Module):
         if self.lora is not None:
             q, v = self.lora.add_increments(q, v, normed)
         return q, k, v
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Query, key and value (N, G, G', E) to what the block adds to its input, (N, G, G', E)."""
+        size = (q.shape[1], q.shape[2])
+        tiles = _tiles(size, self.grid)
+        table_h = _relative_table(self.rel_pos_h, self.grid[0])
+        table_w = _relative_table(self.rel_pos_w, self.grid[1])
+        attended = []
+        for tile, query, key, value in zip(
+            tiles, *(_ToTiles.apply(part, tiles, self.num_heads) for part in (q, k, v)), strict=True
+        ):
+            h, w = tile.window
+            if tile.window != self.grid:
+                key, value = self._append_padding(key, value)
+            attended.append(decomposed_attention(query, key, value, table_h[:h], table_w[:w]))
+        return self.proj(_FromTiles.apply(tiles, size, *attended))
 
     def _merged_weight(self, fact: FacT | None) -> Tensor:
         """The projection's weight (3·E, E) with all increments added."""
@@ -286,8 +301,7 @@ def _sum_to_terms(grad_scores: Tensor, grad_terms: list[Tensor]) -> None:
 def _position_scores(q: Tensor, table_h: Tensor, table_w: Tensor) -> tuple[Tensor, Tensor]:
     """q·R_row and q·R_column: (…, h·w, d) to (…, h, w, g) and (…, h, w, g')."""
     q = q.unflatten(-2, (len(table_h), len(table_w)))
-    columns = q.transpose(-3, -2) @ table_w.transpose(1, 2)  # (…, w, h, g')
-    return q @ table_h.transpose(1, 2), columns.transpose(-3, -2)
+    return torch.einsum("...hwd,hgd->...hwg", q, table_h), torch.einsum("...hwd,wgd->...hwg", q, table_w)
 
 
 def _padding_score(score_h: Tensor, score_w: Tensor) -> Tensor:

@@ -56,10 +56,10 @@ class Block(nn.Module):
         self.mlp = ResidualMLP(embedding_dim=dim, mlp_dim=dim * _MLP_RATIO)
 
     def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
-        """(B·D, G, G', E) to the same shape, for samples of ``depth`` = D slices."""
+        """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape; without gradients in the place of x."""
         if self.adapter_1 is not None:
             x = self.adapter_1(x, depth)
-        x = x + self.attn(x, self.norm1, fact)
+        x = self.attn(x, self.norm1, fact)
         if self.adapter_2 is not None:
             x = self.adapter_2(x, depth)
         return self.mlp(x, self.norm2)

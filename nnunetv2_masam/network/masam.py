@@ -164,14 +164,16 @@ class MASAM(nn.Module):
                 f"boxes: got shape {tuple(boxes.shape)}, expected {(batch, depth, 4)}: x0, y0, x1, y1 for each slice"
             )
         embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
-        at_once = len(embedding) if torch.is_grad_enabled() else _SLICES_DECODED_AT_ONCE
-        parts = embedding.split(at_once)
-        boxes_of_parts = [None] * len(parts) if boxes is None else boxes.flatten(0, 1).split(at_once)
-        logits = [
-            resize_in_plane(self._decode(part, box), (height, width), mode="bilinear")
-            for part, box in zip(parts, boxes_of_parts, strict=True)
-        ]
-        volume = slices_to_volume(torch.cat(logits), depth)  # (B, K, D, H, W)
+        boxes = None if boxes is None else boxes.flatten(0, 1)
+        if torch.is_grad_enabled():
+            logits = resize_in_plane(self._decode(embedding, boxes), (height, width), mode="bilinear")
+        else:
+            logits = x.new_empty(batch * depth, self.num_classes, height, width, dtype=torch.float32)
+            for start in range(0, len(logits), _SLICES_DECODED_AT_ONCE):
+                part = slice(start, start + _SLICES_DECODED_AT_ONCE)
+                decoded = self._decode(embedding[part], None if boxes is None else boxes[part])
+                logits[part] = resize_in_plane(decoded, (height, width), mode="bilinear")
+        volume = slices_to_volume(logits, depth)  # (B, K, D, H, W)
         return volume.flip(-2, -1) if self.half_turn else volume
 
     def _decode(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:

@@ -1,6 +1,6 @@
 """The MLP of SAM's ViT blocks, around its residual connection.
 
-Between its two products it is four times as wide as the tokens. On a CPU it therefore works on a few tokens at a time,
+Between its two products it is four times as wide as the tokens. On a CPU it therefore works on a few slices at a time,
 whose numbers stay in the cache, and stores what the gradients need and no more.
 """
 
@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 from nnunetv2_masam.network.sam_parts import MLPBlock
-
-_TOKENS_AT_ONCE = 2560  # on a CPU
+from nnunetv2_masam.network.slices import add_in_place, slice_groups
 
 
 class ResidualMLP(MLPBlock):
@@ -26,41 +25,40 @@ class ResidualMLP(MLPBlock):
         mlp_dim: width between the maps.
     """
 
-    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """(…, E) to the same shape: x + lin2(GELU(lin1(norm(x))))."""
-        trained = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.parameters())
-        if x.device.type != "cpu" or trained:
+    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """(N, G, G', E) to the same shape: x + lin2(GELU(lin1(norm(x)))); without gradients in the place of x."""
+        if not torch.is_grad_enabled():
+            mlp = super().forward
+            return add_in_place(x, lambda part: mlp(norm(part)))
+        if x.device.type != "cpu" or any(parameter.requires_grad for parameter in self.parameters()):
             return x + super().forward(norm(x))
         return _FrozenMLP.apply(x, norm(x), self.lin1.weight, self.lin1.bias, self.lin2.weight, self.lin2.bias)
 
 
 class _FrozenMLP(torch.autograd.Function):
-    """The sum of (…, E) and the MLP of another (…, E), for weights that need no gradients."""
+    """The sum of (N, G, G', E) and the MLP of another such tensor, for weights that need no gradients."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, normed: Tensor, weight_1: Tensor, bias_1: Tensor, weight_2: Tensor, bias_2: Tensor
     ) -> Tensor:
         out = x + bias_2
-        hidden = []
-        for part, total in zip(_parts(normed), _parts(out), strict=True):
-            wide = F.linear(part, weight_1, bias_1)
-            total += F.linear(F.gelu(wide), weight_2)
+        stored = []
+        for part, target in zip(slice_groups(normed), slice_groups(out), strict=True):
+            hidden = F.linear(part, weight_1, bias_1)
+            target += F.linear(F.gelu(hidden), weight_2)
             if ctx.needs_input_grad[1]:
-                hidden.append(wide)
-        ctx.save_for_backward(weight_1, weight_2, *hidden)
+                stored.append(hidden)
+        ctx.save_for_backward(weight_1, weight_2, *stored)
         remember_autocast(ctx, x)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight_1, weight_2, *hidden = ctx.saved_tensors
+        weight_1, weight_2, *stored = ctx.saved_tensors
         grad_normed = torch.empty_like(grad)
         with autocast_as_in_forward(ctx):
-            for part, wide, target in zip(_parts(grad), hidden, _parts(grad_normed), strict=True):
-                target.copy_(torch.ops.aten.gelu_backward((part @ weight_2).to(wide.dtype), wide) @ weight_1)
+            for part, hidden, target in zip(slice_groups(grad), stored, slice_groups(grad_normed), strict=True):
+                grad_activated = (part @ weight_2).to(hidden.dtype)
+                target.copy_(torch.ops.aten.gelu_backward(grad_activated, hidden) @ weight_1)
         return grad, grad_normed, None, None, None, None
-
-
-def _parts(x: Tensor) -> tuple[Tensor, ...]:
-    return x.view(-1, x.shape[-1]).split(_TOKENS_AT_ONCE)

@@ -209,7 +209,7 @@ def _attention_numbers(network: Architecture, precision: Precision) -> int:
         padded = any(side % window for side, window in zip(network.grid, reach, strict=True))
         longer.append(math.ceil((head_dim + sum(reach) + padded) / 8) * 8)
     # query, key, value and output; the tables of relative positions, broadcast over windows and heads
-    return round(4 * vit.num_heads * sum(longer) / vit.depth) + 2 * vit.embed_dim
+    return round(4 * vit.num_heads * sum(longer) / vit.depth)
 
 
 def _block_transient(network: Architecture, tokens: int, precision: Precision) -> int:

@@ -11,12 +11,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS
+from nnunetv2_masam.network.slices import TOKENS_AT_ONCE
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.memory import CONTEXT_GB, FLOAT, GB, Architecture, count_parameters
 
 _OVER_THE_MEDIAN = 1.25  # most images then fit into one tile; a longer one takes several, overlapping by half
 _SHARE_OF_MEMORY = 0.5  # the rest is for nnU-Net's sums over tiles
-_MLP_NUMBERS = 11  # for every token and channel at the MLP, where the image encoder needs most
+_MLP_NUMBERS = 11  # for every token and channel at the MLP, where a group of slices needs most
+_NECK_TENSORS = 4  # of the embedding's size, in its normalisation
 
 
 def prediction_slices(
@@ -37,13 +40,28 @@ def prediction_slices(
         return task.slices
     total, _ = count_parameters(Architecture.of(arch_kwargs), task.num_classes, task.input_channels)
     free_bytes = (vram_gb - CONTEXT_GB) * GB - FLOAT * total
-    affordable = int(_SHARE_OF_MEMORY * free_bytes / slice_bytes(arch_kwargs, patch, task.num_classes))
+    for_slices = _SHARE_OF_MEMORY * free_bytes - group_bytes(arch_kwargs)
+    affordable = int(for_slices / slice_bytes(arch_kwargs, patch, task.input_channels, task.num_classes))
     return max(task.slices, min(math.ceil(_OVER_THE_MEDIAN * median_slices), affordable))
 
 
-def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], num_classes: int) -> int:
-    """Memory of prediction in float32 that a slice takes: in the image encoder, or for its logits if that is more."""
+def group_bytes(arch_kwargs: Mapping[str, Any]) -> int:
+    """Memory of prediction in float32 that does not grow with the slices: of the group that a block works on."""
+    return FLOAT * TOKENS_AT_ONCE * Architecture.of(arch_kwargs).vit.embed_dim * _MLP_NUMBERS
+
+
+def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_channels: int, num_classes: int) -> int:
+    """Memory of prediction in float32 that each slice takes.
+
+    nnU-Net's mirroring keeps the sum of the logits so far while the image encoder works on the next flip, and then adds
+    the next logits, which it flips back: three of their size.
+    """
     network = Architecture.of(arch_kwargs)
-    encoder = network.tokens * network.vit.embed_dim * _MLP_NUMBERS
-    logits = 2 * num_classes * math.prod(patch)  # in parts, and joined
-    return FLOAT * max(encoder, logits)
+    dim = network.vit.embed_dim
+    # beside the tokens: the embedding of patches, the neck, or what the adapters reduce them to
+    encoder = network.tokens * (dim + max(dim, _NECK_TENSORS * EMBEDDING_CHANNELS, 2 * network.adapter_channels))
+    image_size = tuple(arch_kwargs["image_size"])
+    if image_size != patch:
+        encoder += input_channels * math.prod(image_size)
+    logits = num_classes * math.prod(patch)
+    return FLOAT * max(encoder + logits, 3 * logits)

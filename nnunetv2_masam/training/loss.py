@@ -40,24 +40,43 @@ class MASAMLoss(nn.Module):
 
 
 class _Sums(torch.autograd.Function):
-    """:func:`_sums` over all slices; stores only the logits and labels."""
+    """Sum of the cross-entropy, and for each class Σ p·t and Σ p² + Σ t², over voxels that count.
+
+    Slice by slice, with the gradient written out, because what stock functions store takes several times the memory of
+    the logits. Of the gradients c, a and b of the three sums, the logits get s − p·Σs + c·(p − t), s = p·(2·b·p + a·t).
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, ...]:
+        """Logits (B, K, …) and labels (B, 1, …) to a scalar, (K,) and (K,)."""
         ctx.save_for_backward(logits, labels)
         ctx.ignore_index = ignore_index
-        sums = [_sums(*part, ignore_index) for part in zip(_slices(logits), _slices(labels), strict=True)]
-        return tuple(torch.stack(terms).sum(dim=0) for terms in zip(*sums, strict=True))
+        cross_entropy = logits.new_zeros(())
+        overlap, sizes = (logits.new_zeros(logits.shape[1]) for _ in range(2))
+        for part, truth in zip(_slices(logits), _slices(labels), strict=True):
+            classes, counted = _counted(truth, ignore_index, logits.dtype)
+            log_probabilities = part.log_softmax(dim=1)
+            log_of_truth = log_probabilities.gather(1, classes)  # (B, 1, …)
+            squares = log_probabilities.mul_(2).exp_()
+            cross_entropy -= (log_of_truth * counted).sum()
+            sizes += squares.mul_(counted).transpose(0, 1).flatten(1).sum(dim=1)
+            sizes.index_add_(0, classes.flatten(), counted.flatten())
+            overlap.index_add_(0, classes.flatten(), (log_of_truth.exp() * counted).flatten())
+        return cross_entropy, overlap, sizes
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, c: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, None, None]:
         logits, labels = ctx.saved_tensors
+        twice_b = 2 * b.view(-1, *[1] * (logits.ndim - 2))
         grad_logits = torch.empty_like(logits)
-        for part, truth, target in zip(*map(_slices, (logits, labels, grad_logits)), strict=True):
-            with torch.enable_grad():
-                part = part.detach().requires_grad_()
-                sums = _sums(part, truth, ctx.ignore_index)
-            target.copy_(torch.autograd.grad(sums, part, grads)[0])
+        for part, truth, grad in zip(*map(_slices, (logits, labels, grad_logits)), strict=True):
+            classes, counted = _counted(truth, ctx.ignore_index, logits.dtype)
+            p = part.softmax(dim=1)
+            s = (p * p).mul_(twice_b)
+            s.scatter_add_(1, classes, a[classes] * p.gather(1, classes))
+            p.mul_(c - s.sum(dim=1, keepdim=True))
+            s.scatter_add_(1, classes, (-c).expand(classes.shape))
+            grad.copy_(s.add_(p).mul_(counted))
         return grad_logits, None, None
 
 
@@ -66,24 +85,7 @@ def _slices(x: Tensor) -> tuple[Tensor, ...]:
     return x.split(1, dim=2 if x.ndim == 5 else 0)
 
 
-def _sums(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum of the cross-entropy, and for each class Σ p·t and Σ p² + Σ t², over voxels that count.
-
-    Args:
-        logits: (B, K, …).
-        labels: (B, 1, …).
-        ignore_index: label of voxels that do not count.
-    """
+def _counted(labels: Tensor, ignore_index: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Classes, 0 for voxels that do not count, and 1.0 for voxels that count, 0.0 for others."""
     counted = labels != ignore_index
-    labels = labels.where(counted, 0)
-    log_probabilities = logits.log_softmax(dim=1)
-    probabilities = log_probabilities.exp()
-    squares = probabilities.square()
-    if ignore_index >= 0:
-        squares = squares * counted
-    classes, weights = labels.flatten(), counted.flatten().to(logits.dtype)
-    nothing = logits.new_zeros(logits.shape[1])
-    cross_entropy = -(log_probabilities.gather(1, labels).flatten() * weights).sum()
-    overlap = nothing.index_add(0, classes, probabilities.gather(1, labels).flatten() * weights)
-    sizes = squares.sum([0, *range(2, logits.ndim)]) + nothing.index_add(0, classes, weights)
-    return cross_entropy, overlap, sizes
+    return labels.where(counted, 0), counted.to(dtype)

@@ -24,7 +24,7 @@ def test_memory_is_the_limit():
     slices = [prediction_slices(1000, TASK, VIT_B, (512, 512), vram_gb=gb) for gb in (1, 4, 8, 24)]
     assert slices[0] == 5
     assert slices == sorted(slices)
-    assert slices[3] * slice_bytes(VIT_B, (512, 512), 14) < 12 * 1024**3
+    assert slices[3] * slice_bytes(VIT_B, (512, 512), 1, 14) < 12 * 1024**3
 
 
 def test_a_box_belongs_to_a_stack():
@@ -42,15 +42,25 @@ def test_a_recipe_may_keep_to_its_stacks():
     assert [p["training_patch_size"][0] for p in planned] == [5, 5]
 
 
-@pytest.mark.parametrize(("num_classes", "patch"), [(2, (64, 64)), (40, (100, 100))])
-def test_bytes_of_a_slice_hold_against_the_allocator(num_classes, patch):
-    vit = {"embed_dim": 384, "depth": 1, "num_heads": 6, "global_attn_indexes": [0]}
-    arch_kwargs = {"vit": vit, "image_size": [64, 64], "adapter_channels": 16, "fact_rank": 4}
+def mirrored(network, volume):
+    """The sum that nnU-Net's predictor forms."""
+    logits = network(volume)
+    logits += network(volume.flip(3)).flip(3)
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("embed_dim", "num_classes", "patch", "slices"),
+    [(192, 2, (32, 32), 256), (384, 2, (32, 32), 256), (96, 40, (200, 200), 32)],  # neck, neck, logits
+)
+def test_bytes_of_a_slice_hold_against_the_allocator(embed_dim, num_classes, patch, slices):
+    vit = {"embed_dim": embed_dim, "depth": 1, "num_heads": 6, "global_attn_indexes": [0]}
+    arch_kwargs = {"vit": vit, "image_size": [96, 96], "adapter_channels": 16, "fact_rank": 4}
     network = MASAM(1, num_classes, **arch_kwargs).eval()
     peaks = []
-    for depth in (64, 128):
+    for depth in (slices, 2 * slices):
         volume = torch.rand(1, 1, depth, *patch)
         with torch.inference_mode():
-            peaks.append(peak_of_allocations(lambda volume=volume: network(volume)))
-    measured = (peaks[1] - peaks[0]) / 64
-    assert measured == pytest.approx(slice_bytes(arch_kwargs, patch, num_classes), rel=0.15)
+            peaks.append(peak_of_allocations(lambda volume=volume: mirrored(network, volume)))
+    measured = (peaks[1] - peaks[0]) / slices
+    assert measured == pytest.approx(slice_bytes(arch_kwargs, patch, 1, num_classes), rel=0.15)

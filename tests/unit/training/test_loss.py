@@ -30,3 +30,12 @@ def test_ignored_voxels_count_in_neither_term():
     torch.testing.assert_close(loss, cropped)
     loss.backward()
     assert (logits.grad[:, :, :, :2] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2, 4, 4), (2, 3, 4, 4), (3, 3, 5)])
+@pytest.mark.parametrize("ignore_label", [None, 3])
+def test_gradient_is_that_of_the_value(shape, ignore_label):
+    torch.manual_seed(0)
+    logits = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 3 if ignore_label is None else 4, (shape[0], 1, *shape[2:]))
+    assert torch.autograd.gradcheck(lambda x: MASAMLoss(ignore_label=ignore_label).terms(x, target[:, 0]), logits)
