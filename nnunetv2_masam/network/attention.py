@@ -23,7 +23,7 @@ from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.network.slices import add_in_place
 
-_SCORES_AT_ONCE = 2**20  # on a CPU: 4 MiB in float32
+_SCORES_AT_ONCE = 2**19  # on a CPU: 2 MiB in float32
 
 
 class Attention(nn.Module):
@@ -263,7 +263,7 @@ class _AttentionByParts(torch.autograd.Function):
 
 
 def _parts(q: Tensor, k: Tensor) -> list[slice]:
-    at_once = max(1, _SCORES_AT_ONCE // (q.shape[1] * k.shape[1]))
+    at_once = max(2, _SCORES_AT_ONCE // (q.shape[1] * k.shape[1]))  # one head would be shared out between threads
     return [slice(start, start + at_once) for start in range(0, len(q), at_once)]
 
 
