@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from environment import describe_environment
 from torch import Tensor
 
-from nnunetv2_masam.network.attention import _AttentionByParts, _fused_attention, _position_scores, _relative_table
+from nnunetv2_masam.network.attention import _fused_attention, _position_scores, _relative_table, decomposed_attention
 
 HEADS, HEAD_DIM = 12, 64
 GRIDS = {"windows": (45, (14, 14)), "global": (5, (32, 32))}  # (how many in five slices, tokens)
@@ -61,7 +61,7 @@ def _measure(
         "longer vectors": _fused_attention,
     }
     if device == "cpu":
-        sides["in parts"] = _in_parts
+        sides["in parts"] = decomposed_attention
     seconds: dict[str, dict[str, list[float]]] = {name: {"forward": [], "both": []} for name in sides}
     outputs = {}
     for repeat in range(repeats + 1):
@@ -98,11 +98,6 @@ def _written_out(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tens
 
 def _stored_bias(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, attn_mask=_bias(q, table_h, table_w))
-
-
-def _in_parts(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
-    heads = (q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
-    return _AttentionByParts.apply(*heads, table_h, table_w).unflatten(0, q.shape[:2])
 
 
 def _bias(q: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:

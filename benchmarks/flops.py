@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 
 import torch
+from counter import count_products
 from environment import describe_environment
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from nnunetv2_masam.network import MASAM
 
@@ -43,9 +43,9 @@ def count(vit: str) -> dict[str, float]:
     with FakeTensorMode(allow_non_fake_inputs=True):
         network = network.to_empty(device="cpu").train()
         sample = torch.empty(1, 1, SLICES, *IMAGE_SIZE)
-        with FlopCounterMode(display=False) as forward:
+        with count_products() as forward:
             logits = network(sample)
-        with FlopCounterMode(display=False) as backward:
+        with count_products() as backward:
             logits.sum().backward()
     once, gradients = forward.get_total_flops() / 1e12, backward.get_total_flops() / 1e12
     return {

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from counter import count_products
 from environment import describe_environment
 from reference import build_ours, build_theirs, their_logits, their_loss
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from nnunetv2_masam.training.loss import MASAMLoss
 
@@ -103,7 +103,7 @@ def step(optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]) -> None:
 
 def look_into(run: Callable[[], object], rate: float) -> dict[str, object]:
     """Count the operations of one run, and take the time of another apart."""
-    with FlopCounterMode(display=False) as counter:
+    with count_products() as counter:
         run()
     with profile(activities=[ProfilerActivity.CPU]) as record:
         run()

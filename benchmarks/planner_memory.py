@@ -53,7 +53,7 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for row in rows:
         command = [sys.executable, __file__, "--row", json.dumps(row)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results.append(json.loads(done.stdout.splitlines()[-1]))
         print(results[-1], flush=True)
         content = {"environment": describe_environment(), "settings": {"slices": 5, "seed": 0}, "rows": results}

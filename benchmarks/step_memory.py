@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from nnunetv2_masam.network import MASAM, attention
+from nnunetv2_masam.network import MASAM, attention, mlp
 from nnunetv2_masam.planning.memory import MicroBatch
 
 
@@ -134,7 +134,7 @@ class _Tracker(TorchDispatchMode):
 
 @contextmanager
 def _gpu_rules() -> Iterator[None]:
-    """Autocast's rules for CUDA where those for CPUs differ, and the attention that is used there."""
+    """Autocast's rules for CUDA where those for CPUs differ, and the attention and MLP that are used there."""
 
     def in_float(function: Callable) -> Callable:
         return lambda x, *args, **kwargs: function(x.float(), *args, **kwargs)
@@ -144,6 +144,7 @@ def _gpu_rules() -> Iterator[None]:
         mock.patch.object(torch, "softmax", in_float(torch.softmax)),
         mock.patch.object(Tensor, "pow", in_float(Tensor.pow)),
         mock.patch.object(attention, "decomposed_attention", attention._fused_attention),
+        mock.patch.object(mlp, "_in_groups", return_value=False),
     ):
         yield
 

@@ -48,7 +48,7 @@ def main() -> None:
     for _ in range(args.repeats):
         for side in SIDES:
             command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             runs[side].append(json.loads(done.stdout.splitlines()[-1]))
             print(side, runs[side][-1], flush=True)
     seconds = {side: statistics.median(run["seconds"] for run in runs[side]) for side in SIDES}

@@ -55,7 +55,7 @@ def draw(folder: Path, count: int) -> None:
 
 def run_apart(stage: str, folder: str) -> float:
     """Peak of resident memory of a stage, in GB (10^9 bytes)."""
-    done = subprocess.run([sys.executable, __file__, stage, folder], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, __file__, stage, folder], check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.split()[-1])
 
 

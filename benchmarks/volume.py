@@ -3,6 +3,7 @@
     python benchmarks/volume.py --reference MA-SAM         # how to get it: benchmarks/reference.py
 
 The authors run five slices for every slice of the volume and average the softmax of the five passes that cover a slice.
+Theirs ends with labels, ours with the logits that nnU-Net's export takes over.
 Writes ``benchmarks/results/volume-<device>.json``. What the ways of covering a volume do to the result is the subject
 of ``benchmarks/prediction_depth.py``.
 """
@@ -89,7 +90,9 @@ def their_procedure(theirs: nn.Module, volume: Tensor, device: str) -> np.ndarra
     passes = np.ones_like(total)
     for start in range(len(volume)):
         stack = padded[start : start + STACK][None, None].to(device)
-        probabilities = their_logits(theirs, stack).softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy()
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device == "cuda"):  # as nnU-Net has it for ours
+            logits = their_logits(theirs, stack)
+        probabilities = logits.float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy()
         total[start : start + STACK] += probabilities
         passes[start : start + STACK] += 1
     return (total / passes).argmax(axis=-1)[margin:-margin]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 from nnunetv2_masam.network.slices import slice_groups
@@ -22,6 +23,8 @@ from nnunetv2_masam.network.slices import slice_groups
 
 class Adapter3d(nn.Module):
     """A 3D adapter around its residual connection.
+
+    Its linear maps and its convolution hold parameters only; they are not called.
 
     Args:
         dim: E, embedding width.
@@ -56,7 +59,8 @@ class Adapter3d(nn.Module):
     def _add_to(self, sample: Tensor) -> None:
         """Change the slices (D, G, G', E) of one sample in place, a few at a time."""
         groups = slice_groups(sample)
-        hidden = torch.cat([self.down(self.norm(part)) for part in groups])  # (D, G, G', A)
+        down, up = self.down.weight, self.up.weight
+        hidden = torch.cat([F.linear(self.norm(part), down) for part in groups])  # (D, G, G', A)
         before, here, after = _taps(self.conv.weight)
         start = 0
         for part in groups:
@@ -65,7 +69,7 @@ class Adapter3d(nn.Module):
             first, last = int(start == 0), int(stop == len(sample))
             mixed[first:] += F.linear(hidden[start - 1 + first : stop - 1], before)
             mixed[: len(part) - last] += F.linear(hidden[start + 1 : stop + 1], after)
-            part += self.up(F.gelu(mixed))
+            part += F.linear(F.gelu(mixed), up)
             start = stop
 
 
@@ -96,6 +100,7 @@ class _Adapter(torch.autograd.Function):
         return increment.add_(x) if increment.dtype == x.dtype else increment + x
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, norm_weight, norm_bias, down, kernel, up, mixed = ctx.saved_tensors
         grad = grad.view_as(x)

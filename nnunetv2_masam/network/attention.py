@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 from nnunetv2_masam.network.fact import FacT, FacTCores
@@ -152,6 +153,7 @@ class _ToTiles(torch.autograd.Function):
         return _cut(x, tiles, heads)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         return _join(grads, ctx.tiles, ctx.size), None, None
 
@@ -165,6 +167,7 @@ class _FromTiles(torch.autograd.Function):
         return _join(parts, tiles, size)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return None, None, *_cut(grad, ctx.tiles, ctx.heads)
 
@@ -235,6 +238,7 @@ class _AttentionByParts(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *tables = ctx.saved_tensors
         with autocast_as_in_forward(ctx):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 
@@ -74,6 +75,7 @@ class _NormaliseAndReduce(torch.autograd.Function):
         return normed, F.linear(normed, u)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_normed: Tensor, grad_reduced: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, u = ctx.saved_tensors
         needed = ctx.needs_input_grad[:3]

@@ -14,10 +14,8 @@ from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.attention import Attention
 from nnunetv2_masam.network.fact import FacT
 from nnunetv2_masam.network.mlp import ResidualMLP
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE, WINDOW_SIZE, ViTSize
 from nnunetv2_masam.network.sam_parts import LayerNorm2d
-
-_MLP_RATIO = 4
 
 
 class PatchEmbed(nn.Module):
@@ -33,7 +31,7 @@ class PatchEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """Adapter, attention, adapter, MLP; each adds to its input.
+    """Adapter, attention, adapter, MLP; each adds to its input, which in prediction it overwrites.
 
     Args:
         vit: sizes of the encoder.
@@ -53,7 +51,7 @@ class Block(nn.Module):
         self.attn = Attention(dim, vit.num_heads, grid, fact_rank, lora_rank)
         self.adapter_2 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = ResidualMLP(embedding_dim=dim, mlp_dim=dim * _MLP_RATIO)
+        self.mlp = ResidualMLP(embedding_dim=dim, mlp_dim=dim * MLP_RATIO)
 
     def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
         """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape; without gradients in the place of x."""

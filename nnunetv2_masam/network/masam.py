@@ -172,7 +172,8 @@ class MASAM(nn.Module):
             for start in range(0, len(logits), _SLICES_DECODED_AT_ONCE):
                 part = slice(start, start + _SLICES_DECODED_AT_ONCE)
                 decoded = self._decode(embedding[part], None if boxes is None else boxes[part])
-                logits[part] = resize_in_plane(decoded, (height, width), mode="bilinear")
+                # in float32: torch resizes bfloat16 with antialiasing on no CPU
+                logits[part] = resize_in_plane(decoded.float(), (height, width), mode="bilinear")
         volume = slices_to_volume(logits, depth)  # (B, K, D, H, W)
         return volume.flip(-2, -1) if self.half_turn else volume
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 from nnunetv2_masam.network.sam_parts import MLPBlock
@@ -30,9 +31,13 @@ class ResidualMLP(MLPBlock):
         if not torch.is_grad_enabled():
             mlp = super().forward
             return add_in_place(x, lambda part: mlp(norm(part)))
-        if x.device.type != "cpu" or any(parameter.requires_grad for parameter in self.parameters()):
-            return x + super().forward(norm(x))
-        return _FrozenMLP.apply(x, norm(x), self.lin1.weight, self.lin1.bias, self.lin2.weight, self.lin2.bias)
+        if _in_groups(x) and not any(parameter.requires_grad for parameter in self.parameters()):
+            return _FrozenMLP.apply(x, norm(x), self.lin1.weight, self.lin1.bias, self.lin2.weight, self.lin2.bias)
+        return x + super().forward(norm(x))
+
+
+def _in_groups(x: Tensor) -> bool:
+    return x.device.type == "cpu"
 
 
 class _FrozenMLP(torch.autograd.Function):
@@ -54,6 +59,7 @@ class _FrozenMLP(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight_1, weight_2, *stored = ctx.saved_tensors
         grad_normed = torch.empty_like(grad)

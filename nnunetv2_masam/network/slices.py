@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TOKENS_AT_ONCE = 2**13
+TOKENS_AT_ONCE = 2**13  # on a GPU: an estimate, none was available
 _TOKENS_AT_ONCE_ON_CPU = 2**10  # with more, the system takes memory back between groups, and has to clear it again
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE
 from nnunetv2_masam.planning.memory import Architecture
 
-_MLP_RATIO = 4
 _DECODER_MLP = 2048  # channels between the two layers of the two-way transformer's MLP
 
 
@@ -46,7 +45,7 @@ def training_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int
 def _block(network: Architecture, index: int, slices: int) -> float:
     """Multiplications of a block for one slice of ``slices``."""
     e, a, r = network.vit.embed_dim, network.adapter_channels, network.fact_rank
-    projections = (4 + 2 * _MLP_RATIO) * e * e
+    projections = (4 + 2 * MLP_RATIO) * e * e
     adapters = 2 * (2 * e * a + (3 - 2 / slices) * a * a)  # two taps reach beyond the ends of a sample
     low_rank = 3 * e * r + 2 * r * r + 4 * e * network.lora_rank
     return network.tokens * (projections + adapters + low_rank) + _attention(network, network.reach(index))

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
 
 FLOAT = 4  # bytes
 GB = 1024**3
 
 CONTEXT_GB = 0.8  # of a GPU, taken by CUDA's context and by workspaces of its libraries
 _FRAGMENTATION = 1.1  # what the caching allocator holds, over what is in use
-_MLP_RATIO = 4
 
 # For every token, numbers that the gradients of neck and two-way transformer need: in float32, for normalisations, and
 # in the precision of the matrix products.
@@ -178,7 +177,7 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
     """What the gradients of one block of the image encoder need, averaged over the blocks."""
     e, a, r, half = network.vit.embed_dim, network.adapter_channels, network.fact_rank, precision.bytes
     floats = 2 * e  # the inputs of both normalisations
-    computed = _attention_numbers(network, precision) + _MLP_RATIO * e  # and the input of GELU
+    computed = _attention_numbers(network, precision) + MLP_RATIO * e  # and the input of GELU
     if a:
         floats += 2 * e  # the adapters' inputs, and what their convolutions write
         computed += 2 * a
@@ -187,7 +186,7 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
     if network.lora_rank:
         computed += (2 if precision.half else 1) * e + 2 * network.lora_rank
     if network.trainable == "all":  # the inputs of all matrix products
-        computed += (1 + 1 + _MLP_RATIO) * e
+        computed += (1 + 1 + MLP_RATIO) * e
         if precision.half:  # a copy for each product
             computed += (3 if r or network.lora_rank else 1) * e
         elif not network.lora_rank:
@@ -214,7 +213,7 @@ def _attention_numbers(network: Architecture, precision: Precision) -> int:
 
 def _block_transient(network: Architecture, tokens: int, precision: Precision) -> int:
     """In the backward pass of a block's MLP: gradients of GELU's output and input, and of the residual stream."""
-    return tokens * network.vit.embed_dim * (2 * FLOAT + 2 * _MLP_RATIO * precision.bytes)
+    return tokens * network.vit.embed_dim * (2 * FLOAT + 2 * MLP_RATIO * precision.bytes)
 
 
 def _decoder_bytes(network: Architecture, tokens: int, batch: MicroBatch, precision: Precision) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _SMOOTH = 1e-5
 
@@ -35,7 +36,7 @@ class MASAMLoss(nn.Module):
     def terms(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy and Dice loss of logits (B, K, …) and labels (B, …)."""
         cross_entropy, overlap, sizes = _Sums.apply(logits, labels[:, None], self.ignore_index)
-        counted = (labels != self.ignore_index).sum()
+        counted = (labels != self.ignore_index).sum().clamp(min=1)  # a patch may have no annotated voxel
         return cross_entropy / counted, (1 - (2 * overlap + _SMOOTH) / (sizes + _SMOOTH)).mean()
 
 
@@ -52,7 +53,8 @@ class _Sums(torch.autograd.Function):
         ctx.save_for_backward(logits, labels)
         ctx.ignore_index = ignore_index
         cross_entropy = logits.new_zeros(())
-        overlap, sizes = (logits.new_zeros(logits.shape[1]) for _ in range(2))
+        # in float32, index_add_ loses voxels beyond 2²⁴
+        overlap, sizes = (logits.new_zeros(logits.shape[1], dtype=torch.float64) for _ in range(2))
         for part, truth in zip(_slices(logits), _slices(labels), strict=True):
             classes, counted = _counted(truth, ignore_index, logits.dtype)
             log_probabilities = part.log_softmax(dim=1)
@@ -60,11 +62,12 @@ class _Sums(torch.autograd.Function):
             squares = log_probabilities.mul_(2).exp_()
             cross_entropy -= (log_of_truth * counted).sum()
             sizes += squares.mul_(counted).transpose(0, 1).flatten(1).sum(dim=1)
-            sizes.index_add_(0, classes.flatten(), counted.flatten())
-            overlap.index_add_(0, classes.flatten(), (log_of_truth.exp() * counted).flatten())
-        return cross_entropy, overlap, sizes
+            sizes.index_add_(0, classes.flatten(), counted.flatten().double())
+            overlap.index_add_(0, classes.flatten(), (log_of_truth.exp() * counted).flatten().double())
+        return cross_entropy, overlap.to(logits.dtype), sizes.to(logits.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, c: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, None, None]:
         logits, labels = ctx.saved_tensors
         twice_b = 2 * b.view(-1, *[1] * (logits.ndim - 2))

@@ -122,10 +122,11 @@ def test_prediction_decodes_in_parts(prompt, monkeypatch):
         torch.testing.assert_close(network(x), whole)
 
 
-def test_bfloat16_on_a_cpu_is_for_prediction():
+@pytest.mark.parametrize("side", [64, 40, 90])
+def test_bfloat16_on_a_cpu_is_for_prediction(side):
     network = build().eval()
     network.bf16_on_cpu = True
-    x = torch.rand(1, 1, 2, 64, 64)
+    x = torch.rand(1, 1, 2, side, side)
     exact = network(x)
     with torch.no_grad():
         rounded = network(x)

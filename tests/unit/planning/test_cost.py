@@ -7,8 +7,8 @@ from unittest import mock
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.counter import count_products
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning.cost import forward_flops, training_flops
 
@@ -18,6 +18,7 @@ SMALL = {"embed_dim": 96, "depth": 2, "num_heads": 3, "global_attn_indexes": [1]
 @pytest.mark.parametrize(
     ("arch_kwargs", "input_channels", "num_classes", "slices"),
     [
+        ({"vit": "vit_b", "image_size": (512, 512)}, 1, 14, 5),
         ({"vit": SMALL, "image_size": (256, 240)}, 4, 14, 5),
         ({"vit": SMALL, "image_size": (224, 128), "adapter_channels": 0, "fact_rank": 0}, 1, 2, 1),
         ({"vit": SMALL, "image_size": (128, 96), "fact_rank": 0, "lora_rank": 4, "decoder_doublings": 2}, 1, 3, 4),
@@ -27,7 +28,7 @@ def test_operations_are_those_that_torch_counts(arch_kwargs, input_channels, num
     with FakeTensorMode(), mock.patch("torch.nn.init.trunc_normal_"):  # counts, computes nothing
         network = MASAM(input_channels, num_classes, **arch_kwargs).train()
         patch = torch.rand(1, input_channels, slices, *arch_kwargs["image_size"])
-        with FlopCounterMode(display=False) as counter:
+        with count_products() as counter:
             network(patch)
     counted = forward_flops(arch_kwargs, slices, num_classes, input_channels)
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.01)

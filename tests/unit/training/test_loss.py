@@ -39,3 +39,18 @@ def test_gradient_is_that_of_the_value(shape, ignore_label):
     logits = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     target = torch.randint(0, 3 if ignore_label is None else 4, (shape[0], 1, *shape[2:]))
     assert torch.autograd.gradcheck(lambda x: MASAMLoss(ignore_label=ignore_label).terms(x, target[:, 0]), logits)
+
+
+def test_a_batch_without_annotated_voxels_leaves_the_weights_alone():
+    logits = torch.randn(1, 3, 2, 4, 4, requires_grad=True)
+    loss = MASAMLoss(ignore_label=3)(logits, torch.full((1, 1, 2, 4, 4), 3))
+    loss.backward()
+    assert loss.isfinite()
+    assert (logits.grad == 0).all()
+
+
+def test_sums_do_not_stall_over_many_voxels():
+    """More voxels than float32 can count one by one, all sure and right: nothing is left to lose."""
+    logits = torch.tensor([20.0, -20.0]).view(1, 2, 1, 1, 1).expand(1, 2, 2, 4096, 2100)
+    _, dice = MASAMLoss().terms(logits, torch.zeros(1, 2, 4096, 2100, dtype=torch.long))
+    assert dice.item() == pytest.approx(0.0, abs=1e-6)

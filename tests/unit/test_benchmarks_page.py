@@ -1,0 +1,50 @@
+"""docs/benchmarks.md and the README say what the result files say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "benchmarks.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def result(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}-cpu.json").read_text())
+
+
+def test_forward_pass():
+    medians, ratios = (result("forward")[key] for key in ("median_seconds", "times_as_fast_as_theirs"))
+    theirs, ours = (medians[f"{side} float32"] for side in ("theirs", "ours"))
+    assert f"| {theirs:.1f} s | {ours:.1f} s, {ratios['ours float32']:.2f} times as fast |" in PAGE
+    assert f"| forward pass | {theirs:.1f} s | {ours:.1f} s, logits equal" in README
+    assert f"{medians['ours bfloat16']:.1f} s for a forward pass" in PAGE
+    assert f"| {result('forward')['largest_difference_of_largest_logit']['ours float32']:.0e} |" in PAGE
+
+
+def test_training_step():
+    seconds, peaks = (result("train-step")[key] for key in ("median_seconds", "median_peak_gb"))
+    ratios, shares = (result("train-step")[key] for key in ("times_as_fast_as_theirs", "share_of_their_memory"))
+    ours = ("ours", "ours checkpointed")
+    times = " | ".join(f"{seconds[side]:.1f} s, {ratios[side]:.2f} times as fast" for side in ours)
+    assert f"| {seconds['theirs']:.1f} s | {times} |" in PAGE
+    memory = " | ".join(f"{peaks[side]:.2f} GB, {shares[side]:.0%}" for side in ours)
+    assert f"| {peaks['theirs']:.2f} GB | {memory} |".replace("%", " %") in PAGE
+    assert f"| training step | {' | '.join(f'{s:.1f} s' for s in seconds.values())} |" in README
+    assert f"| most memory allocated in a step | {' | '.join(f'{p:.1f} GB' for p in peaks.values())} |" in README
+
+
+def test_volume():
+    medians, ratios = (result("volume")[key] for key in ("median_seconds", "times_as_fast_as_theirs"))
+    for side, seconds in medians.items():
+        assert f"| {side} | {seconds:.0f} s | {ratios[side]:.1f} |" in PAGE
+
+
+def test_operations():
+    measured = result("operations")
+    columns = [measured[f"{side}, {task}"] for task in ("forward pass", "training step") for side in ("theirs", "ours")]
+    for kind in columns[0]["by_kind"]:
+        assert f"| {kind} | {' | '.join(format(column['by_kind'][kind], '.2f') for column in columns)} |" in PAGE
+    assert f"| together | {' | '.join(format(column['seconds'], '.2f') for column in columns)} |" in PAGE
