@@ -43,7 +43,7 @@ class Workspace:
         }
 
 
-@pytest.fixture(scope="package")  # restores the environment when the package is done
+@pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Three data sets, preprocessed: plain labels; regions, two channels and an ignore label; an ignore label."""
     base = tmp_path_factory.mktemp("nnunet")
