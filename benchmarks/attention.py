@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from environment import describe_environment
+from rate import now, rate_of_a_large_product
 from torch import Tensor
 
 from nnunetv2_masam.network.attention import _fused_attention, _position_scores, _relative_table, decomposed_attention
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(0)
-    product_flops = _matrix_product_flops(args.device)
+    product_flops = rate_of_a_large_product(args.device)
     result: dict[str, object] = {
         "environment": describe_environment(),
         "settings": {"repeats": args.repeats, "device": args.device, "heads": HEADS, "head dim": HEAD_DIM, "seed": 0},
@@ -67,12 +67,12 @@ def _measure(
     for repeat in range(repeats + 1):
         for name, attention in sides.items():
             with torch.no_grad():
-                started = _now(device)
+                started = now(device)
                 outputs[name] = attention(*inputs, *tables)
-                forward = _now(device) - started
-            started = _now(device)
+                forward = now(device) - started
+            started = now(device)
             torch.autograd.grad(attention(*inputs, *tables), inputs, grad)
-            both = _now(device) - started
+            both = now(device) - started
             if repeat:  # the first of each warms up
                 seconds[name]["forward"].append(forward)
                 seconds[name]["both"].append(both)
@@ -103,23 +103,6 @@ def _stored_bias(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tens
 def _bias(q: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
     score_h, score_w = _position_scores(q, table_h, table_w)
     return (score_h[..., None] + score_w[..., None, :]).flatten(4, 5).flatten(2, 3)
-
-
-def _matrix_product_flops(device: str, size: int = 4096) -> float:
-    """Operations a second of a product of two square matrices in float32, median of five."""
-    a, b = torch.randn(2, size, size, device=device)
-    seconds = []
-    for _ in range(6):
-        started = _now(device)
-        a @ b
-        seconds.append(_now(device) - started)
-    return 2 * size**3 / statistics.median(seconds[1:])
-
-
-def _now(device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 if __name__ == "__main__":

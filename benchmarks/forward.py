@@ -7,7 +7,6 @@ Writes ``benchmarks/results/forward-<device>.json``: seconds of every run, media
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
@@ -16,17 +15,13 @@ from pathlib import Path
 
 import torch
 from environment import describe_environment
-from reference import build_ours, build_theirs, their_logits
+from reference import build_ours, build_theirs, comparison_parser, their_logits
 from torch import Tensor
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=Path, required=True, help="checkout of the authors' code")
-    parser.add_argument("--vit", default="vit_b")
-    parser.add_argument("--size", type=int, default=512, help="pixels")
-    parser.add_argument("--slices", type=int, default=5)
+    parser = comparison_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()

@@ -3,16 +3,13 @@
     python benchmarks/operations.py --reference MA-SAM     # how to get it: benchmarks/reference.py
 
 Seconds by kind of operation, from the profiler; the matrix products' operations; and how long those alone would take at
-the rate of a large product, which is the limit for any code that computes the same network in the same precision. CPU
-only. Writes ``benchmarks/results/operations-cpu.json``.
+the rate of a large product, which is the limit for code that forms the same products in the same precision. CPU only.
+Writes ``benchmarks/results/operations-cpu.json``.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import statistics
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +17,14 @@ from pathlib import Path
 import torch
 from counter import count_products
 from environment import describe_environment
-from reference import build_ours, build_theirs, their_logits, their_loss
+from rate import rate_of_a_large_product
+from reference import build_ours, build_theirs, comparison_parser, their_logits, their_loss
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 13
-LARGE = 4096  # rows, columns and depth of the product that sets the rate
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "mkldnn_convolution", "convolution_backward"),
     "softmax": ("_softmax", "_softmax_backward_data", "_log_softmax", "_log_softmax_backward_data"),
@@ -40,11 +37,7 @@ KINDS = {
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=Path, required=True, help="checkout of the authors' code")
-    parser.add_argument("--vit", default="vit_b")
-    parser.add_argument("--size", type=int, default=512, help="pixels")
-    parser.add_argument("--slices", type=int, default=5)
+    parser = comparison_parser(__doc__)
     args = parser.parse_args()
     torch.manual_seed(0)
     theirs = build_theirs(args.reference, args.vit, args.size, NUM_CLASSES)
@@ -53,7 +46,7 @@ def main() -> None:
     labels = torch.randint(0, NUM_CLASSES + 1, (args.slices, args.size, args.size))
     loss_of_theirs, loss_of_ours = their_loss(NUM_CLASSES), MASAMLoss()
 
-    rate = rate_of_a_large_product()
+    rate = rate_of_a_large_product("cpu")
     result: dict[str, object] = {
         "environment": describe_environment(),
         "settings": {k: str(v) for k, v in vars(args).items() if k != "reference"} | {"seed": 0},
@@ -81,17 +74,6 @@ def main() -> None:
     target = Path(__file__).parent / "results" / "operations-cpu.json"
     target.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
-
-
-def rate_of_a_large_product() -> float:
-    """Floating-point operations a second, a multiplication and an addition counting as two."""
-    left, right, out = (torch.rand(LARGE, LARGE) for _ in range(3))
-    seconds = []
-    for _ in range(6):
-        started = time.perf_counter()
-        torch.mm(left, right, out=out)
-        seconds.append(time.perf_counter() - started)
-    return 2 * LARGE**3 / statistics.median(seconds[1:])
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]) -> None:

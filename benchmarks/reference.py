@@ -7,6 +7,7 @@ Their code is imported from there and never copied.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,16 @@ from torch import Tensor, nn
 
 from nnunetv2_masam.network import MASAM, resolve_vit
 from nnunetv2_masam.weights import load_masam_checkpoint, load_sam_checkpoint
+
+
+def comparison_parser(description: str | None, slices: int = 5) -> argparse.ArgumentParser:
+    """What the benchmarks against their code have in common."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", type=Path, required=True, help="checkout of the authors' code")
+    parser.add_argument("--vit", default="vit_b")
+    parser.add_argument("--size", type=int, default=512, help="pixels")
+    parser.add_argument("--slices", type=int, default=slices)
+    return parser
 
 
 def build_theirs(checkout: Path, vit: str, image_size: int, num_classes: int, rank: int = 32) -> nn.Module:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from environment import describe_environment
-from reference import build_ours, build_theirs, their_logits, their_loss
+from reference import build_ours, build_theirs, comparison_parser, their_logits, their_loss
 from step_memory import peak_of_allocations
 
 from nnunetv2_masam.training.loss import MASAMLoss
@@ -31,11 +31,7 @@ SIDES = ("theirs", "ours", "ours checkpointed")
 
 def main() -> None:
     """Run the sides in turn, or, called by itself, one of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=Path, required=True, help="checkout of the authors' code")
-    parser.add_argument("--vit", default="vit_b")
-    parser.add_argument("--size", type=int, default=512, help="pixels")
-    parser.add_argument("--slices", type=int, default=5)
+    parser = comparison_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="processes of each side")
     parser.add_argument("--steps", type=int, default=2, help="steps counted in each process, after one more")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -22,7 +22,7 @@ import torch
 from environment import describe_environment
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from reference import build_ours, build_theirs, their_logits
+from reference import build_ours, build_theirs, comparison_parser, their_logits
 from torch import Tensor, nn
 
 STACK = 5
@@ -31,11 +31,7 @@ NUM_CLASSES = 13
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=Path, required=True, help="checkout of the authors' code")
-    parser.add_argument("--vit", default="vit_b")
-    parser.add_argument("--size", type=int, default=512, help="pixels")
-    parser.add_argument("--slices", type=int, default=40, help="of the volume")
+    parser = comparison_parser(__doc__, slices=40)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()

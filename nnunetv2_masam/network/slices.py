@@ -21,7 +21,7 @@ def slice_groups(x: Tensor) -> tuple[Tensor, ...]:
 def add_in_place(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """x + function(x) for (N, G, G', E), a group of slices at a time and in the place of x.
 
-    For prediction. On a CPU, memory that is new takes as long as a normalisation.
+    For prediction. Large results would be new memory each time, which a CPU has to clear first.
     """
     for part in slice_groups(x):
         part += function(part)

@@ -207,7 +207,7 @@ def _attention_numbers(network: Architecture, precision: Precision) -> int:
         reach = network.reach(index)
         padded = any(side % window for side, window in zip(network.grid, reach, strict=True))
         longer.append(math.ceil((head_dim + sum(reach) + padded) / 8) * 8)
-    # query, key, value and output; the tables of relative positions, broadcast over windows and heads
+    # query, key, value and output
     return round(4 * vit.num_heads * sum(longer) / vit.depth)
 
 
