@@ -98,7 +98,7 @@ def _rule(args: argparse.Namespace) -> MaskBoxes:
 
 
 def _read_json(path: Path) -> dict:
-    from nnunetv2_masam.evaluation.files import read_json
+    from nnunetv2_masam.files import read_json
 
     if not path.is_file():
         raise FileNotFoundError(f"no {path}; give the dataset.json of the references with --dataset-json")

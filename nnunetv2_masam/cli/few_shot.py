@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     from nnunetv2_masam.datasets.splits import read_fixed_folds, read_or_make_splits
     from nnunetv2_masam.evaluation import fewshot, results
-    from nnunetv2_masam.evaluation.files import read_json
+    from nnunetv2_masam.files import read_json
 
     dataset = results.dataset_name(args.dataset)
     if not nnUNet_preprocessed.is_set():
@@ -70,8 +70,8 @@ def _labels_of_cases(dataset: str, dataset_json: dict[str, Any]) -> dict[str, fr
     from nnunetv2_masam.evaluation import results
     from nnunetv2_masam.evaluation.compare import find_reader
     from nnunetv2_masam.evaluation.compute import mask_of, read_segmentation
-    from nnunetv2_masam.evaluation.files import list_folder
     from nnunetv2_masam.evaluation.labels import read_label_scheme
+    from nnunetv2_masam.files import list_folder
 
     ending = dataset_json["file_ending"]
     folder = results.find_references(dataset)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunetv2_masam.datasets.paper_splits import SPLITS
     from nnunetv2_masam.datasets.splits import append_fixed_folds
     from nnunetv2_masam.evaluation import results
-    from nnunetv2_masam.evaluation.files import list_folder, read_json
+    from nnunetv2_masam.files import list_folder, read_json
 
     dataset = results.dataset_name(args.dataset)
     preprocessed = preprocessed_folder(dataset)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nnunetv2_masam.files import cache_folder, sha256_of
 from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint, known_by_sha256
-from nnunetv2_masam.weights.download import cache_folder, download_checkpoint, find_known
-from nnunetv2_masam.weights.formats import CheckpointError, read_sam_checkpoint, sha256_of
+from nnunetv2_masam.weights.download import download_checkpoint, find_known
+from nnunetv2_masam.weights.formats import CheckpointError, read_sam_checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

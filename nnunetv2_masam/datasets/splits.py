@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from nnunetv2_masam.files import write_json
 
 SPLITS_FILE = "splits_final.json"
 FIXED_FILE = "fixed_folds.json"
@@ -107,10 +108,3 @@ def check_fixed_folds(cases: Sequence[str], wanted: Mapping[str, Split]) -> None
             raise ValueError(f"split {name}: cases both for training and for validation: {', '.join(both)}")
         if empty := [part for part in ("train", "val") if not split[part]]:
             raise ValueError(f"split {name}: no case for {' and '.join(empty)}")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write in one step, so that an interruption leaves no half."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=4))
-    partial.replace(path)

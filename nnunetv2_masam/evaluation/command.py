@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +15,11 @@ from nnunetv2_masam.evaluation import outputs, report, results, tables
 from nnunetv2_masam.evaluation.compare import Options, compare, find_reader
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.fewshot import fold_map, read_few_shot_folds
-from nnunetv2_masam.evaluation.files import list_folder, read_json
 from nnunetv2_masam.evaluation.labels import match_by_name, read_label_map, read_label_scheme, same_labels
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
 from nnunetv2_masam.evaluation.prompted import read_oracles
+from nnunetv2_masam.files import cache_folder, list_folder, read_json
 
 # the few-shot folds of a model: "trainer@k3", or "trainer@k3s1" for seed 1
 FEW_SHOT = re.compile(r"@k\d+(?:s\d+)?$")
@@ -173,7 +172,7 @@ def _options(args: argparse.Namespace) -> Options:
             by_label[label] = size
         else:
             tolerance_mm = size
-    cache = None if args.no_cache else args.cache or _cache_folder()
+    cache = None if args.no_cache else args.cache or cache_folder() / "metrics"
     return Options(
         args.baseline,
         tolerance_mm,
@@ -184,11 +183,6 @@ def _options(args: argparse.Namespace) -> Options:
         args.processes,
         across_prompts=args.across_prompts,
     )
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("MASAM_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "nnunetv2_masam"
-    return Path(base).expanduser() / "metrics"
 
 
 def _split(specifications: Sequence[str]) -> list[tuple[str | None, str]]:

@@ -29,8 +29,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.evaluation.files import read_json
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model
+from nnunetv2_masam.files import read_json
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")

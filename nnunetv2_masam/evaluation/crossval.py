@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from nnunetv2_masam.evaluation.files import read_json
+from nnunetv2_masam.files import read_json
 
 FINISHED, VALIDATE, RESUME, NEW = "finished", "to be validated", "to be resumed", "to be trained"
 EPOCH_LINE = re.compile(r"Epoch (\d+)\s*$", re.MULTILINE)

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_masam.datasets.splits import SPLITS_FILE, write_json
-from nnunetv2_masam.evaluation.files import read_json
+from nnunetv2_masam.datasets.splits import SPLITS_FILE
+from nnunetv2_masam.files import read_json, write_json
 
 FEW_SHOT_FILE = "few_shot.json"
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnunetv2_masam.evaluation.files import list_folder
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model
+from nnunetv2_masam.files import list_folder
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 
 from nnunetv2_masam.datasets.splits import read_fixed_folds
 from nnunetv2_masam.evaluation.fewshot import read_few_shot_folds
-from nnunetv2_masam.evaluation.files import list_folder, read_json
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
+from nnunetv2_masam.files import list_folder, read_json
 
 NO_FOLD = -1
 

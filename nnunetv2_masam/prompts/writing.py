@@ -24,6 +24,7 @@ from nnunetv2.utilities.utils import (
 )
 from tqdm import tqdm
 
+from nnunetv2_masam.files import atomic_folder
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.drawn import read_boxes, voxel_box
 from nnunetv2_masam.prompts.from_masks import MaskBoxes, label_values
@@ -66,7 +67,7 @@ def write_dataset(source: Path, destination: Path, rule: MaskBoxes) -> Written:
     training = get_filenames_of_train_images_and_targets(str(source))
     described = add_box_channel(dataset_json, rule.record())
     values = label_values(dataset_json, rule.labels)
-    with _built_aside(destination) as partial:
+    with atomic_folder(destination) as partial:
         written = Written()
         for part, cases in (("Tr", training), ("Ts", _test_cases(source, ending, written))):
             if not cases:
@@ -142,7 +143,7 @@ def write_inputs(
         boxes_of: the boxes of a case.
         record: where they come from; kept beside the images.
     """
-    with _built_aside(destination) as partial:
+    with atomic_folder(destination) as partial:
         written = Written(_write_cases(files, partial, ending, boxes_of))
         (partial / RECORD_FILE).write_text(json.dumps(dict(record), indent=1))
     return written
@@ -232,24 +233,3 @@ def _checked_ending(ending: str) -> str:
     if ending not in FILE_ENDINGS:
         raise ValueError(f"file_ending: got {ending}; boxes are written for {', '.join(FILE_ENDINGS)}")
     return ending
-
-
-class _built_aside:
-    """A hidden folder beside ``destination`` that takes its name when all is in it, and is removed otherwise."""
-
-    def __init__(self, destination: Path) -> None:
-        if destination.exists():
-            raise ValueError(f"-o: {destination} exists; give another name or remove it")
-        self.destination = destination
-        self.partial = destination.with_name(f".{destination.name}.partial")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir(parents=True)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.partial.rename(self.destination)
-        else:
-            shutil.rmtree(self.partial, ignore_errors=True)

@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunetv2_masam.files import atomic_file, sha256_of
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import NETWORK_CLASS
 from nnunetv2_masam.sharing.model_folder import new_folder
 from nnunetv2_masam.weights import load_masam_checkpoint, load_sam_checkpoint
-from nnunetv2_masam.weights.atomic import replaced_when_whole
 from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.formats import read_sam_state_dict
 from nnunetv2_masam.weights.load import masam_name
-from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors, sha256_of
+from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors
 
 PLANS_NAME = "nnUNetMASAMImportPlans"
 CONFIGURATION = "3d_fullres"
@@ -293,7 +293,7 @@ def _write_folder(out: Path, network: MASAM, plans: dict[str, Any], description:
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": None,
     }
-    with replaced_when_whole(out / "fold_all" / "checkpoint_final.pth") as partial:
+    with atomic_file(out / "fold_all" / "checkpoint_final.pth") as partial:
         torch.save(checkpoint, partial)
     (out / "plans.json").write_text(json.dumps(plans, indent=4))
     (out / "dataset.json").write_text(json.dumps(description, indent=4))

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
-from nnunetv2_masam.weights.atomic import replaced_when_whole
 from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.download import find_sam_checkpoint
 from nnunetv2_masam.weights.safe_read import bad_file
@@ -195,7 +195,7 @@ def _convert(folder: Path, out: Path, convert: Callable[[dict[str, Any], Path], 
         checkpoint = read_nnunet_checkpoint(path)
         done = convert(checkpoint, path)
         target = out / path.relative_to(folder)
-        with replaced_when_whole(target) as partial:
+        with atomic_file(target) as partial:
             torch.save(checkpoint, partial)
         sizes = f"{path.stat().st_size / 1e6:.1f} MB → {target.stat().st_size / 1e6:.1f} MB"
         report.append(f"{path.relative_to(folder)}: {done}; {sizes}")

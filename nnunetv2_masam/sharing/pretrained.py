@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.sharing.model_folder import completed_weights, read_nnunet_checkpoint
-from nnunetv2_masam.weights.atomic import replaced_when_whole
 from nnunetv2_masam.weights.load import LoadReport, fit_tensors
 from nnunetv2_masam.weights.safe_read import CheckpointError
 
@@ -47,7 +47,7 @@ def adapt_checkpoint(path: Path, out: Path, channels: int, arch_kwargs: dict[str
     kept = {name: tensor for name, tensor in weights.items() if CLASS_LAYERS not in name}
     fitted = fit_tensors(own, kept, report)
     report.new = [name for name in network.state_dict() if CLASS_LAYERS in name]
-    with replaced_when_whole(out) as partial:
+    with atomic_file(out) as partial:
         torch.save({"network_weights": fitted, "trainer_name": checkpoint.get("trainer_name")}, partial)
     return report
 

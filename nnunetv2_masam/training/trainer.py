@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
+from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.autocast import has_bf16
 from nnunetv2_masam.planning import PlanningRules
@@ -31,7 +32,6 @@ from nnunetv2_masam.training.memory import peak_memory
 from nnunetv2_masam.training.plans import plans_for_training, training_configuration
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
-from nnunetv2_masam.weights.atomic import replaced_when_whole
 from nnunetv2_masam.weights.slim import SlimCompletion, slim_checkpoints_wanted
 
 
@@ -195,7 +195,7 @@ class MASAMTrainer(nnUNetTrainer):
         if self.local_rank != 0:  # saves nothing, and must not touch what rank 0 is writing
             return
         slimming = nullcontext() if self.slim_saving is None else self.slim_saving.applied(self.masam)
-        with replaced_when_whole(filename) as partial, slimming:
+        with atomic_file(filename) as partial, slimming:
             super().save_checkpoint(str(partial))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolySchedule]:

@@ -17,29 +17,18 @@ from typing import Any
 import filelock
 import pooch
 
+from nnunetv2_masam.files import cache_folder, env_flag
 from nnunetv2_masam.weights.catalogue import CHECKPOINTS, DEFAULT_FOR_VIT, KnownCheckpoint
 from nnunetv2_masam.weights.formats import recognise_file
 from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, weights_files
 
-_NOT_SET = ("", "0", "false", "no", "off")
 # Client errors that a second try may mend: request timeout, too early, too many requests.
 _TRANSIENT_STATUS = (408, 425, 429)
 
 
-def cache_folder() -> Path:
-    """The folder of downloaded checkpoints; it need not exist yet."""
-    named = os.environ.get("MASAM_CACHE")
-    return Path(named).expanduser() if named else Path(pooch.os_cache("nnunetv2_masam"))
-
-
 def is_offline() -> bool:
     """Whether ``MASAM_OFFLINE`` forbids downloads."""
-    return is_switched_on("MASAM_OFFLINE")
-
-
-def is_switched_on(variable: str) -> bool:
-    """Whether an environment variable is set to something other than no, in one of its usual spellings."""
-    return os.environ.get(variable, "").strip().lower() not in _NOT_SET
+    return env_flag("MASAM_OFFLINE")
 
 
 def find_sam_checkpoint(vit: str) -> Path | None:

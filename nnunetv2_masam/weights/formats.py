@@ -22,7 +22,6 @@ from nnunetv2_masam.weights.safe_read import (
     bad_file,
     checkpoint_file,
     read_tensors,
-    sha256_of,
 )
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "read_sam_state_dict",
     "read_tensors",
     "recognise_file",
-    "sha256_of",
 ]
 
 _PREFIXES = ("module.", "model.", "sam.", "_orig_mod.")

@@ -8,13 +8,14 @@ MA-SAM authors' code saves. Position tables and the patch embedding are fitted t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.formats import read_sam_state_dict
@@ -61,14 +62,14 @@ class LoadReport:
             f"{self.path.name}: {len(self.loaded)} tensors loaded, {len(self.resized)} resized, "
             f"{len(self.new)} new, {len(self.refused)} refused"
         ]
-        lines += [f"  resized: {_summary(f'{name} ({how})' for name, how in self.resized.items())}"] * bool(
+        lines += [f"  resized: {shortened(f'{name} ({how})' for name, how in self.resized.items())}"] * bool(
             self.resized
         )
-        lines += [f"  new: {_summary(self.new)}"] * bool(self.new)
+        lines += [f"  new: {shortened(self.new)}"] * bool(self.new)
         reasons: dict[str, list[str]] = {}
         for name, why in self.refused.items():
             reasons.setdefault(why, []).append(name)
-        lines += [f"  refused: {_summary(names)}: {why}" for why, names in reasons.items()]
+        lines += [f"  refused: {shortened(names)}: {why}" for why, names in reasons.items()]
         return "\n".join(lines)
 
 
@@ -171,8 +172,8 @@ def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report
         fitted[name] = result
     if misfits:
         raise CheckpointError(
-            f"{report.path}: {len(misfits)} tensors do not fit the network ({_summary(misfits, 3)}). Build the network "
-            "with the ViT, rank, adapter width and number of classes of the checkpoint"
+            f"{report.path}: {len(misfits)} tensors do not fit the network ({shortened(misfits, 3)}). Build the "
+            "network with the ViT, rank, adapter width and number of classes of the checkpoint"
         )
     report.new = [name for name in own if name not in fitted]
     return fitted
@@ -201,9 +202,3 @@ def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
         channels = like.shape[1]
         return (summed / channels).expand(-1, channels, -1, -1).contiguous()
     return tensor
-
-
-def _summary(names: Iterable[str], most: int = 4) -> str:
-    names = list(names)
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -5,7 +5,6 @@ Pickles go through ``torch.load(weights_only=True)`` and nothing else; there is 
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import zipfile
@@ -36,15 +35,6 @@ class CheckpointError(ValueError):
 def bad_file(path: Path, got: str, expected: str, remedy: str) -> CheckpointError:
     """The error for a bad file, always in the same order: which file, got, expected, remedy."""
     return CheckpointError(f"{path}: got {got}; expected {expected}. {remedy}")
-
-
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file in hex, read in pieces."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def read_tensors(path: str | Path) -> dict[str, Any]:

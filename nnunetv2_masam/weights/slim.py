@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_masam.files import cache_folder, env_flag, sha256_of
 from nnunetv2_masam.weights.catalogue import known_by_sha256
-from nnunetv2_masam.weights.download import cache_folder, is_switched_on
 from nnunetv2_masam.weights.formats import read_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import CheckpointError, sha256_of, weights_files
+from nnunetv2_masam.weights.safe_read import CheckpointError, weights_files
 
 MARKER = "masam_slim_base"
 
@@ -49,7 +49,7 @@ class BaseTensors:
 
 def slim_checkpoints_wanted() -> bool:
     """Whether ``MASAM_SLIM_CHECKPOINTS`` asks trainers to save slim checkpoints."""
-    return is_switched_on("MASAM_SLIM_CHECKPOINTS")
+    return env_flag("MASAM_SLIM_CHECKPOINTS")
 
 
 def is_slim(state_dict: Mapping[str, Any]) -> bool:

@@ -12,14 +12,15 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 # part: parts of the package that it may import
 ALLOWED = {
     "network": {"network"},
-    "planning": {"planning", "network"},
-    "weights": {"weights", "network"},
-    "sharing": {"sharing", "weights", "planning", "network"},
-    "prompts": {"prompts", "network"},
-    "evaluation": {"evaluation", "prompts", "datasets"},  # the splits of a data set are read by both
-    "datasets": {"datasets"},
-    "training": {"training", "prompts", "weights", "planning", "network"},
+    "planning": {"files", "planning", "network"},
+    "weights": {"files", "weights", "network"},
+    "sharing": {"files", "sharing", "weights", "planning", "network"},
+    "prompts": {"files", "prompts", "network"},
+    "evaluation": {"files", "evaluation", "prompts", "datasets"},  # the splits of a data set are read by both
+    "datasets": {"files", "datasets"},
+    "training": {"files", "training", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
+    "files": set(),
 }
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 

@@ -148,7 +148,7 @@ def test_boxes_that_do_not_fit_the_images_are_refused_and_nothing_is_left(raw, t
     [
         (("-d", "901", "-o", "Boxes", "--label", "core"), "expected DatasetXXX_Name"),
         (("-d", "901", "-o", "Dataset901_Other", "--label", "core"), "the number 901 is taken by Dataset901_Balls"),
-        (("-d", "901", "-o", "Dataset901_Balls", "--label", "core"), "exists; give another name"),
+        (("-d", "901", "-o", "Dataset901_Balls", "--label", "core"), "is a folder with files in it"),
         (("-d", "901", "-o", "Dataset902_Boxes"), "--label: name the labels"),
         (("-d", "901", "-o", "Dataset902_Boxes", "--label", "tumour"), "got tumour, the labels are shell, core"),
         (("-i", "images", "-o", "inputs"), "give either --references DIR"),

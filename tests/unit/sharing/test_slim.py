@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.sharing.model_folder import read_nnunet_checkpoint
 from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
-from nnunetv2_masam.weights.atomic import replaced_when_whole
 from nnunetv2_masam.weights.slim import MARKER, SlimCompletion
 from tests.conftest import TINY_VIT
 from tests.sam_file import write_sam_file
@@ -216,7 +216,7 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path, monkeypatch):
 
 
 def write_half_and_fail(path):
-    with replaced_when_whole(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(b"half")
         raise OSError("disk full")
 
@@ -235,16 +235,16 @@ def test_killed_while_writing_leaves_the_file(tmp_path):
     path.write_bytes(b"before")
     code = (
         "import os, signal, sys\n"
-        "from nnunetv2_masam.weights.atomic import replaced_when_whole\n"
-        "with replaced_when_whole(sys.argv[1]) as partial:\n"
+        "from nnunetv2_masam.files import atomic_file\n"
+        "with atomic_file(sys.argv[1]) as partial:\n"
         "    partial.write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     process = subprocess.run([sys.executable, "-c", code, str(path)], cwd=Path(__file__).parents[3], check=False)
     assert process.returncode == -signal.SIGKILL
     assert path.read_bytes() == b"before"
-    assert (tmp_path / "checkpoint.pth.partial").read_bytes() == b"half"
-    with replaced_when_whole(path) as partial:
+    assert len(list(tmp_path.iterdir())) == 2  # what the dead process left
+    with atomic_file(path) as partial:
         partial.write_bytes(b"after")
     assert path.read_bytes() == b"after"
     assert list(tmp_path.iterdir()) == [path]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from nnunetv2_masam.files import cache_folder
 from nnunetv2_masam.weights import catalogue
 from nnunetv2_masam.weights.catalogue import KnownCheckpoint
 from nnunetv2_masam.weights.download import (
-    cache_folder,
     download_checkpoint,
     resolve_sam_checkpoint,
 )

@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnunetv2_masam.weights import download
+from nnunetv2_masam.files import cache_folder
 from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint
 from nnunetv2_masam.weights.download import (
-    cache_folder,
     download_checkpoint,
     find_sam_checkpoint,
     resolve_sam_checkpoint,
@@ -153,6 +152,6 @@ def test_vit_without_a_known_file() -> None:
 
 def test_cache_folder_of_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MASAM_CACHE")
-    assert download.cache_folder().name == "nnunetv2_masam"
+    assert cache_folder().name == "nnunetv2_masam"
     monkeypatch.setenv("MASAM_CACHE", str(tmp_path))
-    assert download.cache_folder() == tmp_path
+    assert cache_folder() == tmp_path
