@@ -1,4 +1,7 @@
-"""Run by Python at start-up, through ``nnunetv2_masam.pth``: tells nnU-Net the folder of our trainers.
+"""Tell nnU-Net the folder of our trainers when Python starts.
+
+Python up to 3.14 calls :func:`register` through the ``import`` line of ``nnunetv2_masam.pth``; Python 3.15 and newer
+call it through ``nnunetv2_masam.start`` (PEP 829) and skip that line.
 
 Every interpreter of the environment pays for this file, so it uses ``os`` and ``sys`` alone, which Python has loaded
 by then. ``nnunetv2_masam.catalogue.trainers_folder`` finds the same folder once the package itself is imported.
@@ -42,6 +45,3 @@ def register() -> None:
     folder = trainers_folder()
     if folder is not None:
         os.environ[VARIABLE] = extended(os.environ.get(VARIABLE, ""), folder)
-
-
-register()

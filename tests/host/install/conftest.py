@@ -6,6 +6,7 @@ points to a folder of links to those packages. Nothing is downloaded.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -95,6 +96,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(REPOSITORY))
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def wheel_archive(wheel: Path) -> Path:
+    """The wheel, under the name that goes with :func:`editable_archive`."""
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def editable_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that ``pip install -e .`` makes and installs."""
+    build = pytest.importorskip("hatchling.build", reason="hatchling builds the package: nnunetv2-masam[dev]")
+    folder = tmp_path_factory.mktemp("editable_wheel")
+    with contextlib.chdir(REPOSITORY) if sys.version_info >= (3, 11) else contextlib.nullcontext():
+        return folder / build.build_editable(str(folder))
 
 
 @pytest.fixture(scope="session")

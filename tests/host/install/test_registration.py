@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -111,10 +114,50 @@ def test_the_wheel_keeps_out_of_the_host(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "nnunetv2_masam",
         "nnunetv2_masam.pth",
+        "nnunetv2_masam.start",
         "_nnunetv2_masam_registration.py",
     }
     assert "nnunetv2_masam/trainers/nnUNetTrainerMASAM_tiny.py" in names
     assert "nnunetv2_masam/planners/MASAMPlanner.py" in names
+
+
+def _interpreters() -> list[str]:
+    """Every ``python3.x`` on the PATH that runs and that the package supports."""
+    found = []
+    for minor in range(10, 20):
+        path = shutil.which(f"python3.{minor}")
+        code = f"import sys, venv; sys.exit(sys.version_info[:2] != (3, {minor}))"
+        if path and subprocess.run([path, "-c", code], capture_output=True, check=False).returncode == 0:
+            found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("interpreter", _interpreters() or [sys.executable])
+@pytest.mark.parametrize("mode", ["wheel", "editable"])
+def test_every_python_registers_the_folder(interpreter: str, mode: str, request, tmp_path: Path) -> None:
+    """The archives are laid out as pip does; no Python but the one that runs the tests needs nnU-Net for this."""
+    archive = request.getfixturevalue(f"{mode}_archive")
+    subprocess.run([interpreter, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
+    python = str(tmp_path / ("Scripts" if os.name == "nt" else "bin") / "python")
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site_packages = Path(
+        subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
+    )
+    zipfile.ZipFile(archive).extractall(site_packages)
+    environment = {k: v for k, v in os.environ.items() if k != "nnUNet_extTrainer"}
+    done = subprocess.run([python, "-c", PRINT_VARIABLE], env=environment, capture_output=True, text=True, check=True)
+    expected = REPOSITORY / "trainers" if mode == "editable" else site_packages / "nnunetv2_masam" / "trainers"
+    assert (done.stdout.strip(), done.stderr) == (str(expected), "")
+
+
+def test_the_start_file_names_a_callable_that_registers(registration: ModuleType, monkeypatch) -> None:
+    """What Python 3.15 and newer do with ``nnunetv2_masam.start``, by the standard library's own resolver."""
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    (line,) = (REPOSITORY / "registration" / "nnunetv2_masam.start").read_text("utf-8").splitlines()
+    pkgutil.resolve_name(line)()
+    assert os.environ["nnUNet_extTrainer"] == str(REPOSITORY / "trainers")
+    pkgutil.resolve_name(line)()
+    assert os.environ["nnUNet_extTrainer"] == str(REPOSITORY / "trainers")
 
 
 @pytest.fixture
