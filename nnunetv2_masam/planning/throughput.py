@@ -1,6 +1,6 @@
 """What limits a training: the GPU's arithmetic or the augmentation on CPU cores. Both are predictions.
 
-The GPU's part counts operations (:mod:`~nnunetv2_masam.planning.cost`) and assumes that a GPU sustains 40 % of its dense
+The GPU's part counts operations (:mod:`~nnunetv2_masam.planning.cost`) and assumes that it sustains 40 % of its dense
 bfloat16 peak. The CPU's part is a rule fitted to ``benchmarks/results/augmentation-cpu.json``.
 """
 
@@ -74,13 +74,13 @@ def describe_limits(configuration: Mapping[str, Any], num_classes: int) -> str:
     cost = step_cost(configuration, num_classes)
     lines = [
         f"A step of {configuration['batch_size']} samples takes {cost.tflop:.1f} TFLOP and "
-        f"{cost.augmentation_core_s:.1f} core-seconds of augmentation. Predicted, at {SUSTAINED_SHARE:.0%} of the GPU's "
-        "peak:"
+        f"{cost.augmentation_core_s:.1f} core-seconds of augmentation. Predicted, at {SUSTAINED_SHARE:.0%} of the "
+        "GPU's peak:"
     ]
     for name, peak in PEAK_TFLOPS.items():
         workers = cost.workers(peak)
         keep = "data worker keeps" if workers == 1 else "data workers keep"
-        lines.append(f"  {name:<8}  {cost.gpu_s(peak):6.2f} s, {workers} {keep} it busy (nnUNet_n_proc_DA={workers})")
+        lines.append(f"  {name:<8}  {cost.gpu_s(peak):5.2f} s, {workers} {keep} it busy (nnUNet_n_proc_DA={workers})")
     if hint := coarser_hint(configuration):
         lines.append(hint)
     return "\n".join(lines)
