@@ -2,9 +2,9 @@
 
     python benchmarks/crossval_hippocampus.py --data Dataset004_Hippocampus --workspace FOLDER
 
-``--data`` is the dataset in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``. Each model trains for a fixed number
-of steps, which take two idle cores about five and a half minutes; a busier machine takes longer and computes the same.
-The same command resumes an interrupted run, and ``--report`` only writes the tables of what is finished. Tables,
+``--data`` is the dataset in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``. Each model trains for a fixed
+number of steps, which take two idle cores about five and a half minutes; a busier machine takes longer and computes the
+same. The same command resumes an interrupted run, and ``--report`` only writes the tables of what is finished. Tables,
 ``summary.json`` and pictures go to ``benchmarks/results/crossval-hippocampus``.
 
 nnU-Net plans ResEnc-M with batches that cover the whole dataset, 23 patches here, which leave it a handful of steps in
@@ -51,8 +51,8 @@ def main() -> None:
         for fold in FOLDS:
             for plans in dict.fromkeys(plans for _, plans in MODELS.values()):
                 trainers = [trainer for trainer, its_plans in MODELS.values() if its_plans == plans]
-                masam("crossval", "-d", number, "-c", CONFIGURATION, "-tr", *trainers, "-p", plans, "--folds", str(fold),
-                      "--device", "cpu", "-o", str(args.workspace / "crossval" / plans))  # fmt: skip
+                masam("crossval", "-d", number, "-c", CONFIGURATION, "-tr", *trainers, "-p", plans, "--folds",
+                      str(fold), "--device", "cpu", "-o", str(args.workspace / "crossval" / plans))  # fmt: skip
     report(args.workspace.resolve(), dataset, number)
 
 

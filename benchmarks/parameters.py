@@ -20,7 +20,7 @@ from environment import describe_environment
 from nnunetv2_masam.catalogue import class_names, trainers_folder
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import plan_configuration
-from nnunetv2_masam.training.swin_unetr import SwinUNETRTrainer
+from nnunetv2_masam.training.foreign import ForeignTrainer
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 BENCHMARKS = Path(__file__).resolve().parent
@@ -61,7 +61,7 @@ def main() -> None:
             "baseline": BASELINE,
         },
         "parameters": {recipe.__name__: {vit: count(recipe, vit) for vit in VITS} for recipe in recipes},
-        "swin_unetr": {f"{dims}d": count_swin_unetr(trainers["nnUNetTrainerSwinUNETR"], dims) for dims in (2, 3)},
+        "foreign": {f"{dims}d": count_swin_unetr(trainers["nnUNetTrainerSwinUNETR"], dims) for dims in (2, 3)},
         "trainers": {name: describe(trainer) for name, trainer in trainers.items()},
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -97,7 +97,7 @@ def count(trainer: type[MASAMTrainer], vit: str) -> dict[str, int]:
     }
 
 
-def count_swin_unetr(trainer: type[SwinUNETRTrainer], dimensions: int) -> int:
+def count_swin_unetr(trainer: type[ForeignTrainer], dimensions: int) -> int:
     """Parameters of SwinUNETR, all of them trained."""
     from monai.networks.nets import SwinUNETR
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnUNetTrainerMASAM_tiny import nnUNetTrainerMASAM_tiny
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
 class nnUNetTrainerMASAM_tiny_1050steps(nnUNetTrainerMASAM_tiny):

@@ -124,7 +124,9 @@ def load_authors_weights(network: nn.Module, state_dict: Mapping[str, Tensor]) -
     own = dict(network.named_parameters())
     indexes = dict(network.named_buffers())
     loadable: dict[str, Tensor] = {}
-    checked, unknown, wrong = [], [], []
+    checked: list[str] = []
+    unknown: list[str] = []
+    wrong: list[str] = []
     for theirs, tensor in state_dict.items():
         name = our_key(theirs.removeprefix("module."), table)
         if name in own and own[name].shape == tensor.shape:

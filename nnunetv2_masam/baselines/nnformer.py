@@ -1,10 +1,10 @@
 """nnFormer (Zhou et al., TIP 2023, arXiv:2109.03201): a U-shaped network of shifted-window attention.
 
-Written from the paper and from what the authors' code computes (282857341/nnFormer, commit d48aaeb). What is kept although
-one would write it otherwise, because it produced the published figures:
+Written from the paper and from what the authors' code computes (282857341/nnFormer, commit d48aaeb). Some things are
+kept although one would write them otherwise, because they produced the published figures:
 
-* The relative position of two tokens is turned into an index with a factor of 3w - 1 on the first axis, where (2w - 1)^2
-  would be unique: some offsets share a bias, and part of the table is never read.
+* The relative position of two tokens becomes an index with a factor of 3w - 1 on the first axis, where (2w - 1)^2 would
+  be unique: some offsets share a bias, and part of the table is never read.
 * The first block of each decoder level is not shifted, its attention mixes keys and values of the skip connection with
   queries from below, and its residual branch starts at the sum of the two.
 * Padding tokens take part in the attention of their window.
@@ -30,8 +30,8 @@ class NNFormer(nn.Module):
     Args:
         input_channels: input channels.
         num_classes: output channels, background included.
-        crop_size: patch size (D, H, W) in voxels. Any input works; where the token grid of this patch is no larger than a
-            window, the window is the grid's shortest side.
+        crop_size: patch size (D, H, W) in voxels. Other inputs work, too; where the token grid of this patch is no
+            larger than a window, the window is the grid's shortest side.
         embedding_dim: width of the first level; it doubles at each.
         depths: blocks of each encoder level.
         num_heads: attention heads of each level.
@@ -79,7 +79,7 @@ class NNFormer(nn.Module):
         self.decoder_levels = nn.ModuleList(
             level(index, decoder_rates[levels - 2 - index], decoder=True) for index in range(levels - 1)
         )
-        kernel = tuple(patch_size)
+        kernel = (patch_size[0], patch_size[1], patch_size[2])
         self.heads = nn.ModuleList(
             nn.ConvTranspose3d(embedding_dim * 2**index, num_classes, kernel, kernel) for index in range(levels - 1)
         )
@@ -94,8 +94,8 @@ class NNFormer(nn.Module):
     ) -> None:
         if not len(depths) == len(num_heads) == len(window_size):
             raise ValueError(
-                f"depths, num_heads and window_size: got {len(depths)}, {len(num_heads)} and {len(window_size)} values, "
-                "expected as many of each: one for each level"
+                f"depths, num_heads and window_size: got {len(depths)}, {len(num_heads)} and {len(window_size)} "
+                "values, expected as many of each: one for each level"
             )
         if any(embedding_dim * 2**index % heads for index, heads in enumerate(num_heads)):
             raise ValueError(
@@ -129,7 +129,7 @@ class NNFormer(nn.Module):
             if index < len(self.merging):
                 x = self.merging[index](x)
         x = skips.pop()
-        features = []
+        features: list[Tensor] = []
         for index in reversed(range(len(skips))):
             x = self.decoder_levels[index](self.expanding[index](x), skips[index])
             features.insert(0, x)
@@ -139,7 +139,8 @@ class NNFormer(nn.Module):
 
 def _growing(last: float, depths: Sequence[int]) -> list[list[float]]:
     """Rates from zero to ``last``, one for each block of each level."""
-    rates = iter(torch.linspace(0, last, sum(depths)).tolist())
+    blocks = sum(depths)
+    rates = iter(last * index / max(1, blocks - 1) for index in range(blocks))
     return [[next(rates) for _ in range(depth)] for depth in depths]
 
 
@@ -202,8 +203,8 @@ class AttentionLevel(nn.Module):
         width: of a token.
         heads: attention heads.
         window: tokens along a window's sides.
-        shortest: the shortest side of the token grid; where it is no longer than a window, it is the window, and nothing
-            is shifted.
+        shortest: the shortest side of the token grid; where it is no longer than a window, it is the window, and
+            nothing is shifted.
         rates: stochastic depth of each block.
         first_is_cross: the first block takes keys and values from the skip connection.
     """

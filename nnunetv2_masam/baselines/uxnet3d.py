@@ -1,13 +1,14 @@
 """3D UX-Net (Lee et al., ICLR 2023, arXiv:2209.15076): ConvNeXt blocks with 7 x 7 x 7 kernels, and UNETR's decoder.
 
-Written from the paper and from what the authors' code computes (MASILab/3DUX-Net, commit 14ea46b). Two things differ from
-the paper's drawing, because the code is what produced the published figures: the pointwise convolutions are grouped by
-channel, so that each channel is scaled on its own, and there is no stochastic depth.
+Written from the paper and from what the authors' code computes (MASILab/3DUX-Net, commit 14ea46b), which produced the
+published figures: the pointwise convolutions are grouped by channel, so that channels do not mix in a block, and there
+is no stochastic depth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,20 +44,20 @@ class UXNet3D(nn.Module):
         super().__init__()
         if len(depths) != 4 or len(feat_size) != 4:
             raise ValueError(
-                f"depths and feat_size: got {len(depths)} and {len(feat_size)} values, expected 4 each: one for each stage"
+                f"depths and feat_size: got {len(depths)} and {len(feat_size)} values, expected 4 each, one a stage"
             )
         self.backbone = UXNetBackbone(in_chans, depths, feat_size, layer_scale_init_value)
         blocks = monai_module("monai.networks.blocks", "3D UX-Net")
 
-        def encoder(channels_in: int, channels_out: int, residual: bool = True) -> nn.Module:
-            return blocks.UnetrBasicBlock(3, channels_in, channels_out, 3, 1, "instance", res_block=residual)
+        def encoder(channels_in: int, channels_out: int) -> nn.Module:
+            return blocks.UnetrBasicBlock(3, channels_in, channels_out, 3, 1, "instance", res_block=True)
 
         widths = [*feat_size, hidden_size]
         # from the input, from each stage's features
         self.encoders = nn.ModuleList(encoder(*pair) for pair in zip([in_chans, *feat_size], widths, strict=True))
         self.decoders = nn.ModuleList(
             blocks.UnetrUpBlock(3, deep, shallow, 3, 2, "instance", res_block=True)
-            for shallow, deep in zip(reversed(widths[:-1]), reversed(widths[1:]), strict=True)
+            for deep, shallow in pairwise(reversed(widths))
         )
         self.refinement = encoder(feat_size[0], feat_size[0])
         self.out = nn.Conv3d(feat_size[0], out_chans, kernel_size=1)
@@ -94,7 +95,7 @@ class UXNetBackbone(nn.Module):
         stem = nn.Sequential(nn.Conv3d(in_chans, widths[0], kernel_size=7, stride=2, padding=3), ChannelNorm(widths[0]))
         halvings = [
             nn.Sequential(ChannelNorm(narrow), nn.Conv3d(narrow, wide, kernel_size=2, stride=2))
-            for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
+            for narrow, wide in pairwise(widths)
         ]
         self.downsample_layers = nn.ModuleList([stem, *halvings])
         self.stages = nn.ModuleList(

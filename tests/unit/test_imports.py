@@ -12,13 +12,14 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 # part: parts of the package that it may import
 ALLOWED = {
     "network": {"network"},
+    "baselines": {"files", "baselines"},
     "planning": {"files", "planning", "network"},
     "weights": {"files", "weights", "network"},
     "sharing": {"files", "sharing", "weights", "planning", "network"},
     "prompts": {"files", "prompts", "network"},
     "evaluation": {"files", "evaluation", "prompts", "datasets"},  # the splits of a data set are read by both
     "datasets": {"files", "datasets"},
-    "training": {"files", "training", "prompts", "weights", "planning", "network"},
+    "training": {"files", "training", "baselines", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
     "files": set(),
 }

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
+from nnunetv2_masam.training.swin_unetr import SwinUNETRTrainer, fitting_patch, plan_swin_unetr
 
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
-from nnunetv2_masam.training.swin_unetr import SwinUNETRTrainer, fitting_patch, plan_swin_unetr
 
 BASELINE = {
     "data_identifier": "nnUNetPlans_3d_fullres",
