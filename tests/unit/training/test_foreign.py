@@ -1,4 +1,4 @@
-"""SwinUNETR's plans, and what is said where they or MONAI are missing."""
+"""Plans of foreign networks, what is refused, and where MONAI is missing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import sys
 
 import pytest
 import torch
-from nnunetv2_masam.training.swin_unetr import SwinUNETRTrainer, fitting_patch, plan_swin_unetr
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
+from nnunetv2_masam.training.foreign import (
+    NNFORMER,
+    SWIN_UNETR,
+    UXNET3D,
+    ForeignTrainer,
+    fitting_patch,
+    plan_foreign,
+)
 
 BASELINE = {
     "data_identifier": "nnUNetPlans_3d_fullres",
@@ -20,23 +28,28 @@ BASELINE = {
 }
 
 
+class SwinUNETRTrainer(ForeignTrainer):
+    foreign = SWIN_UNETR
+
+
 @pytest.mark.parametrize(
-    ("patch", "fitting"),
+    ("patch", "multiple", "fitting"),
     [
-        ([128, 128, 128], [128, 128, 128]),
-        ([20, 320, 256], [32, 320, 256]),
-        ([40, 56, 40], [64, 64, 64]),
-        ([32, 20, 8], [32, 32, 64]),
-        ([512, 448], [512, 448]),
-        ([30, 30], [32, 64]),
+        ([128, 128, 128], (32, 32, 32), [128, 128, 128]),
+        ([20, 320, 256], (32, 32, 32), [32, 320, 256]),
+        ([32, 20, 8], (32, 32, 32), [32, 32, 64]),
+        ([512, 448], (32, 32, 32), [512, 448]),
+        ([30, 30], (32, 32, 32), [32, 64]),
+        ([40, 56, 40], (16, 32, 32), [48, 64, 64]),
+        ([10, 30, 30], (16, 32, 32), [16, 32, 64]),
     ],
 )
-def test_patches_fit_five_halvings_and_end_in_more_than_one_voxel(patch, fitting):
-    assert fitting_patch(patch) == fitting
+def test_patches_fit_the_halvings_and_end_in_more_than_one_voxel(patch, multiple, fitting):
+    assert fitting_patch(patch, multiple) == fitting
 
 
 def test_all_but_patch_batch_and_network_stays_the_baselines():
-    planned = plan_swin_unetr(BASELINE, {"feature_size": 48}, 2)
+    planned = plan_foreign(BASELINE, SWIN_UNETR, {"feature_size": 48}, None, 2)
     assert planned.pop("architecture") == {
         "network_class_name": "monai.networks.nets.SwinUNETR",
         "arch_kwargs": {"spatial_dims": 3, "feature_size": 48},
@@ -48,10 +61,32 @@ def test_all_but_patch_batch_and_network_stays_the_baselines():
     }
 
 
+@pytest.mark.parametrize(
+    ("network", "largest", "median", "patch"),
+    [
+        (UXNET3D, (96, 96, 96), [148.0, 512.0, 512.0], [96, 96, 96]),
+        (UXNET3D, (96, 96, 96), [20.0, 320.0, 320.0], [32, 96, 96]),
+        (NNFORMER, (64, 128, 128), [148.0, 512.0, 512.0], [64, 128, 128]),
+        (NNFORMER, (64, 128, 128), [35.5, 50.0, 36.0], [48, 64, 64]),
+    ],
+)
+def test_published_patches_where_the_images_are_as_large(network, largest, median, patch):
+    planned = plan_foreign({**BASELINE, "median_image_size_in_voxels": median}, network, {}, largest, 2)
+    assert planned["patch_size"] == patch
+    if network is NNFORMER:
+        assert planned["architecture"]["arch_kwargs"] == {"crop_size": patch}
+
+
 def test_2d_keeps_the_batch():
-    planned = plan_swin_unetr({**BASELINE, "patch_size": [320, 256]}, {}, 2)
+    planned = plan_foreign({**BASELINE, "patch_size": [320, 256]}, SWIN_UNETR, {}, None, 2)
     assert planned["batch_size"] == 4
     assert planned["architecture"]["arch_kwargs"] == {"spatial_dims": 2}
+
+
+@pytest.mark.parametrize("network", [UXNET3D, NNFORMER])
+def test_2d_is_refused_by_networks_for_volumes(network):
+    with pytest.raises(NotImplementedError, match="segments volumes only"):
+        plan_foreign({**BASELINE, "patch_size": [320, 256]}, network, {}, (64, 128, 128), 2)
 
 
 def plans(configuration: dict) -> dict:
@@ -74,9 +109,11 @@ def test_plans_given_are_not_changed():
     assert given["configurations"]["3d_fullres"] == BASELINE
 
 
-def test_missing_monai_ends_with_the_line_that_installs_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "monai", None)
-    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+@pytest.mark.parametrize("network", [SWIN_UNETR, UXNET3D, NNFORMER])
+def test_missing_monai_ends_with_the_command_that_installs_it(network, monkeypatch):
+    for name in ("monai", "monai.networks.nets", "monai.networks.blocks", "monai.networks.layers"):
+        monkeypatch.setitem(sys.modules, name, None)
+    planned = plan_foreign(BASELINE, network, {}, (64, 128, 128), 2)
     with pytest.raises(ModuleNotFoundError) as error:
-        SwinUNETRTrainer.build_network_architecture(None, None, 1, 2)
-    assert f'pip install "monai>=1.5" torch=={torch.__version__}' in str(error.value)
+        ForeignTrainer.build_network_architecture(None, ConfigurationManager(planned), 1, 2)
+    assert f'pip install "nnunetv2-masam[monai]" torch=={torch.__version__}' in str(error.value)
