@@ -130,7 +130,8 @@ class MASAMTrainer(BaseTrainer):
             )
 
     def on_train_start(self) -> None:
-        """Load SAM's weights into a network that nothing else was loaded into, then as nnU-Net."""
+        """Load SAM's weights into a network that nothing else was loaded into, then as every trainer."""
+        self.lock_fold()
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
             checkpoint = resolve_sam_checkpoint(str(self.rules.vit)) if self.needs_sam_weights else None
