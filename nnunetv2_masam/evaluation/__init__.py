@@ -10,8 +10,6 @@ The data flow, one module per step::
     statistics.py  per-case values → means, confidence intervals, tests, effect sizes
     cost.py        checkpoints and logs → parameters, training time, file sizes
     comparison.py  all of that put together; compare.py and command.py run it
-    fewshot.py     folds with few training cases, appended to nnU-Net's splits
-    crossval.py    all folds of several trainers as stock commands, on GPUs or a cluster
     tables.py      the comparison → tables as text, Markdown, LaTeX; outputs.py writes them, with CSV and JSON
     report.py      the comparison → HTML, with figures.py and overlays.py
 

@@ -14,12 +14,12 @@ from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2_masam.evaluation import outputs, report, results, tables
 from nnunetv2_masam.evaluation.compare import Options, compare, find_reader
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.fewshot import fold_map, read_few_shot_folds
 from nnunetv2_masam.evaluation.labels import match_by_name, read_label_map, read_label_scheme, same_labels
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
 from nnunetv2_masam.evaluation.prompted import read_oracles
 from nnunetv2_masam.files import cache_folder, list_folder, read_json
+from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
 
 # the few-shot folds of a model: "trainer@k3", or "trainer@k3s1" for seed 1
 FEW_SHOT = re.compile(r"@k\d+(?:s\d+)?$")

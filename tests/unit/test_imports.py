@@ -12,15 +12,19 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 # part: parts of the package that it may import
 ALLOWED = {
     "network": {"network"},
-    "planning": {"files", "planning", "network"},
+    "planning": {"files", "nnunet_files", "planning", "network", "catalogue"},
     "weights": {"files", "weights", "network"},
     "sharing": {"files", "sharing", "weights", "planning", "network"},
-    "prompts": {"files", "prompts", "network"},
-    "evaluation": {"files", "evaluation", "prompts", "datasets"},  # the splits of a data set are read by both
-    "datasets": {"files", "datasets"},
+    "prompts": {"files", "nnunet_files", "prompts", "network"},
+    "evaluation": {"files", "evaluation", "prompts", "folds"},
+    "folds": {"files", "nnunet_files", "folds"},
+    "datasets": {"files", "nnunet_files", "datasets", "folds"},
+    "video": {"files", "nnunet_files", "video", "folds"},
+    "jobs": {"files", "nnunet_files"},
     "training": {"files", "training", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
     "files": set(),
+    "nnunet_files": {"files"},
 }
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
