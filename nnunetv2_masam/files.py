@@ -102,8 +102,8 @@ def _disk_error(path: Path, folder: Path, error: Exception) -> OSError:
     written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     free = shutil.disk_usage(folder).free
     return OSError(
-        f"{path}: could not be written: the disk or quota of {path.parent} is full ({error}). {written} bytes were "
-        f"written before it failed and are removed again, {free} bytes are free without them. Free more than that, or "
+        f"{path}: could not be written, the disk of {path.parent} or its quota is probably full ({error}). It needs "
+        f"more than the {written} bytes that were written before; {free} bytes are free beside them. Free space, or "
         "choose another disk, and try again"
     )
 

@@ -7,7 +7,9 @@ called, and imports what computes only in ``run``, so that ``--help`` needs neit
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -61,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prog = "nnUNetv2_masam"
     try:
+        _print_anything()
         parser = build_parser()
         if "_ARGCOMPLETE" in os.environ:
             import argcomplete
@@ -105,10 +108,21 @@ def describe(error: BaseException) -> str:
 
 
 def _output_is_closed() -> bool:
-    """Whether nobody reads stdout any more; if so, what is left in its buffer is thrown away."""
+    """Whether nobody reads stdout any more; if so, what is left in its buffer goes nowhere."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
-        return True
-    return False
+        output = sys.stdout.fileno()
+    except OSError:  # not a file, as in a notebook
+        return False
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(output, 0)
+        if not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
+            return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # Python flushes once more when it ends
+    return True
+
+
+def _print_anything() -> None:
+    """Let an output whose encoding lacks a character, such as ± in ASCII, take a question mark instead of an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

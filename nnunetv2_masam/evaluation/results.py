@@ -15,7 +15,6 @@ from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
 from nnunetv2_masam.files import list_folder, read_json
 from nnunetv2_masam.folds.few_shot import read_few_shot_folds
 from nnunetv2_masam.folds.fixed import read_fixed_folds
-from nnunetv2_masam.folds.splits import read_splits
 
 NO_FOLD = -1
 
@@ -211,5 +210,5 @@ def find_splits(dataset: str, folds: Sequence[int] | None = None) -> dict[int, l
     left_out = {entry.fold for entry in read_few_shot_folds(folder)}
     if folds is None:
         left_out |= {entry.fold for entry in read_fixed_folds(folder)}
-    splits = read_splits(folder / "splits_final.json")
+    splits = read_json(folder / "splits_final.json")
     return {fold: split["val"] for fold, split in enumerate(splits) if fold not in left_out}

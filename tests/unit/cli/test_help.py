@@ -1,0 +1,84 @@
+"""Every help text: quick, without torch, in one style, with examples that the parser takes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nnunetv2_masam.cli import build_parser
+from nnunetv2_masam.cli.subcommands import all_parsers
+
+PARSERS = {parser.prog: parser for parser in all_parsers(build_parser())}
+# imports that a help text must not need
+HEAVY = ("torch", "numpy", "nnunetv2.paths", "SimpleITK", "nibabel", "scipy", "matplotlib", "PIL")
+
+
+def options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments of a parser, but for --help, --version and subcommands."""
+    left_out = (argparse._HelpAction, argparse._VersionAction, argparse._SubParsersAction)
+    return [action for action in parser._actions if not isinstance(action, left_out)]
+
+
+def examples(parser: argparse.ArgumentParser) -> list[list[str]]:
+    """Our commands in a parser's epilog, as words."""
+    lines = re.findall(r"^ *nnUNetv2_masam (.+)$", parser.epilog or "", re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+def test_help_is_quick_and_needs_no_torch():
+    """All of it in one process, started as the command is."""
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from nnunetv2_masam.cli import build_parser\n"
+        "from nnunetv2_masam.cli.subcommands import all_parsers\n"
+        "texts = [parser.format_help() for parser in all_parsers(build_parser())]\n"
+        f"print(time.perf_counter() - start, len(texts), *(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    fastest = min(_seconds(code) for _ in range(3))
+    assert fastest < 0.5
+
+
+def _seconds(code: str) -> float:
+    start = time.perf_counter()
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert printed[2:] == [], "imported for a help text"
+    assert int(printed[1]) == len(PARSERS)
+    return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("prog", PARSERS)
+def test_style(prog):
+    parser = PARSERS[prog]
+    text = re.sub(r"\s+", " ", parser.format_help())
+    assert not re.search(r"data sets?\b|\[default|%\(", text)
+    assert re.match(r"[A-Z].*\.$", parser.description or "")
+    for action in options(parser):
+        what, help = f"{prog} {action.option_strings or action.dest}", action.help or ""
+        assert re.match(r"[A-Z0-9]|dataset\.json|[a-z]+, ", help), f"{what}: begins with {help[:20]!r}"
+        assert not help.endswith("."), what
+        if action.nargs != 0:
+            metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
+            assert all(re.fullmatch(r"\[?[A-Z][A-Z_=\[\]]*", str(metavar)) for metavar in metavars), f"{what}: metavar"
+            if action.default not in (None, [], ()):
+                assert "(default: " in help, f"{what}: no default in its help"
+                assert str(action.default) in parser.format_help(), what
+        if action.option_strings and not action.required and "default" in help:
+            assert re.search(r"\(default: .+\)$", help), f"{what}: the default comes last, as (default: x)"
+
+
+@pytest.mark.parametrize("prog", [prog for prog, parser in PARSERS.items() if examples(parser)])
+def test_examples_are_commands(prog):
+    for words in examples(PARSERS[prog]):
+        args = build_parser().parse_args(words)
+        assert callable(args.run)
+
+
+def test_every_command_that_takes_files_has_an_example():
+    with_arguments = {prog for prog, parser in PARSERS.items() if options(parser)}
+    assert {prog for prog in with_arguments if not examples(PARSERS[prog])} == set()
