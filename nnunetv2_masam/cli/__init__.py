@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.cli.subcommands import HelpFormatter, add_subcommands
+from nnunetv2_masam.cli.subcommands import HelpFormatter, add_subcommands, all_parsers
 from nnunetv2_masam.files import env_flag
 
 # name: (module in this package, one line of help)
@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "_ARGCOMPLETE" in os.environ:
             import argcomplete
 
+            all_parsers(parser)  # it completes what is declared before it looks
             argcomplete.autocomplete(parser)
         args = parser.parse_args(argv)
         prog = args.prog

@@ -142,14 +142,16 @@ def test_shortened():
 )
 @pytest.mark.parametrize("writer", [atomic_file, atomic_folder])
 def test_a_full_disk_is_named(tmp_path, error, writer):
-    with (
-        pytest.raises(OSError, match=r"target: could not be written, .* needs more than the 7 bytes") as caught,
-        writer(tmp_path / "target") as partial,
-    ):
-        (partial / "file" if partial.is_dir() else partial).write_text("content")
-        raise error
+    with pytest.raises(OSError, match=r"target: could not be written, .* needs more than the 7 bytes") as caught:
+        _fail_while_writing(writer, tmp_path / "target", error)
     assert str(shutil.disk_usage(tmp_path).free)[:3] in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def _fail_while_writing(writer, path, error):
+    with writer(path) as partial:
+        (partial / "file" if partial.is_dir() else partial).write_text("content")
+        raise error
 
 
 def test_errors_that_no_disk_makes_stay_what_they_are(tmp_path):

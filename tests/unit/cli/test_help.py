@@ -82,3 +82,26 @@ def test_examples_are_commands(prog):
 def test_every_command_that_takes_files_has_an_example():
     with_arguments = {prog for prog, parser in PARSERS.items() if options(parser)}
     assert {prog for prog in with_arguments if not examples(PARSERS[prog])} == set()
+
+
+def test_what_help_texts_repeat_is_what_the_package_says():
+    """Modules of commands import nothing that computes, so they spell out defaults and choices."""
+    from nnunetv2_masam.planning import PLANS_NAME
+    from nnunetv2_masam.planning.dataset import PlanRequest
+    from nnunetv2_masam.prompts.drawn import COORDINATES
+    from nnunetv2_masam.video import classes, endovis18, sequences
+    from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES
+
+    def parsed(words: str) -> argparse.Namespace:
+        return build_parser().parse_args(words.split())
+
+    plan, request = parsed("plan -d 4"), PlanRequest("4")
+    assert (plan.tr, plan.pl, plan.base) == (request.trainer, request.planner, request.baseline)
+    assert plan.overwrite_plans_name == PLANS_NAME
+    assert parsed("convert video SRC -d 4").max_frames == DEFAULT_MAX_FRAMES
+    actions = {action.dest: action for action in PARSERS["nnUNetv2_masam boxes images"]._actions}
+    assert tuple(actions["coordinates"].choices) == COORDINATES
+    kinds = {parsed(f"frames -d 4 -i a -o b {option}").kind for option in ("--ids", "--colours")}
+    assert kinds == {classes.IDS, classes.COLOURS}
+    assert sequences.LAYOUT in PARSERS["nnUNetv2_masam convert video"].epilog
+    assert endovis18.LAYOUT in PARSERS["nnUNetv2_masam convert endovis18"].epilog

@@ -157,3 +157,28 @@ def test_json_of_another_shape(dataset, capsys, name, content, message):
     said = capsys.readouterr().err
     assert message in said
     assert str(dataset.preprocessed / name) in said
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("nnUNetv2_masam fixed", {"fixed-folds"}),
+        ("nnUNetv2_masam boxes ", {"dataset", "images", "markups"}),
+        ("nnUNetv2_masam boxes images --coo", {"--coordinates"}),
+        ("nnUNetv2_masam fixed-folds btcv", {"btcv-paper"}),
+    ],
+)
+def test_shell_completion(line, expected, tmp_path):
+    pytest.importorskip("argcomplete")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "completions"),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "COMP_TYPE": "9",
+    }
+    subprocess.run([sys.executable, "-m", "nnunetv2_masam.cli"], env=environment, check=True, timeout=120)
+    found = {word.strip() for word in (tmp_path / "completions").read_text().split("\n")}
+    assert {word for word in found if not word.startswith("-h") and word != "--help"} == expected
