@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sam",
         type=Path,
         metavar="FILE",
-        help="SAM file that the model needs (default: MASAM_CHECKPOINT or the cache)",
+        help="SAM file that is needed (default: MASAM_CHECKPOINT or the cache)",
     )
     parser.add_argument(
         "--fold",
