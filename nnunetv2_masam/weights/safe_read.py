@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nnunetv2_masam.files import list_folder, shortened
+from nnunetv2_masam.files import list_folder, sha256_of, shortened
 from nnunetv2_masam.weights.archive import (
     Archive,
     ArchiveError,
@@ -29,6 +29,7 @@ from nnunetv2_masam.weights.archive import (
     check_storages,
     read_index,
 )
+from nnunetv2_masam.weights.catalogue import known_by_sha256
 from nnunetv2_masam.weights.pickle_outline import (
     MAX_BYTES,
     Outline,
@@ -209,7 +210,7 @@ def check_pickled(path: Path, *, verified: bool = False) -> bool:
         archive = _open_archive(path) if _kind_of(path) == "zip" else None
         _check_tensors(path, _outline(path, archive))
         if archive is not None and not verified:
-            check_contents(archive)
+            _check_contents(path, archive)
     except ArchiveError as error:
         remedy = "It is damaged or was re-packed wrongly. " + _FETCH_AGAIN
         raise bad_file(path, f"an archive that cannot be read: {error}", "a whole checkpoint", remedy) from error
@@ -217,6 +218,15 @@ def check_pickled(path: Path, *, verified: bool = False) -> bool:
         got = f"a pickle that is no tensor checkpoint ({error})"
         raise bad_file(path, got, _EXPECTED, "It is damaged or of another kind. " + _FETCH_AGAIN) from error
     return archive is not None and archive.is_stored
+
+
+def _check_contents(path: Path, archive: Archive) -> None:
+    """Compare the archive's checksums; a file that is known by its sha256 is right whatever they say."""
+    try:
+        check_contents(archive)
+    except ArchiveError:
+        if known_by_sha256(sha256_of(path)) is None:
+            raise
 
 
 def _open_archive(path: Path) -> Archive:
