@@ -131,6 +131,11 @@ def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold: bool = 
         CheckpointError: ``sam`` is not the base.
     """
     plans = read_json(_required(folder / "plans.json"), dict)
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, dict) or not all(isinstance(value, dict) for value in configurations.values()):
+        raise ValueError(
+            f"{folder / 'plans.json'}: got no configurations; expected the plans that nnU-Net stored there"
+        )
 
     def convert(checkpoint: dict[str, Any], path: Path) -> str:
         was_slim = is_slim(checkpoint["network_weights"])

@@ -245,6 +245,7 @@ def test_model_folder_that_does_not_fit_itself(model_folder, tmp_path, capsys):
     for content, match in (
         ("[]", "expected an object"),
         ('{"configurations": {}}', "does not fit the plans"),
+        ("{}", "no configurations"),
         ("{", "JSON"),
     ):
         plans.write_text(content)
