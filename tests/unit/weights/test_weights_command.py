@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.weights import catalogue
@@ -55,6 +57,15 @@ def test_check_recognises_a_known_file(
     monkeypatch.setitem(catalogue.CHECKPOINTS, "vit_b", replace(CHECKPOINTS["vit_b"], sha256=sha256))
     assert main(["weights", "check", str(sam_file)]) == 0
     assert "known as    vit_b (Segment Anything" in capsys.readouterr().out
+
+
+def test_check_warns_of_what_is_left_out(
+    capsys: pytest.CaptureFixture[str], sam_state_dict: dict[str, Tensor], tmp_path: Path
+) -> None:
+    content = {**sam_state_dict, "image_encoder.blocks.0.Adapter.channel.0.weight": torch.zeros(2, 2)}
+    torch.save({"model": content}, tmp_path / "sam-med2d.pth")
+    assert main(["weights", "check", str(tmp_path / "sam-med2d.pth")]) == 0
+    assert "WARNING     sam-med2d.pth holds 1 tensors that SAM does not have" in capsys.readouterr().out
 
 
 def test_check_refuses_a_bad_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
