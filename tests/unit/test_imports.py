@@ -59,3 +59,16 @@ def test_network_knows_nothing_of_its_host():
     for file in files_of("network"):
         roots = {name.split(".")[0] for name in imports(file)}
         assert not roots & FOREIGN_TO_NETWORK, file.name
+
+
+def test_only_commands_parse_arguments_and_print():
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if file.is_relative_to(PACKAGE / "cli"):
+            continue
+        names = {node.func.id for node in ast.walk(ast.parse(file.read_text())) if _is_plain_call(node)}
+        assert "print" not in names, file
+        assert "argparse" not in imports(file), file
+
+
+def _is_plain_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)

@@ -64,12 +64,14 @@ def test_style(prog):
         assert not help.endswith("."), what
         if action.nargs != 0:
             metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
+            metavars = () if action.choices and action.metavar is None else metavars  # argparse shows the choices
             assert all(re.fullmatch(r"\[?[A-Z][A-Z_=\[\]]*", str(metavar)) for metavar in metavars), f"{what}: metavar"
             if action.default not in (None, [], ()):
                 assert "(default: " in help, f"{what}: no default in its help"
-                assert str(action.default) in parser.format_help(), what
+                values = action.default if isinstance(action.default, tuple) else (action.default,)
+                assert f"(default: {' '.join(map(str, values))})" in text, what
         if action.option_strings and not action.required and "default" in help:
-            assert re.search(r"\(default: .+\)$", help), f"{what}: the default comes last, as (default: x)"
+            assert re.search(r"\(default( with -d)?: .+\)$", help), f"{what}: the default comes last, as (default: x)"
 
 
 @pytest.mark.parametrize("prog", [prog for prog, parser in PARSERS.items() if examples(parser)])
@@ -89,6 +91,7 @@ def test_what_help_texts_repeat_is_what_the_package_says():
     from nnunetv2_masam.planning import PLANS_NAME
     from nnunetv2_masam.planning.dataset import PlanRequest
     from nnunetv2_masam.prompts.drawn import COORDINATES
+    from nnunetv2_masam.sharing.authors_model import TASKS
     from nnunetv2_masam.video import classes, endovis18, sequences
     from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES
 
@@ -99,9 +102,14 @@ def test_what_help_texts_repeat_is_what_the_package_says():
     assert (plan.tr, plan.pl, plan.base) == (request.trainer, request.planner, request.baseline)
     assert plan.overwrite_plans_name == PLANS_NAME
     assert parsed("convert video SRC -d 4").max_frames == DEFAULT_MAX_FRAMES
-    actions = {action.dest: action for action in PARSERS["nnUNetv2_masam boxes images"]._actions}
-    assert tuple(actions["coordinates"].choices) == COORDINATES
+    assert _choices("boxes images", "coordinates") == COORDINATES
+    assert _choices("import-masam", "task") == tuple(sorted(TASKS))
     kinds = {parsed(f"frames -d 4 -i a -o b {option}").kind for option in ("--ids", "--colours")}
     assert kinds == {classes.IDS, classes.COLOURS}
     assert sequences.LAYOUT in PARSERS["nnUNetv2_masam convert video"].epilog
     assert endovis18.LAYOUT in PARSERS["nnUNetv2_masam convert endovis18"].epilog
+
+
+def _choices(command: str, dest: str) -> tuple[str, ...]:
+    actions = PARSERS[f"nnUNetv2_masam {command}"]._actions
+    return tuple(next(action.choices for action in actions if action.dest == dest))
