@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nnunetv2_masam.cli.arguments import positive_int, positive_number
 
 if TYPE_CHECKING:
-    from nnunetv2_masam.planning.dataset import PlannedDataset, PlanRequest
+    from nnunetv2_masam.planning.plan_dataset import PlannedDataset, PlanRequest
 
 EPILOG = """\
   nnUNetv2_masam plan -d 4
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, preprocess what is missing, and print what was decided."""
-    from nnunetv2_masam.planning.dataset import PlanRequest, plan_dataset
+    from nnunetv2_masam.planning.plan_dataset import PlanRequest, plan_dataset
 
     for dataset in args.dataset:
         request = PlanRequest(

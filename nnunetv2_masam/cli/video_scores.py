@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print the tables, write both files."""
-    from nnunetv2_masam.video.scoring import ScoresRequest, score_predictions
+    from nnunetv2_masam.video.score_folders import ScoresRequest, score_predictions
 
     scores = score_predictions(ScoresRequest(args.dataset, tuple(args.predictions), args.references))
     print(scores.tables, end="")

@@ -19,6 +19,7 @@ from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
 from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
 from tqdm import tqdm
 
+from nnunetv2_masam.images import read_image, write_image
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.from_masks import MaskBoxes
 
@@ -59,18 +60,6 @@ def images_by_case(folder: Path) -> tuple[dict[str, list[Path]], str]:
     if missing := [str(path) for paths in files.values() for path in paths if not path.is_file()]:
         raise ValueError(f"cases have different channels; there is no {', '.join(missing)}")
     return files, ending
-
-
-def read_image(path: Path) -> sitk.Image:
-    """Read an image; an unreadable file is named in the error.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read as an image ({str(error).strip().splitlines()[-1]})") from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -117,7 +106,7 @@ def write_cases(
             link_or_copy(path, folder / f"{case}_{number:04d}{ending}")
         written = sitk.GetImageFromArray(channel)
         written.CopyInformation(images[0])
-        sitk.WriteImage(written, str(folder / f"{case}_{len(paths):04d}{ending}"), useCompression=True)
+        write_image(written, folder / f"{case}_{len(paths):04d}{ending}")
         counts[case] = len(boxes)
     return counts
 

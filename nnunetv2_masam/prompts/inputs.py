@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_masam.files import atomic_folder, list_folder, write_json
+from nnunetv2_masam.images import read_image
 from nnunetv2_masam.nnunet_files import checked_name, read_dataset_json
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.channel import (
@@ -19,7 +20,6 @@ from nnunetv2_masam.prompts.channel import (
     boxes_from_masks,
     checked_ending,
     images_by_case,
-    read_image,
     write_cases,
 )
 from nnunetv2_masam.prompts.drawn import read_drawn

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from nnunetv2_masam.files import atomic_folder, read_json, write_json
 from nnunetv2_masam.folds.splits import SPLITS_FILE
+from nnunetv2_masam.images import read_image, write_image
 from nnunetv2_masam.video.classes import IDS, MaskReader, VideoClass, read_frame, scale
 from nnunetv2_masam.video.sequences import VideoSequence
 
@@ -228,15 +229,12 @@ def write_volume(path: Path, volume: np.ndarray) -> None:
     """Write (frames, height, width) with the spacing of all videos."""
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing(SPACING)
-    sitk.WriteImage(image, str(path), True)
+    write_image(image, path)
 
 
 def read_volume(path: Path) -> np.ndarray:
     """Read (frames, height, width); an unreadable file is named in the error."""
-    try:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+    return sitk.GetArrayFromImage(read_image(path))
 
 
 def split_by_sequence(cases_of: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:

@@ -15,15 +15,16 @@ ALLOWED = {
     "planning": {"files", "nnunet_files", "planning", "network", "catalogue"},
     "weights": {"files", "weights", "network"},
     "sharing": {"files", "sharing", "weights", "planning", "network"},
-    "prompts": {"files", "nnunet_files", "prompts", "network"},
+    "prompts": {"files", "images", "nnunet_files", "prompts", "network"},
     "evaluation": {"files", "evaluation", "prompts", "folds"},
     "folds": {"files", "nnunet_files", "folds"},
     "datasets": {"files", "nnunet_files", "datasets", "folds"},
-    "video": {"files", "nnunet_files", "video", "folds"},
+    "video": {"files", "images", "nnunet_files", "video", "folds"},
     "jobs": {"files", "nnunet_files"},
     "training": {"files", "training", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
     "files": set(),
+    "images": set(),
     "nnunet_files": {"files"},
 }
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}

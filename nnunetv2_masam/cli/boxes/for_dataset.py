@@ -24,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the dataset, and print what became of each case."""
-    from nnunetv2_masam.prompts.dataset import BoxDatasetRequest, write_box_dataset
+    from nnunetv2_masam.prompts.box_dataset import BoxDatasetRequest, write_box_dataset
 
     return common.report(write_box_dataset(BoxDatasetRequest(args.dataset, args.output, common.rule_of(args))))

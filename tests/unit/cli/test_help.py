@@ -89,7 +89,7 @@ def test_every_command_that_takes_files_has_an_example():
 def test_what_help_texts_repeat_is_what_the_package_says():
     """Modules of commands import nothing that computes, so they spell out defaults and choices."""
     from nnunetv2_masam.planning import PLANS_NAME
-    from nnunetv2_masam.planning.dataset import PlanRequest
+    from nnunetv2_masam.planning.plan_dataset import PlanRequest
     from nnunetv2_masam.prompts.drawn import COORDINATES
     from nnunetv2_masam.sharing.authors_model import TASKS
     from nnunetv2_masam.video import classes, endovis18, sequences
