@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +115,13 @@ def test_what_help_texts_repeat_is_what_the_package_says():
 def _choices(command: str, dest: str) -> tuple[str, ...]:
     actions = PARSERS[f"nnUNetv2_masam {command}"]._actions
     return tuple(next(action.choices for action in actions if action.dest == dest))
+
+
+def test_functions_of_the_page_on_commands_exist():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(nnunetv2_masam\.[\w.]+)\.(\w+)\((\w*)", page)
+    assert len(named) >= 9
+    for module, function, request in named:
+        loaded = importlib.import_module(module)
+        assert callable(getattr(loaded, function))
+        assert request in ("dataset", "") or isinstance(getattr(loaded, request), type)
