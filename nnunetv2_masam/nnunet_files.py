@@ -160,9 +160,9 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
 
 
 def _is_label(value: Any) -> bool:
-    """A number, or a region's list of numbers."""
+    """A number, or a region's list of numbers; nnU-Net also takes numbers as text."""
     values = value if isinstance(value, list) and value else [value]
-    return all(isinstance(number, int) and not isinstance(number, bool) for number in values)
+    return all(str(number).isdecimal() and not isinstance(number, bool) for number in values)
 
 
 def find_dataset_json(dataset: str) -> Path:

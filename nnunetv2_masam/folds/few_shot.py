@@ -9,6 +9,8 @@ next case is one that adds most to the labels that the chosen ones hold least of
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -215,13 +217,14 @@ def labels_of_cases(files: Mapping[str, Path], dataset_json: Mapping[str, Any]) 
     Raises:
         ValueError: a segmentation cannot be read.
     """
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
     from tqdm import tqdm
 
-    labels = {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
-    reader = determine_reader_writer_from_dataset_json(
-        dict(dataset_json), str(next(iter(files.values()))), verbose=False
-    )
+    labels = {
+        name: np.atleast_1d(value).astype(int)
+        for name, value in dataset_json["labels"].items()
+        if name not in ("background", "ignore")
+    }
+    reader = _find_reader(dataset_json, next(iter(files.values())))
     found = {}
     for case, path in tqdm(files.items(), desc="reading labels", unit="case", disable=None):
         try:
@@ -229,4 +232,22 @@ def labels_of_cases(files: Mapping[str, Path], dataset_json: Mapping[str, Any]) 
         except Exception as error:  # each reader has its own family of errors for a broken file
             raise ValueError(f"{path}: cannot be read ({str(error).strip().splitlines()[-1]})") from error
         found[case] = frozenset(name for name, value in labels.items() if np.isin(value, held).any())
+    return found
+
+
+def _find_reader(dataset_json: Mapping[str, Any], example: Path) -> type[Any]:
+    """nnU-Net's reader for a dataset: the first one that can read the example.
+
+    Raises:
+        ValueError: none can.
+    """
+    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+
+    with contextlib.redirect_stderr(io.StringIO()):  # it prints a traceback for each reader that cannot
+        try:
+            found: type[Any] = determine_reader_writer_from_dataset_json(
+                dict(dataset_json), str(example), verbose=False
+            )
+        except RuntimeError as error:
+            raise ValueError(f"{example}: cannot be read by any of nnU-Net's readers") from error
     return found

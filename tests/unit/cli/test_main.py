@@ -135,7 +135,7 @@ def test_memory_targets(target, capsys):
     [
         ("dataset.json", [], "holds list, expected an object"),
         ("dataset.json", {"labels": ["a"], "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}, "labels: got"),
-        ("dataset.json", {"labels": {"a": "1"}, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}, "labels: got"),
+        ("dataset.json", {"labels": {"a": "x"}, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}, "labels: got"),
         ("dataset.json", {"labels": {"a": 1}, "channel_names": ["CT"], "file_ending": ".nii.gz"}, "channel_names: got"),
         ("dataset.json", {"labels": {"a": 1}, "channel_names": {"0": "CT"}}, "file_ending: got None"),
         (

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.folds.few_shot import add_few_shot_folds, choose_cases, fold_map, read_few_shot_folds
+from nnunetv2_masam.folds.few_shot import (
+    add_few_shot_folds,
+    choose_cases,
+    fold_map,
+    labels_of_cases,
+    read_few_shot_folds,
+)
 
 LABELS = {
     "a": frozenset({"liver"}),
@@ -137,3 +143,13 @@ def test_nnunet_trains_on_the_appended_folds(dataset: Any) -> None:
     assert len(training) == 2
     assert set(training) <= set(dataset.splits[1]["train"])
     assert validation == dataset.splits[1]["val"]
+
+
+def test_labels_of_cases_as_numbers_text_and_regions(dataset: Any) -> None:
+    """nnU-Net takes label values as text too, and a region is held where one of its values is."""
+    files = {case: dataset.references / f"{case}.nii.gz" for case in dataset.cases}
+    described = {**dataset.dataset_json, "labels": {"background": 0, "kidney": "1", "both": [1, 2], "none": 7}}
+    assert set(labels_of_cases(files, described).values()) == {frozenset({"kidney", "both"})}
+    files["case_0"].write_text("no image")
+    with pytest.raises(ValueError, match=r"case_0\.nii\.gz: cannot be read"):
+        labels_of_cases(files, described)
