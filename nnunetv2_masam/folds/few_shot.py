@@ -235,7 +235,7 @@ def labels_of_cases(files: Mapping[str, Path], dataset_json: Mapping[str, Any]) 
     return found
 
 
-def _find_reader(dataset_json: Mapping[str, Any], example: Path) -> type[Any]:
+def _find_reader(dataset_json: Mapping[str, Any], example: Path) -> Any:
     """nnU-Net's reader for a dataset: the first one that can read the example.
 
     Raises:
@@ -250,4 +250,3 @@ def _find_reader(dataset_json: Mapping[str, Any], example: Path) -> type[Any]:
             )
         except RuntimeError as error:
             raise ValueError(f"{example}: cannot be read by any of nnU-Net's readers") from error
-    return found
