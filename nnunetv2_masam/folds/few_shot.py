@@ -245,8 +245,6 @@ def _find_reader(dataset_json: Mapping[str, Any], example: Path) -> Any:
 
     with contextlib.redirect_stderr(io.StringIO()):  # it prints a traceback for each reader that cannot
         try:
-            found: type[Any] = determine_reader_writer_from_dataset_json(
-                dict(dataset_json), str(example), verbose=False
-            )
+            return determine_reader_writer_from_dataset_json(dict(dataset_json), str(example), verbose=False)
         except RuntimeError as error:
             raise ValueError(f"{example}: cannot be read by any of nnU-Net's readers") from error
