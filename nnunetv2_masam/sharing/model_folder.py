@@ -23,7 +23,7 @@ from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.download import find_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, check_pickled, reading
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checked_torch_load, reading
 from nnunetv2_masam.weights.slim import (
     MARKER,
     BaseTensors,
@@ -52,10 +52,8 @@ def read_nnunet_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
-        with reading(path):
-            check_pickled(path)
-        with torch.serialization.safe_globals(_numpy_numbers()):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with reading(path), torch.serialization.safe_globals(_numpy_numbers()):
+            checkpoint = checked_torch_load(path)
     except CheckpointError:
         raise
     except Exception as error:  # a damaged pickle can raise anything while it is decoded
