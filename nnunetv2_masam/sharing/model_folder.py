@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.files import atomic_file
+from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
@@ -131,7 +132,7 @@ def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold: bool = 
         if not fold:
             return done
         configuration = plans["configurations"][checkpoint["init_args"]["configuration"]]
-        scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", 1.0)
+        scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", DEFAULTS.fact_scale)
         checkpoint["network_weights"] = fold_increments(checkpoint["network_weights"], scale)
         checkpoint.pop("optimizer_state", None)  # of parameters that are gone
         if "plans" in checkpoint["init_args"]:
