@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, shortened, write_json
+from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
@@ -155,7 +156,7 @@ def _fold(checkpoint: dict[str, Any], plans: dict[str, Any], path: Path) -> None
     """Fold the increments of a whole checkpoint, with the scale that the plans beside it name."""
     try:
         configuration = plans["configurations"][checkpoint["init_args"]["configuration"]]
-        scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", 1.0)
+        scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", DEFAULTS.fact_scale)
         checkpoint["network_weights"] = fold_increments(checkpoint["network_weights"], scale)
         if "plans" in checkpoint["init_args"]:
             _without_increments(checkpoint["init_args"]["plans"])
