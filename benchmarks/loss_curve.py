@@ -2,8 +2,8 @@
 
     python benchmarks/loss_curve.py --data Dataset004_Hippocampus --workspace FOLDER
 
-Trains fold 0 by the stock commands, unless the workspace has it already (that of ``benchmarks/hippocampus.py`` will do),
-and writes what nnU-Net logged, one value an epoch, to ``benchmarks/results/loss-curve-hippocampus.json``.
+Trains fold 0 by the stock commands, unless the workspace has it already (that of ``benchmarks/hippocampus.py`` will
+do), and writes what nnU-Net logged, one value an epoch, to ``benchmarks/results/loss-curve-hippocampus.json``.
 """
 
 from __future__ import annotations

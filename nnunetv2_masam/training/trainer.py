@@ -105,12 +105,14 @@ class MASAMTrainer(BaseTrainer):
     ) -> nn.Module:
         """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading.
 
-        ``MASAM_CPU_BF16=1`` in the environment makes it predict in bfloat16 on CPUs.
+        ``MASAM_CPU_BF16=1`` in the environment makes it predict in bfloat16 on CPUs; ``MASAM_KERNELS`` is its
+        ``kernels``: ``auto``, ``plain`` or ``fast``.
         """
         network = nnUNetTrainer.build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
         network.bf16_on_cpu = os.environ.get("MASAM_CPU_BF16", "").lower() in ("1", "t", "true")
+        network.kernels = os.environ.get("MASAM_KERNELS", "auto")
         network.register_load_state_dict_pre_hook(SlimCompletion())
         return network
 
@@ -130,7 +132,8 @@ class MASAMTrainer(BaseTrainer):
             )
 
     def on_train_start(self) -> None:
-        """Load SAM's weights into a network that nothing else was loaded into, then as nnU-Net."""
+        """Load SAM's weights into a network that nothing else was loaded into, then as every trainer."""
+        self.lock_fold()
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
             checkpoint = resolve_sam_checkpoint(str(self.rules.vit)) if self.needs_sam_weights else None
@@ -142,7 +145,7 @@ class MASAMTrainer(BaseTrainer):
         total, trained = self._count_parameters()
         self.print_to_log_file(
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
-            f"{self.batch_size} samples a step, {self.micro_batch_size} at once"
+            f"{self.batch_size} samples a step, {self.micro_batch_size} at once; kernels: {self.masam.kernels}"
         )
         super().on_train_start()
 
