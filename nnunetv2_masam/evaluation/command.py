@@ -11,7 +11,7 @@ from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed
 
-from nnunetv2_masam.evaluation import outputs, report, results, tables
+from nnunetv2_masam.evaluation import report, results
 from nnunetv2_masam.evaluation.compare import Options, compare, find_reader
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.fewshot import fold_map, read_few_shot_folds
@@ -129,25 +129,10 @@ def _prediction_labels(args: argparse.Namespace, models: Sequence[results.Model]
 
 def present(comparison: Comparison, output: Path | None, images: Path | None = None) -> None:
     """Print the tables, and write all files into the output folder if there is one."""
-    print(f"\n{comparison.title}\n")
-    for note in comparison.notes:
-        print(f"Note: {note}\n")
-    print(tables.as_text(tables.quality_table(comparison)), end="\n\n")
-    if comparison.differences:
-        print(tables.as_text(tables.difference_table(comparison, ("Dice", "HD95_mm", "NSD"))), end="\n\n")
-    optional = (tables.margin_table(comparison), tables.empty_table(comparison), tables.cost_table(comparison))
-    for table in optional:
-        if table is not None:
-            print(tables.as_text(table), end="\n\n")
-    if output is None:
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    outputs.write_cases_csv(comparison, output / "cases.csv")
-    outputs.write_markdown(comparison, output / "table.md")
-    outputs.write_latex(comparison, output / "table.tex")
-    outputs.write_summary_json(comparison, output / "summary.json")
-    report.write_report(comparison, output / "report.html", images)
-    print(f"written: {output}/ ({', '.join(sorted(path.name for path in output.iterdir() if path.is_file()))})")
+    print(f"\n{report.terminal_text(comparison)}\n")
+    if output is not None:
+        written = report.write_files(comparison, output, images)
+        print(f"written: {output}/ ({', '.join(sorted(path.name for path in written))})")
 
 
 def find_images(args: argparse.Namespace) -> Path | None:

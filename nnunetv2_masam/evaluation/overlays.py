@@ -16,7 +16,8 @@ from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.compute import mask_of, read_segmentation, spacing_of
-from nnunetv2_masam.evaluation.figures import INK, Picture, colours
+from nnunetv2_masam.evaluation.report.figures import colours
+from nnunetv2_masam.evaluation.report.svg import INK, Picture
 
 REFERENCE_COLOUR = "#FFFFFF"
 

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import METRICS
-from nnunetv2_masam.evaluation.tables import all_tables, as_latex, as_markdown
+import pandas as pd
 
-CASE_COLUMNS = (
-    *("model", "case", "label", "Dice", "IoU", "HD95_mm", "ASSD_mm", "NSD"),
-    *("volume_reference_ml", "volume_prediction_ml"),
-)
+from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.report.latex import document_part
+from nnunetv2_masam.evaluation.report.table import as_markdown
+from nnunetv2_masam.evaluation.report.tables import all_tables, metrics_of, units_of
+from nnunetv2_masam.files import write_json, write_text
 
 
 def write_latex(comparison: Comparison, path: Path) -> None:
-    """All tables, to be used with ``\\input`` and the ``booktabs`` package."""
-    notes = [f"% {line}" for note in [comparison.title, *comparison.notes] for line in note.splitlines()]
-    path.write_text("\n".join([r"% needs \usepackage{booktabs}", *notes, *map(as_latex, all_tables(comparison))]))
+    """All tables, for ``\\input``."""
+    write_text(path, document_part(all_tables(comparison), [comparison.title, *comparison.notes]))
+
+
+def case_values(comparison: Comparison) -> pd.DataFrame:
+    """One row per model, case and label; undefined values are NaN."""
+    units = units_of(comparison)
+    rows = [
+        {"model": model, "case": case, "label": part.name}
+        | {
+            units.column(column): units.value(column, float(comparison.records[model, case, part.name][column]))
+            for column in (*metrics_of(comparison), "volume_reference_ml", "volume_prediction_ml")
+        }
+        for model in comparison.model_names
+        for case in comparison.lineup.cases
+        for part in comparison.structures
+    ]
+    return pd.DataFrame(rows)
 
 
 def write_cases_csv(comparison: Comparison, path: Path) -> None:
-    """One row per model, case and label; undefined values are empty cells."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(CASE_COLUMNS)
-        for model in comparison.model_names:
-            for case in comparison.lineup.cases:
-                for part in comparison.structures:
-                    record = comparison.records[model, case, part.name]
-                    values = [record[column] for column in CASE_COLUMNS[3:]]
-                    writer.writerow([model, case, part.name, *("" if math.isnan(value) else value for value in values)])
+    """The values of every case; undefined values are empty cells."""
+    write_text(path, case_values(comparison).to_csv(index=False, lineterminator="\n"))
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
@@ -48,7 +52,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         "",
         *(as_markdown(table) for table in all_tables(comparison)),
     ]
-    path.write_text("\n".join(parts))
+    write_text(path, "\n".join(parts))
 
 
 def write_summary_json(comparison: Comparison, path: Path) -> None:
@@ -71,7 +75,7 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
             for model, found in comparison.summaries.items()
         },
         "foreground_mean": {
-            model: {metric: comparison.foreground_mean(model, metric) for metric in METRICS}
+            model: {metric: comparison.foreground_mean(model, metric) for metric in metrics_of(comparison)}
             for model in comparison.model_names
         },
         "differences": {
@@ -85,7 +89,7 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "costs": {model: asdict(cost) for model, cost in comparison.costs.items()},
         "values": cases,
     }
-    path.write_text(json.dumps(without_nan(content), indent=1, allow_nan=False))
+    write_json(path, without_nan(content))
 
 
 def without_nan(content: Any) -> Any:
