@@ -113,15 +113,14 @@ def _report(line: str) -> None:
 
 
 def _compare(args: argparse.Namespace, dataset: str, output: Path) -> int:
-    from nnunetv2_masam.cli import compare
+    from nnunetv2_masam.cli.compare import show
     from nnunetv2_masam.evaluation import results
+    from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models
 
     splits = results.find_splits(dataset, args.folds)
     if args.folds and splits is not None and not set(args.folds) <= set(splits):
         print("all folds are trained; compare few-shot folds with: nnUNetv2_masam compare -d ID TRAINER@kN ...")
         return 0
-    parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
-    models = [f"{trainer}__{args.plans}__{args.configuration}" for trainer in args.trainers]
-    folds = ["--folds", *map(str, args.folds)] if args.folds else []
-    return compare.run(parser.parse_args([*models, "-d", dataset, "-o", str(output / "comparison"), *folds]))
+    models = [ModelSource(f"{trainer}__{args.plans}__{args.configuration}") for trainer in args.trainers]
+    show(compare_models(CompareRequest(models, dataset=dataset, folds=args.folds)), output / "comparison")
+    return 0

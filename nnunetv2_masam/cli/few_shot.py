@@ -38,13 +38,13 @@ def run(args: argparse.Namespace) -> int:
 
     from nnunetv2_masam.datasets.splits import read_fixed_folds, read_or_make_splits
     from nnunetv2_masam.evaluation import fewshot, results
-    from nnunetv2_masam.files import read_json
+    from nnunetv2_masam.evaluation.labels import read_dataset_json
 
     dataset = results.dataset_name(args.dataset)
     if not nnUNet_preprocessed.is_set():
         raise ValueError("nnUNet_preprocessed is not set")
     preprocessed = Path(str(nnUNet_preprocessed)) / dataset
-    dataset_json = read_json(results.find_dataset_json(dataset, []))
+    dataset_json = read_dataset_json(results.find_dataset_json(dataset, []))
     labels_of_case = _labels_of_cases(dataset, dataset_json)
     splits = read_or_make_splits(preprocessed, list(labels_of_case))
     used = {case for split in splits for case in [*split["train"], *split["val"]]}
@@ -68,9 +68,8 @@ def _labels_of_cases(dataset: str, dataset_json: dict[str, Any]) -> dict[str, fr
     from tqdm import tqdm
 
     from nnunetv2_masam.evaluation import results
-    from nnunetv2_masam.evaluation.compare import find_reader
-    from nnunetv2_masam.evaluation.compute import mask_of, read_segmentation
     from nnunetv2_masam.evaluation.labels import read_label_scheme
+    from nnunetv2_masam.evaluation.segmentation import find_reader, mask_of, read_segmentation
     from nnunetv2_masam.files import list_folder
 
     ending = dataset_json["file_ending"]

@@ -3,8 +3,8 @@
 A lesion is a connected component, neighbours by corners included (26 in 3D, 8 in 2D). A predicted lesion can find one
 reference lesion and a reference lesion can be found once: pairs whose IoU reaches the threshold are matched so that as
 many as possible are found, and among such matchings so that the sum of IoU is largest. Unmatched reference lesions are
-missed, unmatched predicted ones are false positives. The default threshold of 0.1 is that of nnDetection (Baumgartner et
-al. 2021) and serves to find lesions; 0.5 asks for their outline too.
+missed, unmatched predicted ones are false positives. The default threshold of 0.1 is that of nnDetection (Baumgartner
+et al. 2021) and asks whether lesions are found; 0.5 asks for their outline too.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Pictu
 from nnunetv2_masam.evaluation.report.table import interval, number, with_minus
 from nnunetv2_masam.evaluation.report.tables import margins, units_of
 
+PANEL_IN, PAIR_IN = 3.7, 4.25  # three and two beside each other on a wide page
 MOST_NUMBERS = 6  # numbers in an alternative text
 
 
@@ -28,7 +29,7 @@ def distribution(comparison: Comparison, metric: str, name: str) -> Picture:
     models, heading = comparison.model_names, units_of(comparison).heading(metric)
     values = np.array([comparison.values(model, name, metric) for model in models])
     with drawing():
-        figure, axes = new_axes(3.5, 0.95 + 0.42 * len(models))
+        figure, axes = new_axes(PANEL_IN, 0.75 + 0.4 * len(models))
         places = np.arange(len(models))
         axes.plot(values, places, color=SOFT, alpha=0.35, linewidth=0.6, zorder=1)
         for place, row, model in zip(places, values, models, strict=True):
@@ -37,8 +38,10 @@ def distribution(comparison: Comparison, metric: str, name: str) -> Picture:
         axes.set_ylim(len(models) - 0.5, -0.5)
         _stretch(axes, values[~np.isnan(values)], metric)
         axes.grid(axis="x")
-        axes.set_title(name)
-        axes.set_xlabel(heading)
+        alone = len(comparison.structures) == 1
+        axes.set_title(heading if alone else name)
+        if not alone:
+            axes.set_xlabel(heading)
         return as_svg(figure, _distribution_alt(comparison, metric, name))
 
 
@@ -48,8 +51,8 @@ def _box(axes: Axes, values: np.ndarray, place: float, colour: str) -> None:
         (found,) = cbook.boxplot_stats(values)
         for start, end in ((found["whislo"], found["q1"]), (found["q3"], found["whishi"])):
             axes.hlines(place, start, end, color=INK, linewidth=0.9)
-        box = {"facecolor": to_rgba(colour, 0.3), "edgecolor": colour}
-        axes.barh(place, found["q3"] - found["q1"], left=found["q1"], height=0.5, **box)
+        width = found["q3"] - found["q1"]
+        axes.barh(place, width, left=found["q1"], height=0.5, facecolor=to_rgba(colour, 0.3), edgecolor=colour)
         axes.vlines(found["med"], place - 0.25, place + 0.25, color=INK, linewidth=1.4)
     axes.plot(values, [place] * len(values), ".", color=colour, markersize=3.5, alpha=0.8, zorder=3)
 
@@ -77,7 +80,7 @@ def forest(comparison: Comparison, metric: str) -> Picture:
     names, models, heading = comparison.structure_names, list(comparison.differences), units_of(comparison).heading
     with drawing():
         step = 1 / (len(models) + 1)
-        figure, axes = new_axes(4.9, 1.0 + len(names) * (0.12 + 0.15 * len(models)))
+        figure, axes = new_axes(PANEL_IN, 1.0 + len(names) * (0.12 + 0.15 * len(models)))
         axes.axvline(0, color=INK, linewidth=0.9, zorder=0)
         for i, model in enumerate(models):
             pairs = [comparison.differences[model][name][metric] for name in names]
@@ -98,7 +101,7 @@ def forest(comparison: Comparison, metric: str) -> Picture:
         side = "right" if HIGHER_IS_BETTER[metric] else "left"
         axes.set_xlabel(f"difference from {comparison.baseline}; {side} of 0 is better")
         if len(models) > 1:
-            figure.legend(loc="outside lower left", ncols=1 if max(map(len, models)) > 22 else 2)
+            figure.legend(loc="outside lower left", ncols=1 if max(map(len, models)) > 14 else 2)
         return as_svg(figure, _forest_alt(comparison, metric))
 
 
@@ -123,7 +126,7 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> list[P
     heading = units_of(comparison).heading(metric)
     with drawing():
         legend = 0.17 * ((len(names) + 2) // 3) if len(names) > 1 else 0
-        figure, scatter = new_axes(4.5, 3.6 + legend)
+        figure, scatter = new_axes(PAIR_IN, 3.5 + legend)
         for i, name in enumerate(names):
             scatter.scatter(theirs[i], ours[i], s=16, label=name, **_marker(i))
         if both.any():
@@ -137,13 +140,19 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> list[P
         alt = f"{heading} of {model} against {comparison.baseline}: higher in {above} of {both.sum()} pairs."
         pictures = [as_svg(figure, alt)]
 
-        figure, axes = new_axes(4.5, 3.6)
+        figure, axes = new_axes(PAIR_IN, 3.5)
         for i in range(len(names)):
             axes.scatter((ours[i] + theirs[i]) / 2, ours[i] - theirs[i], s=16, **_marker(i))
         agreement = _limits_of_agreement(axes, (ours - theirs)[both], CATALOGUE[metric].digits)
-        axes.set(title="Bland-Altman", xlabel=f"mean of both, {heading}", ylabel=f"{model} {with_minus('-1')[0]} {comparison.baseline}")
+        axes.set(
+            title="Bland-Altman",
+            xlabel=f"mean of both, {heading}",
+            ylabel=f"{model} {with_minus('-1')[0]} {comparison.baseline}",
+        )
         axes.grid(axis="y")
-        pictures.append(as_svg(figure, f"Bland-Altman plot of {model} and {comparison.baseline}, {heading}: {agreement}."))
+        pictures.append(
+            as_svg(figure, f"Bland-Altman plot of {model} and {comparison.baseline}, {heading}: {agreement}.")
+        )
     return pictures
 
 
@@ -189,7 +198,9 @@ def margin_curve(comparison: Comparison) -> Picture | None:
         axes.grid(axis="y")
         last = comparison.structure_names[-1]
         listed = [f"{m:g} mm {number(comparison.summaries[model][last]['Dice'].mean, 3)}" for m, model in found]
-        return as_svg(figure, f"Mean Dice of {last} against the margin of boxes around the reference: {_listed(listed)}.")
+        return as_svg(
+            figure, f"Mean Dice of {last} against the margin of boxes around the reference: {_listed(listed)}."
+        )
 
 
 def _listed(parts: list[str]) -> str:

@@ -1,14 +1,15 @@
 """Tables as LaTeX: ``table*`` floats that fit on A4 in documents of one and of two columns.
 
-A table with more columns than fit is split into parts that repeat the keys, one with more rows than fit into parts that
-are numbered as one table. Rows of the same first keys stand under a common line. ``longtable`` would break rows by
-itself, but not in two columns.
+A table with more columns than fit is split into parts that repeat the last key, one with more rows than fit into parts
+that are numbered as one table. Rows of the same first keys stand under a common line, and a key that is the same in all
+rows goes into the caption. ``longtable`` would break rows by itself, but not in two columns.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -17,11 +18,12 @@ from nnunetv2_masam.evaluation.report.table import DASH, MINUS, NOTHING, Table, 
 # what a document needs before \input; the box shrinks a part that is too wide because of very long names
 PREAMBLE = r"""% needs \usepackage{array,booktabs,graphicx}
 \providecommand{\fittowidth}[1]{\sbox0{#1}\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi}
+\ifdefined\extrafloats\extrafloats{100}\fi
 """
 # of article on A4 with 10 pt: one column is 345 pt wide and 598 pt high, and \footnotesize has lines of 9.5 pt
-TEXT_WIDTH_PT, PART_LINES = 345.0, 46
-CHARACTER_PT, COLUMN_GAP_PT = 4.3, 8.0
-WRAPPED_PT = 85.0  # columns of words may break lines
+TEXT_WIDTH_PT, PART_LINES, GROUP_LINES = 345.0, 52.0, 1.6
+CHARACTER_PT, COLUMN_GAP_PT = 4.1, 6.0
+WRAPPED_PT = 72.0  # columns of words may break lines
 
 _JOINER = "\N{WORD JOINER}"
 _SPECIAL = {
@@ -68,18 +70,30 @@ def document_part(tables: Sequence[Table], notes: Sequence[str]) -> str:
 
 def as_latex(table: Table) -> str:
     """The table as one or several floats."""
+    table = _compact(table)
     columns = list(_column_parts(table))
-    rows = list(_row_parts(table))
-    floats = []
-    for rows_of_part in rows:
-        for columns_of_part in columns:
-            floats.append(_float(table, columns_of_part, rows_of_part, continued=bool(floats)))
+    floats: list[str] = []
+    for rows in _row_parts(table):
+        for part in columns:
+            floats.append(_float(table, part, rows, continued=bool(floats)))
     return "\n".join(floats)
+
+
+def _compact(table: Table) -> Table:
+    """Without medians beside means, and without keys that are the same in all rows."""
+    cells = table.cells.copy()
+    for column in table.numeric:
+        cells[column] = [cell.partition(" (")[0] if "±" in cell else cell for cell in cells[column]]
+    caption = table.caption.replace(" (median)", "")
+    constant = [key for key in table.columns[: table.keys] if cells[key].nunique() == 1][: table.keys - 1]
+    for key in constant:
+        caption += f" {key.capitalize()}: {cells.pop(key).iloc[0]}."
+    return replace(table, cells=cells, keys=table.keys - len(constant), caption=caption)
 
 
 def _column_parts(table: Table) -> Iterator[list[str]]:
     """The columns of each part, without the keys: as many as fit beside the last key."""
-    left = _width(table, table.columns[table.keys - 1]) if table.keys else 0.0
+    left = _width(table, table.columns[table.keys - 1])
     part: list[str] = []
     used = left
     for column in table.columns[table.keys :]:
@@ -95,31 +109,32 @@ def _column_parts(table: Table) -> Iterator[list[str]]:
 def _row_parts(table: Table) -> Iterator[pd.DataFrame]:
     """The rows of each part: whole groups as long as a group fits."""
     part: list[pd.DataFrame] = []
-    lines = 0
+    lines, heading = 0.0, GROUP_LINES if table.keys > 1 else 0.0
+    most = int(PART_LINES - heading)
     for _, group in _groups(table, table.cells):
-        for start in range(0, len(group), PART_LINES):
-            piece = group.iloc[start : start + PART_LINES]
-            if part and lines + len(piece) + 1 > PART_LINES:
+        for start in range(0, len(group), most):
+            piece = group.iloc[start : start + most]
+            if part and lines + len(piece) + heading > PART_LINES:
                 yield pd.concat(part)
-                part, lines = [], 0
+                part, lines = [], 0.0
             part.append(piece)
-            lines += len(piece) + (2 if table.keys > 1 else 0)
+            lines += len(piece) + heading
     yield pd.concat(part)
 
 
 def _groups(table: Table, cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Rows that share all keys but the last, in order, with what they share."""
-    shared = cells.iloc[:, : max(table.keys - 1, 0)].agg(", ".join, axis=1) if table.keys > 1 else None
-    if shared is None:
+    if table.keys == 1:
         yield "", cells
         return
+    shared = cells.iloc[:, : table.keys - 1].agg(", ".join, axis=1)
     for _, group in cells.groupby((shared != shared.shift()).cumsum(), sort=False):
         yield str(shared.loc[group.index[0]]), group
 
 
 def _float(table: Table, columns: Sequence[str], rows: pd.DataFrame, continued: bool) -> str:
-    shown = [*table.columns[max(table.keys - 1, 0) : table.keys], *columns]
-    body = []
+    shown = [table.columns[table.keys - 1], *columns]
+    body: list[str] = []
     for shared, group in _groups(table, rows):
         if shared:
             heading = rf"\multicolumn{{{len(shown)}}}{{@{{}}l}}{{\itshape {escape(shared)}}} \\"
@@ -129,13 +144,13 @@ def _float(table: Table, columns: Sequence[str], rows: pd.DataFrame, continued: 
             cells = [_cell(table, column, str(row[column]), (place, column) in table.best) for column in shown]
             body.append(" & ".join(cells) + r" \\")
     heads = [_head(table, column) for column in shown]
-    caption = escape(f"{table.title}, continued.") if continued else escape(f"{table.title}. {with_minus(table.caption)}")
+    about = f"{table.title}, continued." if continued else f"{table.title}. {with_minus(table.caption)}"
     return "\n".join(
         [
             r"\begin{table*}[tbp]",
             *([r"\addtocounter{table}{-1}"] if continued else []),
-            rf"\caption{{{caption}}}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}%",
+            rf"\caption{{{escape(about)}}}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}%",
             rf"\fittowidth{{\begin{{tabular}}{{@{{}}{''.join(_alignment(table, column) for column in shown)}@{{}}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",

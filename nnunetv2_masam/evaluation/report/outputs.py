@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.metrics import LESION_COUNTS
 from nnunetv2_masam.evaluation.report.latex import document_part
 from nnunetv2_masam.evaluation.report.table import as_markdown
-from nnunetv2_masam.evaluation.report.tables import all_tables, metrics_of, units_of
+from nnunetv2_masam.evaluation.report.tables import all_tables, units_of
+from nnunetv2_masam.evaluation.results import NO_FOLD
 from nnunetv2_masam.files import write_json, write_text
 
 
@@ -23,17 +26,17 @@ def write_latex(comparison: Comparison, path: Path) -> None:
 
 def case_values(comparison: Comparison) -> pd.DataFrame:
     """One row per model, case and label; undefined values are NaN."""
-    units = units_of(comparison)
-    rows = [
-        {"model": model, "case": case, "label": part.name}
-        | {
-            units.column(column): units.value(column, float(comparison.records[model, case, part.name][column]))
-            for column in (*metrics_of(comparison), "volume_reference_ml", "volume_prediction_ml")
-        }
-        for model in comparison.model_names
-        for case in comparison.lineup.cases
-        for part in comparison.structures
-    ]
+    units, lineup = units_of(comparison), comparison.lineup
+    folds = lineup.folds
+    counts = LESION_COUNTS if "lesion_F1" in comparison.metrics else ()
+    columns = (*comparison.metrics, *counts, "volume_reference_ml", "volume_prediction_ml")
+    rows = []
+    for model, case, part in product(comparison.model_names, lineup.cases, comparison.structures):
+        record = comparison.records[model, case, part.name]
+        fold = "" if folds[case] == NO_FOLD else folds[case]
+        row = {"model": model, "case": case, "fold": fold, "group": lineup.groups.get(case, ""), "label": part.name}
+        values = {units.column(column): units.value(column, float(record[column])) for column in columns}
+        rows.append({**row, **values, "empty": record["empty"]})
     return pd.DataFrame(rows)
 
 
@@ -70,12 +73,13 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "prompts": {name: None if p is None else asdict(p) for name, p in comparison.prompts.items()},
         "labels": [asdict(part) for part in comparison.structures],
         "cases": list(comparison.lineup.cases),
+        "groups": dict(comparison.lineup.groups),
         "summaries": {
             model: {name: {metric: asdict(s) for metric, s in metrics.items()} for name, metrics in found.items()}
             for model, found in comparison.summaries.items()
         },
         "foreground_mean": {
-            model: {metric: comparison.foreground_mean(model, metric) for metric in metrics_of(comparison)}
+            model: {metric: comparison.foreground_mean(model, metric) for metric in comparison.metrics}
             for model in comparison.model_names
         },
         "differences": {

@@ -51,10 +51,9 @@ def units_of(comparison: Comparison) -> Units:
     return PIXELS if issubclass(comparison.reader, NaturalImage2DIO) else MILLIMETRES
 
 
-def metrics_of(comparison: Comparison) -> tuple[str, ...]:
-    """The metrics that were measured."""
-    first = comparison.summaries[comparison.baseline][comparison.structure_names[0]]
-    return tuple(first)
+def shown_metrics(comparison: Comparison) -> list[str]:
+    """The metrics in the order of the tables: first those of which more is better, then distances and errors."""
+    return sorted(comparison.metrics, key=lambda metric: not HIGHER_IS_BETTER[metric])
 
 
 def quality_table(comparison: Comparison) -> Table:
@@ -62,7 +61,7 @@ def quality_table(comparison: Comparison) -> Table:
 
     Where a model was prompted, a column says with what, and the best is sought among those that were not.
     """
-    units, prompts, metrics = units_of(comparison), comparison.prompts, metrics_of(comparison)
+    units, prompts, metrics = units_of(comparison), comparison.prompts, shown_metrics(comparison)
     prompted = any(prompts.values())
     ranked = [model for model in comparison.model_names if prompts[model] is None] or comparison.model_names
     rows: list[dict[str, str]] = []
@@ -78,7 +77,8 @@ def quality_table(comparison: Comparison) -> Table:
             row = {"label": name, "model": model, "cases": "/".join(map(str, counted))}
             if prompted:
                 row["prompt"] = "none" if (prompt := prompts[model]) is None else prompt.text
-            for metric, s in summaries.items():
+            for metric in metrics:
+                s = summaries[metric]
                 row[units.heading(metric)] = spread(s.mean, s.sd, s.median, CATALOGUE[metric].digits)
             rows.append(row)
     caption = "Mean ± standard deviation (median) over cases; the best mean in bold"
@@ -111,7 +111,7 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
     units = units_of(comparison)
     rows = []
     for model, found in comparison.differences.items():
-        for metric in metrics or metrics_of(comparison):
+        for metric in metrics or shown_metrics(comparison):
             for name in comparison.structure_names:
                 pair, digits = found[name][metric], CATALOGUE[metric].digits
                 rows.append(
@@ -149,11 +149,11 @@ def volume_table(comparison: Comparison) -> Table:
                 {
                     "label": part.name,
                     "model": model,
-                    f"reference ({units.size})": number(float(reference.mean()), digits),
-                    f"prediction ({units.size})": number(float(prediction.mean()), digits),
-                    f"difference ({units.size})": number(float(difference.mean()), digits, sign=True),
+                    f"reference ({units.size})": number(_mean(reference), digits),
+                    f"prediction ({units.size})": number(_mean(prediction), digits),
+                    f"difference ({units.size})": number(_mean(difference), digits, sign=True),
                     "its standard deviation": number(_sd(difference), digits),
-                    f"absolute difference ({units.size})": number(float(np.abs(difference).mean()), digits),
+                    f"absolute difference ({units.size})": number(_mean(np.abs(difference)), digits),
                 }
             )
     caption = "Means over all cases, empty ones included; difference: prediction minus reference."
@@ -167,7 +167,7 @@ def fold_table(comparison: Comparison) -> Table | None:
     if not folds:
         return None
     rows = []
-    for metric in metrics_of(comparison):
+    for metric in shown_metrics(comparison):
         for model in comparison.model_names:
             means = comparison.summaries[model][last][metric].fold_means
             row = {f"fold {fold}": number(means.get(fold), CATALOGUE[metric].digits) for fold in folds}
@@ -250,8 +250,12 @@ def main_tables(comparison: Comparison) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def _sd(values: np.ndarray) -> float | None:
-    return float(values.std(ddof=1)) if len(values) > 1 else None
+def _mean(values: np.ndarray) -> float:
+    return float(pd.Series(values).mean())  # without undefined values; NaN without any
+
+
+def _sd(values: np.ndarray) -> float:
+    return float(pd.Series(values).std())
 
 
 def _best(means: Mapping[str, float], higher_is_better: bool) -> list[str]:

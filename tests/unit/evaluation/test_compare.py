@@ -50,7 +50,7 @@ def test_every_output_is_written(dataset: Any, tmp_path: Path, capsys: pytest.Ca
     assert main([*CROSSVALIDATION, "-o", str(out)]) == 0
     rows = read_csv(out / "cases.csv")
     assert len(rows) == 2 * 6 * 2
-    columns = "model case label Dice IoU HD95_mm ASSD_mm NSD volume_reference_ml volume_prediction_ml"
+    columns = "model case fold group label Dice IoU HD95_mm ASSD_mm NSD volume_reference_ml volume_prediction_ml empty"
     assert list(rows[0]) == columns.split()
     # shifted by two voxels along x, the axis of the finest spacing and the last one of the array
     assert {row["HD95_mm"] for row in rows if row["model"] == BASE} == {repr(2 * SPACING_X_MM)}
@@ -89,11 +89,11 @@ def test_a_prediction_changed_after_nnunet_measured_it_is_noted(dataset: Any, tm
 
 
 def test_a_second_model_does_not_measure_the_first_again(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nnunetv2_masam.evaluation import compute
+    from nnunetv2_masam.evaluation import measure
 
     measured: list[str] = []
-    original = compute.measure
-    monkeypatch.setattr(compute, "measure", lambda task: (measured.append(task.model), original(task))[1])
+    original = measure.measure
+    monkeypatch.setattr(measure, "measure", lambda task: (measured.append(task.model), original(task))[1])
     assert main(["compare", "-d", "901", BASE, "-np", "1"]) == 0
     assert measured == [BASE] * 6
     measured.clear()
