@@ -4,8 +4,12 @@
 
     table.py    a table of text; as plain text and as Markdown
     latex.py    the same as LaTeX that fits on A4
-    tables.py   the comparison → its tables
-    figures.py  the comparison → SVG
+    units.py    units, headings and order of the metrics
+    quality.py  the comparison → tables of what was measured
+    claims.py   the comparison → tables of what may be claimed
+    tables.py   which of them there are, and in which order
+    svg.py      Matplotlib figures as SVG for light and dark pages
+    figures.py  the comparison → plots
     page.py     tables, figures and overlays → report.html
     outputs.py  the files
 """

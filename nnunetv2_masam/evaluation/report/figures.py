@@ -8,12 +8,14 @@ import numpy as np
 from matplotlib import cbook
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
+from matplotlib.ticker import MaxNLocator
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
+from nnunetv2_masam.evaluation.report.quality import margins
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
 from nnunetv2_masam.evaluation.report.table import interval, number, with_minus
-from nnunetv2_masam.evaluation.report.tables import margins, units_of
+from nnunetv2_masam.evaluation.report.units import units_of
 
 PANEL_IN, PAIR_IN = 3.7, 4.25  # three and two beside each other on a wide page
 MOST_NUMBERS = 6  # numbers in an alternative text
@@ -59,6 +61,7 @@ def _box(axes: Axes, values: np.ndarray, place: float, colour: str) -> None:
 
 def _stretch(axes: Axes, values: np.ndarray, metric: str) -> None:
     """A logarithmic scale above 1 for distances of which a few are far from the others."""
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     if HIGHER_IS_BETTER[metric] or values.max(initial=0) <= 10 * max(np.median([1, *values]), 1):
         return
     axes.set_xscale("symlog", linthresh=1)
@@ -89,17 +92,20 @@ def forest(comparison: Comparison, metric: str) -> Picture:
             means = np.array([pair.mean for pair in pairs])
             ends = np.array([(pair.ci_low, pair.ci_high) for pair in pairs])
             axes.hlines(places, ends[:, 0], ends[:, 1], color=colour, linewidth=1.4)
-            shown = np.array([pair.verdict in ("better", "worse") for pair in pairs])
-            axes.plot(means[shown], places[shown], "o", color=colour, markersize=4.5)
-            axes.plot(means[~shown], places[~shown], "o", color=colour, markersize=4.5, markerfacecolor="none")
+            for mean, place, pair in zip(means, places, pairs, strict=True):
+                kind = pair.verdict.partition(":")[0]
+                fill = colour if kind in ("better", "worse") else "none"
+                shape = "D" if kind == "mixed" else "o"
+                axes.plot([mean], [place], shape, color=colour, markersize=4.5, markerfacecolor=fill)
             axes.plot([], [], "o-", color=colour, markersize=4.5, label=model)
         axes.set_yticks(range(len(names)), [_wrap(name, 22) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="x")
-        axes.set_title(heading(metric))
         side = "right" if HIGHER_IS_BETTER[metric] else "left"
-        axes.set_xlabel(f"difference from {comparison.baseline}; {side} of 0 is better")
+        axes.set_title(f"{heading(metric)}: {side} of 0 is better")
+        axes.set_xlabel(f"difference from {_wrap(comparison.baseline, 30)}")
         if len(models) > 1:
             figure.legend(loc="outside lower left", ncols=1 if max(map(len, models)) > 14 else 2)
         return as_svg(figure, _forest_alt(comparison, metric))

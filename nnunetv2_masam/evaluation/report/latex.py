@@ -7,6 +7,7 @@ rows goes into the caption. ``longtable`` would break rows by itself, but not in
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -85,10 +86,7 @@ def _compact(table: Table) -> Table:
     for column in table.numeric:
         cells[column] = [cell.partition(" (")[0] if "±" in cell else cell for cell in cells[column]]
     caption = table.caption.replace(" (median)", "")
-    constant = [key for key in table.columns[: table.keys] if cells[key].nunique() == 1][: table.keys - 1]
-    for key in constant:
-        caption += f" {key.capitalize()}: {cells.pop(key).iloc[0]}."
-    return replace(table, cells=cells, keys=table.keys - len(constant), caption=caption)
+    return replace(table, cells=cells, caption=caption).without_constant_keys()
 
 
 def _column_parts(table: Table) -> Iterator[list[str]]:
@@ -109,17 +107,36 @@ def _column_parts(table: Table) -> Iterator[list[str]]:
 def _row_parts(table: Table) -> Iterator[pd.DataFrame]:
     """The rows of each part: whole groups as long as a group fits."""
     part: list[pd.DataFrame] = []
-    lines, heading = 0.0, GROUP_LINES if table.keys > 1 else 0.0
-    most = int(PART_LINES - heading)
+    used, heading = 0.0, GROUP_LINES if table.keys > 1 else 0.0
+    lines = _lines(table)
     for _, group in _groups(table, table.cells):
-        for start in range(0, len(group), most):
-            piece = group.iloc[start : start + most]
-            if part and lines + len(piece) + heading > PART_LINES:
+        for piece in _pieces(group, lines, PART_LINES - heading):
+            height = heading + lines[piece.index].sum()
+            if part and used + height > PART_LINES:
                 yield pd.concat(part)
-                part, lines = [], 0.0
+                part, used = [], 0.0
             part.append(piece)
-            lines += len(piece) + heading
+            used += height
     yield pd.concat(part)
+
+
+def _pieces(group: pd.DataFrame, lines: pd.Series, most: float) -> Iterator[pd.DataFrame]:
+    """A group cut where it is higher than a part."""
+    start = 0
+    for end in range(1, len(group) + 1):
+        if lines[group.index[start : end + 1]].sum() > most or end == len(group):
+            yield group.iloc[start:end]
+            start = end
+
+
+def _lines(table: Table) -> pd.Series:
+    """Lines of each row: more than one where words are wrapped."""
+    lines = pd.Series(1.0, table.cells.index)
+    for column in table.columns[table.keys - 1 :]:
+        if column not in table.numeric:
+            inside = _width(table, column) - COLUMN_GAP_PT
+            lines = lines.combine((table.cells[column].str.len() * CHARACTER_PT / inside).apply(math.ceil), max)
+    return lines
 
 
 def _groups(table: Table, cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -165,8 +182,10 @@ def _float(table: Table, columns: Sequence[str], rows: pd.DataFrame, continued: 
 
 
 def _cell(table: Table, column: str, text: str, bold: bool) -> str:
-    if column in table.numeric:
-        text = DASH if text == NOTHING else with_minus(text)
+    if text == NOTHING:
+        text = DASH
+    elif column in table.numeric:
+        text = with_minus(text)
     return rf"\textbf{{{escape(text)}}}" if bold else escape(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,8 @@ from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS
 from nnunetv2_masam.evaluation.report.latex import document_part
 from nnunetv2_masam.evaluation.report.table import as_markdown
-from nnunetv2_masam.evaluation.report.tables import all_tables, units_of
+from nnunetv2_masam.evaluation.report.tables import all_tables
+from nnunetv2_masam.evaluation.report.units import units_of
 from nnunetv2_masam.evaluation.results import NO_FOLD
 from nnunetv2_masam.files import write_json, write_text
 
@@ -74,18 +76,16 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "labels": [asdict(part) for part in comparison.structures],
         "cases": list(comparison.lineup.cases),
         "groups": dict(comparison.lineup.groups),
-        "summaries": {
-            model: {name: {metric: asdict(s) for metric, s in metrics.items()} for name, metrics in found.items()}
-            for model, found in comparison.summaries.items()
-        },
+        "summaries": _plain(comparison.summaries),
         "foreground_mean": {
             model: {metric: comparison.foreground_mean(model, metric) for metric in comparison.metrics}
             for model in comparison.model_names
         },
-        "differences": {
-            model: {name: {metric: asdict(d) for metric, d in metrics.items()} for name, metrics in found.items()}
-            for model, found in comparison.differences.items()
-        },
+        "differences": _plain(comparison.differences),
+        "detection": _plain(comparison.detections),
+        "detection_differences": _plain(comparison.detection_differences),
+        "rankings": _plain(comparison.rankings),
+        "by_group": _plain(comparison.groups),
         "empty": {
             model: {part.name: comparison.empty_counts(model, part.name) for part in comparison.structures}
             for model in comparison.model_names
@@ -94,6 +94,13 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "values": cases,
     }
     write_json(path, without_nan(content))
+
+
+def _plain(content: Any) -> Any:
+    """Dictionaries of dataclasses as dictionaries."""
+    if isinstance(content, Mapping):
+        return {key: _plain(value) for key, value in content.items()}
+    return asdict(content)
 
 
 def without_nan(content: Any) -> Any:

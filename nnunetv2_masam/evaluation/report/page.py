@@ -14,12 +14,13 @@ from jinja2 import Environment, StrictUndefined
 from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation import overlays
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.report import figures, tables
+from nnunetv2_masam.evaluation.report import figures, quality, tables
 from nnunetv2_masam.evaluation.report.svg import Picture
 from nnunetv2_masam.evaluation.report.table import with_minus
+from nnunetv2_masam.evaluation.report.units import MAIN_METRICS, units_of
 from nnunetv2_masam.files import write_text
 
-PLOTTED = ("Dice", "HD95_mm", "NSD")
+LONG_TABLE = 60  # rows from which a table is folded on the page
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ def write_report(comparison: Comparison, path: Path, images: Path | None = None)
     page = template.render(
         comparison=comparison,
         version=__version__,
-        units=tables.units_of(comparison),
-        tables=tables.all_tables(comparison),
+        units=units_of(comparison),
+        tables=[table.without_constant_keys() for table in tables.all_tables(comparison)],
         colours=figures.colours(comparison),
         distributions=distributions(comparison),
-        forests=[figures.forest(comparison, metric) for metric in PLOTTED] if comparison.differences else [],
+        forests=[figures.forest(comparison, metric) for metric in MAIN_METRICS] if comparison.differences else [],
         pairs={model: figures.case_against_case(comparison, model, "Dice") for model in comparison.differences},
-        margin_title=tables.MARGIN_TITLE,
+        long=LONG_TABLE,
+        margin_title=quality.MARGIN_TITLE,
         margin_curve=figures.margin_curve(comparison),
         shown=shown_cases(comparison, images),
         folders={model.name: model.folder for model in comparison.lineup.models},
@@ -65,11 +67,12 @@ def anchor(title: str) -> str:
 
 def distributions(comparison: Comparison) -> dict[str, list[Picture]]:
     """Distributions by heading: a row of labels for each metric, or one row of metrics where there is one label."""
-    names, units = comparison.structure_names, tables.units_of(comparison)
+    names, units = comparison.structure_names, units_of(comparison)
     if len(names) == 1:
-        return {names[0]: [figures.distribution(comparison, metric, names[0]) for metric in PLOTTED]}
+        return {names[0]: [figures.distribution(comparison, metric, names[0]) for metric in MAIN_METRICS]}
     return {
-        units.heading(metric): [figures.distribution(comparison, metric, name) for name in names] for metric in PLOTTED
+        units.heading(metric): [figures.distribution(comparison, metric, name) for name in names]
+        for metric in MAIN_METRICS
     }
 
 

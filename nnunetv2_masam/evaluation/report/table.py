@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -49,6 +49,14 @@ class Table:
     def numeric(self) -> frozenset[str]:
         """Headings of the columns with numbers."""
         return frozenset(self.columns[self.keys :]) - self.words
+
+    def without_constant_keys(self) -> Table:
+        """The same without keys that have one value in all rows, which the caption then states."""
+        keys = self.columns[: self.keys]
+        constant = [key for key in keys if self.cells[key].nunique() == 1][: self.keys - 1]
+        stated = "".join(f" {key.capitalize()}: {self.cells[key].iloc[0]}." for key in constant)
+        cells = self.cells.drop(columns=constant)
+        return replace(self, cells=cells, keys=self.keys - len(constant), caption=self.caption + stated)
 
 
 def number(value: float | None, digits: int, sign: bool = False) -> str:
