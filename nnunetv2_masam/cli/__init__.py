@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``nnUNetv2_masam``; user errors end as one message on stderr and exit code 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _print_anything()
     parser = argparse.ArgumentParser(prog="nnUNetv2_masam", description="MA-SAM inside nnU-Net.")
     parser.add_argument("--version", action="version", version=f"nnunetv2-masam {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -56,3 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, NotImplementedError) as error:
         print(f"nnUNetv2_masam {args.command}: {error}", file=sys.stderr)
         return 2
+
+
+def _print_anything() -> None:
+    """Let an output whose encoding lacks a character, such as ± in ASCII, take a question mark instead of an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

@@ -7,11 +7,12 @@ which folds these are: they are not part of the cross-validation.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nnunetv2_masam.files import read_json, write_json
+from nnunetv2_masam.files import write_json
 
 SPLITS_FILE = "splits_final.json"
 FIXED_FILE = "fixed_folds.json"
@@ -48,7 +49,7 @@ def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[s
 
     path = preprocessed / SPLITS_FILE
     if path.is_file():
-        splits: list[dict[str, list[str]]] = read_json(path, list)
+        splits: list[dict[str, list[str]]] = json.loads(path.read_text())
         return splits
     if len(cases) < CROSS_VALIDATION_FOLDS:
         raise ValueError(
@@ -61,12 +62,7 @@ def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[s
 def read_fixed_folds(preprocessed: Path) -> list[FixedFold]:
     """The fixed folds that were appended to a data set's splits; none if there are none."""
     path = preprocessed / FIXED_FILE
-    if not path.is_file():
-        return []
-    try:
-        return [FixedFold(**entry) for entry in read_json(path, list)]
-    except TypeError as error:
-        raise ValueError(f"{path}: is not what nnUNetv2_masam fixed-folds writes ({error})") from error
+    return [FixedFold(**entry) for entry in json.loads(path.read_text())] if path.is_file() else []
 
 
 def append_fixed_folds(preprocessed: Path, cases: Sequence[str], wanted: Mapping[str, Split]) -> list[FixedFold]:

@@ -77,6 +77,8 @@ def check_output(folder: Path) -> None:
 def _compare_dataset(request: CompareRequest, specified: str) -> Comparison:
     dataset = results.dataset_name(specified)
     splits = results.find_splits(dataset, request.folds)
+    if splits is not None and (unknown := sorted(set(request.folds or ()) - set(splits))):
+        raise ValueError(f"--folds {unknown}: the cross-validation has the folds {sorted(splits)}")
     chosen: list[tuple[str | None, Path, str]] = []
     for model in request.models:
         few_shot = FEW_SHOT.search(model.source)

@@ -48,13 +48,7 @@ def read_few_shot_folds(preprocessed: Path) -> list[FewShotFold]:
     path = preprocessed / FEW_SHOT_FILE
     if not path.is_file():
         return []
-    try:
-        return [
-            FewShotFold(**{**entry, "missing_labels": tuple(entry["missing_labels"])})
-            for entry in read_json(path, list)
-        ]
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{path}: is not what nnUNetv2_masam few-shot writes ({error})") from error
+    return [FewShotFold(**{**entry, "missing_labels": tuple(entry["missing_labels"])}) for entry in read_json(path)]
 
 
 def fold_map(folds: Sequence[FewShotFold], k: int, seed: int | None = None) -> dict[int, int]:
