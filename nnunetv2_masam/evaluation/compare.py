@@ -21,7 +21,7 @@ from typing import Any
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.evaluation import outputs, report, results
+from nnunetv2_masam.evaluation import report, results
 from nnunetv2_masam.evaluation.case_tables import read_groups, records_measured_elsewhere
 from nnunetv2_masam.evaluation.comparison import Comparison, collect
 from nnunetv2_masam.evaluation.labels import (
@@ -60,13 +60,7 @@ def compare_models(request: CompareRequest) -> Comparison:
 def write_comparison(comparison: Comparison, folder: Path) -> list[str]:
     """Write the tables, ``cases.csv``, ``summary.json`` and ``report.html``; returns the names of the files."""
     check_output(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    outputs.write_cases_csv(comparison, folder / "cases.csv")
-    outputs.write_markdown(comparison, folder / "table.md")
-    outputs.write_latex(comparison, folder / "table.tex")
-    outputs.write_summary_json(comparison, folder / "summary.json")
-    report.write_report(comparison, folder / "report.html", comparison.images)
-    return sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path.name for path in report.write_files(comparison, folder, comparison.images))
 
 
 def check_output(folder: Path) -> None:

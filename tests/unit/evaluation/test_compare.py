@@ -129,8 +129,8 @@ def test_empty_masks_are_counted_and_shown(dataset: Any, tmp_path: Path, capsys:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["empty"][OURS]["liver"] == {"reference": 0, "prediction": 1, "both": 1}
     assert summary["empty"][BASE]["liver"] == {"reference": 1, "prediction": 0, "both": 0}
-    assert summary["summaries"][OURS]["liver"]["Dice"]["n_undefined"] == 1
-    assert summary["differences"][OURS]["liver"]["Dice"]["n"] == 5
+    assert summary["summaries"][OURS]["liver"]["Dice"]["n"] == 6  # both empty counts as found
+    assert summary["differences"][OURS]["liver"]["Dice"]["n"] == 6
     assert summary["notes"] == []
     assert "Empty masks" in capsys.readouterr().out
     row = next(
