@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.figures import INK, Picture, colours
 from nnunetv2_masam.evaluation.labels import Structure
+from nnunetv2_masam.evaluation.report.figures import colours
+from nnunetv2_masam.evaluation.report.svg import INK, Picture
 from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
 
 REFERENCE_COLOUR = "#FFFFFF"
