@@ -4,6 +4,7 @@ The data flow, one module per step::
 
     request.py      what to compare and how, as a dataclass
     compare.py      from a request to a comparison and its files: ``compare_models``, ``write_comparison``
+    sources.py      a trainer, a folder or a table → a model, named
     results.py      nnU-Net's result folders → models, cases, folds, references
     lineup.py       the same cases, folds and references everywhere; what does not line up is refused
     labels.py       dataset.json → structures (a label or region with its values in reference and prediction)
