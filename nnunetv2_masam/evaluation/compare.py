@@ -38,11 +38,11 @@ from nnunetv2_masam.evaluation.labels import (
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.measure import Measured, Task, measure_all
 from nnunetv2_masam.evaluation.metrics import MetricSettings, library_versions
+from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
 from nnunetv2_masam.evaluation.prompted import oracle_prompts
 from nnunetv2_masam.evaluation.request import CompareRequest, ModelSource
 from nnunetv2_masam.evaluation.segmentation import find_reader
 from nnunetv2_masam.evaluation.sources import find_models, folds_to_read
-from nnunetv2_masam.evaluation.statistics import BOOTSTRAP_RESAMPLES, SIGNIFICANCE
 from nnunetv2_masam.files import list_folder, read_json, shortened
 
 __all__ = ["CompareRequest", "ModelSource", "check_output", "compare_models", "write_comparison"]
@@ -165,6 +165,7 @@ def _compare(
         "ignore_label": scheme.ignore_label,
         "confidence": 1 - SIGNIFICANCE,
         "bootstrap_resamples": BOOTSTRAP_RESAMPLES,
+        "permutations": PERMUTATIONS,
         "seed": request.seed,
         "nnunetv2_masam": __version__,
         "versions": library_versions(),

@@ -7,7 +7,7 @@ One quantity decides: the mean of the paired differences. Its interval, its test
   difference of 0. A label that has no value anywhere has no pairs.
 * The test is the sign-flip permutation test of the mean (`paired_tests.sign_flip_p`), corrected over the labels of one
   metric and one pair of models by Holm's method. The average over labels is one question asked in advance, so it
-  stays outside of that family.
+  stays outside of that family. A claim also needs an interval that excludes 0.
 * Wilcoxon's signed-rank test and the rank-biserial correlation (Kerby 2014, doi:10.2466/11.IT.3.1) stand beside it:
   they ask whether one model is better in most cases. Where the two tests differ, the verdict starts with ``mixed``.
 * With few non-zero differences no test can reach the significance level: the smallest two-sided p-value of m of them
@@ -29,9 +29,9 @@ from nnunetv2_masam.evaluation.paired_tests import (
     SIGNIFICANCE,
     corrected_resampled_t,
     holm,
+    mean_interval,
     rank_biserial,
     sign_flip_p,
-    t_interval,
     wilcoxon_p,
 )
 
@@ -39,8 +39,8 @@ BETTER, WORSE = "better", "worse"
 NO_DIFFERENCE = "no difference shown"
 TOO_FEW = "too few cases to tell"
 NO_VALUE = "no value"
+INTERVAL = "wider of t and BCa bootstrap"
 THESE_MODELS, METHODS = "these trained models", "the methods"
-BOOTSTRAP_RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class PairedDifference:
         mean: mean of model minus baseline.
         ci_low: lower end of the 95 % confidence interval of the mean; NaN where there are too few cases for one.
         ci_high: its upper end.
-        ci_method: how it was computed, ``t`` or ``none``.
+        ci_method: how it was computed, `INTERVAL` or ``none``.
         p: p-value of the permutation test of the mean.
         p_holm: after Holm's correction.
         wilcoxon_p: p-value of Wilcoxon's signed-rank test.
@@ -173,7 +173,7 @@ def compare_pairs(
         model: values by label, then by case; NaN where reference and prediction are empty.
         baseline: the same of the baseline.
         higher_is_better: sense of the metric.
-        seed: of the permutation test.
+        seed: of permutation test and bootstrap.
         folds: fold by label, then by case, for cases that were predicted in a cross-validation.
     """
     differences = [
@@ -186,7 +186,7 @@ def compare_pairs(
     fold_level = _fold_level(differences, folds, sign)
     family = sum(len(difference) > 0 for difference in differences)
     return [
-        _paired(difference, sign, family, *tests)
+        _paired(difference, sign, family, seed, *tests)
         for difference, *tests in zip(
             differences, p_values, holm(p_values), rank_p_values, holm(rank_p_values), fold_level, strict=True
         )
@@ -197,13 +197,14 @@ def _paired(
     difference: np.ndarray,
     sign: int,
     family: int,
+    seed: int,
     p: float,
     p_holm: float,
     rank_p: float,
     rank_p_holm: float,
     fold_level: FoldDifference | None,
 ) -> PairedDifference:
-    low, high = t_interval(difference)
+    low, high = mean_interval(difference, seed)
     effect = sign * rank_biserial(difference)
     n_differ = int(np.count_nonzero(difference))
     on_mean = _claim(sign * _mean(difference), p_holm, excludes_zero=low > 0 or high < 0)
@@ -220,7 +221,7 @@ def _paired(
         mean=_mean(difference),
         ci_low=low,
         ci_high=high,
-        ci_method="none" if math.isnan(low) else "t",
+        ci_method="none" if math.isnan(low) else INTERVAL,
         p=p,
         p_holm=p_holm,
         wilcoxon_p=rank_p,

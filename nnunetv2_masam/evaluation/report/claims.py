@@ -21,7 +21,8 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
     with_folds = any(row["p over folds"] != NOTHING for row in rows)
     cells = pd.DataFrame(rows)
     caption = (
-        f"Mean of the paired differences from {comparison.baseline} with its t interval (none below 6 cases), "
+        f"Mean of the paired differences from {comparison.baseline} with its 95 % interval (at each end the "
+        "wider of t and BCa bootstrap; none below 6 cases), "
         "permutation test of that mean and Wilcoxon's signed-rank test, both with Holm's correction over labels (the "
         "average stands alone), rank-biserial correlation as effect (1: better in every case, -1: worse in every "
         "case). Mixed: the two tests do not say the same. "
@@ -35,7 +36,7 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
         cells = cells.drop(columns="p over folds")
         caption += "A verdict holds for these trained models, not for training with the methods again."
     warned = [
-        f"{model}, {units_of(comparison).heading(metric)}, {name}"
+        f"{model} {units_of(comparison).heading(metric)} {name}"
         for model, found in comparison.differences.items()
         for name, by_metric in found.items()
         for metric in chosen

@@ -10,9 +10,11 @@ import pytest
 from scipy import stats
 
 from nnunetv2_masam.evaluation.paired_tests import (
+    bca_interval,
     corrected_resampled_t,
     holm,
     mcnemar_p,
+    mean_interval,
     rank_biserial,
     sign_flip_p,
     t_interval,
@@ -114,10 +116,22 @@ def test_rank_biserial_by_hand() -> None:
     assert rank_biserial(np.array([0.1, -0.2, 0.3, 0.4, 0.0])) == pytest.approx((8 - 2) / 10)
 
 
-def test_t_interval_equals_scipy_and_needs_six_cases() -> None:
+def test_intervals_equal_scipy() -> None:
     expected = stats.ttest_1samp(DIFFERENCE, 0).confidence_interval(0.95)
     assert t_interval(DIFFERENCE) == pytest.approx((expected.low, expected.high))
-    assert all(map(math.isnan, t_interval(DIFFERENCE[:5])))
+    skewed = np.random.default_rng(1).exponential(1, 40)
+    bca = stats.bootstrap((skewed,), np.mean, n_resamples=9999, rng=np.random.default_rng(2)).confidence_interval
+    assert bca_interval(skewed) == pytest.approx((bca.low, bca.high), abs=0.02)  # two random sets of samples
+    assert bca_interval(skewed, 5) == bca_interval(skewed, 5)
+
+
+def test_interval_is_the_wider_one_at_each_end_and_needs_six_cases() -> None:
+    gains_and_a_loss = np.concatenate([0.03 + 0.001 * np.arange(31), [-0.5]])
+    low, high = mean_interval(gains_and_a_loss)
+    assert low == bca_interval(gains_and_a_loss)[0] < t_interval(gains_and_a_loss)[0]
+    assert high == t_interval(gains_and_a_loss)[1]
+    assert not np.isnan(mean_interval(DIFFERENCE[:6])).any()
+    assert np.isnan(mean_interval(DIFFERENCE[:5])).all()
 
 
 def test_mcnemar_by_hand() -> None:
