@@ -36,7 +36,7 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
         cells = cells.drop(columns="p over folds")
         caption += "A verdict holds for these trained models, not for training with the methods again."
     warned = [
-        f"{model}, {units_of(comparison).heading(metric)}, {name}"
+        f"{model} {units_of(comparison).heading(metric)} {name}"
         for model, found in comparison.differences.items()
         for name, by_metric in found.items()
         for metric in chosen

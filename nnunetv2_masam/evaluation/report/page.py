@@ -16,7 +16,7 @@ from nnunetv2_masam.evaluation import overlays
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import figures, quality, tables
 from nnunetv2_masam.evaluation.report.svg import Picture
-from nnunetv2_masam.evaluation.report.table import with_minus
+from nnunetv2_masam.evaluation.report.table import Table, with_minus
 from nnunetv2_masam.evaluation.report.units import MAIN_METRICS, units_of
 from nnunetv2_masam.files import write_text
 
@@ -46,7 +46,7 @@ def write_report(comparison: Comparison, path: Path, images: Path | None = None)
         comparison=comparison,
         version=__version__,
         units=units_of(comparison),
-        tables=[table.without_constant_keys() for table in tables.all_tables(comparison)],
+        tables=_tables(comparison),
         colours=figures.colours(comparison),
         distributions=distributions(comparison),
         forests=[figures.forest(comparison, metric) for metric in MAIN_METRICS] if comparison.differences else [],
@@ -58,6 +58,12 @@ def write_report(comparison: Comparison, path: Path, images: Path | None = None)
         folders={model.name: model.folder for model in comparison.lineup.models},
     )
     write_text(path, page)
+
+
+def _tables(comparison: Comparison) -> list[Table]:
+    """All tables; with a single label, the column for it would only take room."""
+    found = tables.all_tables(comparison)
+    return found if len(comparison.structures) > 1 else [table.without_constant_keys() for table in found]
 
 
 def anchor(title: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -104,7 +105,9 @@ def as_text(table: Table) -> str:
         return "  ".join(c.rjust(w) if name in table.numeric else c.ljust(w) for c, w, name in columns).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([table.title, aligned(lines[0]), rule, *map(aligned, lines[1:]), table.caption])
+    return "\n".join(
+        [table.title, aligned(lines[0]), rule, *map(aligned, lines[1:]), textwrap.fill(table.caption, 110)]
+    )
 
 
 def as_markdown(table: Table) -> str:
