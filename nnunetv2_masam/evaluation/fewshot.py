@@ -44,7 +44,7 @@ class FewShotFold:
 
 
 def read_few_shot_folds(preprocessed: Path) -> list[FewShotFold]:
-    """The folds that were appended to a data set's splits; none if there are none."""
+    """The folds that were appended to a dataset's splits; none if there are none."""
     path = preprocessed / FEW_SHOT_FILE
     if not path.is_file():
         return []
