@@ -1,6 +1,6 @@
 """How often `compare` claims a difference that is not there, and how often its intervals cover the true one.
 
-    python benchmarks/verdicts.py      # four minutes
+    python benchmarks/verdicts.py      # four minutes on an idle core
 
 Draws paired differences of many experiments whose true mean is known, and gives each to `compare_pairs`. All scenarios
 but those called *shifted* have a true mean of 0, so that every claim on the mean is wrong:
@@ -84,8 +84,9 @@ def rates(draw: Draw, n: int, experiments: int, seed: int, true_mean: float = 0.
     for _ in range(experiments):
         difference = draw(random, n)
         pair = compare(difference)
-        covering = {"interval": (pair.ci_low, pair.ci_high)}
-        if np.ptp(difference) > 0:
+        interval = pair.ci_low, pair.ci_high
+        covering = {"interval": interval, "t": interval, "BCa": interval}
+        if np.ptp(difference) > 0:  # else all of them have no width
             covering |= {"t": t_interval(difference), "BCa": bca_interval(difference)}
         counts["claim on the mean"] += claims_mean(pair)
         counts["mixed, claim on most cases only"] += pair.verdict.endswith("not shown on average")
