@@ -49,7 +49,7 @@ def sign_flip_p(difference: np.ndarray, seed: int = 0) -> float:
     sums = np.abs(_signs(len(nonzero), -1 if exact else seed) @ nonzero)
     as_extreme = np.count_nonzero(sums >= abs(nonzero.sum()) * (1 - _REL_TOLERANCE) - 10.0**-DECIMALS)
     # with random patterns the observed one is counted as one more, so that the test stays valid
-    return as_extreme / len(sums) if exact else (as_extreme + 1) / (len(sums) + 1)
+    return float(as_extreme / len(sums) if exact else (as_extreme + 1) / (len(sums) + 1))
 
 
 def _signs(count: int, seed: int) -> np.ndarray:
