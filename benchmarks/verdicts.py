@@ -1,6 +1,6 @@
 """How often `compare` claims a difference that is not there, and how often its intervals cover the true one.
 
-    python benchmarks/verdicts.py      # ten minutes
+    python benchmarks/verdicts.py      # four minutes
 
 Draws paired differences of many experiments whose true mean is known, and gives each to `compare_pairs`. All scenarios
 but those called *shifted* have a true mean of 0, so that every claim on the mean is wrong:

@@ -17,8 +17,8 @@ The data flow, one module per step::
     comparison.py   all of that put together
     fewshot.py      folds with few training cases, appended to nnU-Net's splits
     crossval.py     all folds of several trainers as stock commands, on GPUs or a cluster
-    tables.py       the comparison → tables as text, Markdown, LaTeX; outputs.py writes them, with CSV and JSON
-    report.py       the comparison → HTML, with figures.py and overlays.py
+    overlays.py     one slice of a case with contours
+    report/         the comparison → tables (text, Markdown, LaTeX, CSV, JSON) and the HTML page
 
 Nothing here knows our network or trainers: every model that wrote nnU-Net's folders can be compared.
 """

@@ -111,7 +111,8 @@ def _draw_overlay(
     low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     height, width = shown.shape[0] * view.aspect, shown.shape[1]
     panel = 2.9
-    labels = ", ".join(part.name for part in comparison.structures)
+    drawn = [any(m.any() for m in found) for found in zip(reference_masks, *masks.values(), strict=True)]
+    labels = ", ".join(part.name for part, here in zip(comparison.structures, drawn, strict=True) if here)
     with drawing():
         figure = Figure(
             figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.5),

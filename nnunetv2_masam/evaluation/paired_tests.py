@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 SIGNIFICANCE = 0.05
 PERMUTATIONS = 9999  # random sign patterns where there are more than this many in all
@@ -52,14 +52,17 @@ def sign_flip_p(difference: np.ndarray, seed: int = 0) -> float:
     return as_extreme / len(sums) if exact else (as_extreme + 1) / (len(sums) + 1)
 
 
-@lru_cache(maxsize=4)
 def _signs(count: int, seed: int) -> np.ndarray:
     """Patterns of signs, (patterns, count): all with a negative seed, else random ones."""
     if seed < 0:
-        bits = np.arange(2**count)[:, None] >> np.arange(count) & 1
-    else:
-        bits = np.random.default_rng(seed).integers(0, 2, (PERMUTATIONS, count), dtype=np.int8)
-    return bits * 2.0 - 1.0
+        return (np.arange(2**count)[:, None] >> np.arange(count) & 1) * 2.0 - 1.0
+    return _random_signs(1 << (count - 1).bit_length(), seed)[:, :count]
+
+
+@lru_cache(maxsize=4)
+def _random_signs(count: int, seed: int) -> np.ndarray:
+    # in few widths, of which every test takes the columns that it needs: drawing them takes longer than using them
+    return np.random.default_rng(seed).integers(0, 2, (PERMUTATIONS, count), dtype=np.int8) * 2.0 - 1.0
 
 
 def wilcoxon_p(difference: np.ndarray) -> float:
@@ -149,11 +152,11 @@ def bca_interval(difference: np.ndarray, seed: int = 0) -> tuple[float, float]:
     n, mean = len(difference), float(np.mean(difference))
     sampled = np.sort(_bootstrap_weights(n, seed) @ difference) / n
     below = np.searchsorted(sampled, mean - 10.0**-DECIMALS) + np.searchsorted(sampled, mean + 10.0**-DECIMALS)
-    bias = stats.norm.ppf(below / (2 * len(sampled)))
+    bias = special.ndtri(below / (2 * len(sampled)))
     influence = mean - (difference.sum() - difference) / (n - 1)  # of leaving one case out
     acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
-    shifted = bias + stats.norm.ppf([SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2])
-    low, high = np.quantile(sampled, stats.norm.cdf(bias + shifted / (1 - acceleration * shifted)))
+    shifted = bias + special.ndtri([SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2])
+    low, high = np.quantile(sampled, special.ndtr(bias + shifted / (1 - acceleration * shifted)))
     return float(low), float(high)
 
 

@@ -39,9 +39,10 @@ def quality_table(comparison: Comparison) -> Table:
             best |= {(place, units.heading(metric)) for place in places}
         for model, summaries in found.items():
             counted = sorted({summary.n for summary in summaries.values()})
-            row = {"label": name, "model": model, "cases": "/".join(map(str, counted))}
+            row = {"label": name, "model": model}
             if prompted:
                 row["prompt"] = "none" if (prompt := prompts[model]) is None else prompt.text
+            row["cases"] = "/".join(map(str, counted))
             for metric in metrics:
                 s = summaries[metric]
                 row[units.heading(metric)] = spread(s.mean, s.sd, s.median, CATALOGUE[metric].digits)
