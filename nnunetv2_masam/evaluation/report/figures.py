@@ -97,7 +97,7 @@ def forest(comparison: Comparison, metric: str) -> Picture:
                 fill = colour if kind in ("better", "worse") else "none"
                 shape = "D" if kind == "mixed" else "o"
                 axes.plot([mean], [place], shape, color=colour, markersize=4.5, markerfacecolor=fill)
-            axes.plot([], [], "o-", color=colour, markersize=4.5, label=model)
+            axes.plot([], [], "o-", color=colour, markersize=4.5, label=_in_legend(model))
         axes.set_yticks(range(len(names)), [_wrap(name, 22) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.margins(x=0.08)
@@ -134,11 +134,11 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> list[P
         legend = 0.17 * ((len(names) + 2) // 3) if len(names) > 1 else 0
         figure, scatter = new_axes(PAIR_IN, 3.5 + legend)
         for i, name in enumerate(names):
-            scatter.scatter(theirs[i], ours[i], s=16, label=name, **_marker(i))
+            scatter.scatter(theirs[i], ours[i], s=16, label=_in_legend(name), **_marker(i))
         if both.any():
             ends = [min(ours[both].min(), theirs[both].min()), max(ours[both].max(), theirs[both].max())]
             scatter.plot(ends, ends, color=INK, linewidth=0.8, zorder=0)
-        scatter.set(title=f"{heading}, case against case", xlabel=comparison.baseline, ylabel=model)
+        scatter.set(title=f"{heading}, case against case", xlabel=comparison.baseline, ylabel=_in_legend(model))
         scatter.grid()
         if len(names) > 1:
             figure.legend(loc="outside lower left", ncols=3)
@@ -194,7 +194,9 @@ def margin_curve(comparison: Comparison) -> Picture | None:
         for i, name in enumerate(comparison.structure_names):
             means = [comparison.summaries[model][name]["Dice"].mean for _, model in found]
             colour = COLOURS[i % len(COLOURS)]
-            axes.plot([margin for margin, _ in found], means, "o-" if once else "o", color=colour, label=name)
+            axes.plot(
+                [margin for margin, _ in found], means, "o-" if once else "o", color=colour, label=_in_legend(name)
+            )
             if automatic:
                 best = max(comparison.summaries[model][name]["Dice"].mean for model in automatic)
                 axes.axhline(best, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -207,6 +209,11 @@ def margin_curve(comparison: Comparison) -> Picture | None:
         return as_svg(
             figure, f"Mean Dice of {last} against the margin of boxes around the reference: {_listed(listed)}."
         )
+
+
+def _in_legend(name: str) -> str:
+    """Matplotlib leaves names with a leading underscore out of legends."""
+    return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 
 
 def _listed(parts: list[str]) -> str:

@@ -19,10 +19,13 @@ from nnunetv2_masam.evaluation.report.table import DASH, MINUS, NOTHING, Table, 
 # what a document needs before \input; the box shrinks a part that is too wide because of very long names
 PREAMBLE = r"""% needs \usepackage{array,booktabs,graphicx}
 \providecommand{\fittowidth}[1]{\sbox0{#1}\ifdim\wd0>\textwidth\resizebox{\textwidth}{!}{\usebox0}\else\usebox0\fi}
-\ifdefined\extrafloats\extrafloats{100}\fi
+\ifdefined\extrafloats\extrafloats{200}\fi
+\maxdeadcycles=1000
 """
-# of article on A4 with 10 pt: one column is 345 pt wide and 598 pt high, and \footnotesize has lines of 9.5 pt
-TEXT_WIDTH_PT, PART_LINES, GROUP_LINES = 345.0, 52.0, 1.6
+# of article on A4 with 10 pt: one column is 345 pt wide and 598 pt high. \footnotesize has lines of 9.5 pt: 62, of which
+# headings and rules take 6 and each line of the caption 1.3
+TEXT_WIDTH_PT, PART_LINES, GROUP_LINES = 345.0, 56.0, 1.6
+CAPTION_LINES, CAPTION_CHARACTERS = 1.3, 68
 CHARACTER_PT, COLUMN_GAP_PT = 4.1, 6.0
 WRAPPED_PT = 72.0  # columns of words may break lines
 
@@ -109,12 +112,14 @@ def _row_parts(table: Table) -> Iterator[pd.DataFrame]:
     part: list[pd.DataFrame] = []
     used, heading = 0.0, GROUP_LINES if table.keys > 1 else 0.0
     lines = _lines(table)
+    caption = CAPTION_LINES * math.ceil(len(f"{table.title}. {table.caption}") / CAPTION_CHARACTERS)
+    room = max(PART_LINES - caption, PART_LINES / 3)
     for _, group in _groups(table, table.cells):
-        for piece in _pieces(group, lines, PART_LINES - heading):
+        for piece in _pieces(group, lines, room - heading):
             height = heading + lines[piece.index].sum()
-            if part and used + height > PART_LINES:
+            if part and used + height > room:
                 yield pd.concat(part)
-                part, used = [], 0.0
+                part, used, room = [], 0.0, PART_LINES - CAPTION_LINES
             part.append(piece)
             used += height
     yield pd.concat(part)

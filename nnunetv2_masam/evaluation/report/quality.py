@@ -55,9 +55,9 @@ def quality_table(comparison: Comparison) -> Table:
         for part in comparison.structures
     ):
         caption += f" {EMPTY_RULE}"
-    caption += "".join(
-        f" {units.heading(m)}: {text}." for m, text in comparison.settings.get("definitions", {}).items()
-    )
+    for metric, text in comparison.settings.get("definitions", {}).items():
+        heading = units.heading(metric)
+        caption += f" {heading[0].upper()}{heading[1:]}: {text}."
     return Table("Quality", pd.DataFrame(rows), 2, caption, frozenset(best), frozenset({"prompt"}))
 
 

@@ -132,7 +132,9 @@ def test_empty_masks_are_counted_and_shown(dataset: Any, tmp_path: Path, capsys:
     assert summary["summaries"][OURS]["liver"]["Dice"]["n"] == 6  # both empty counts as found
     assert summary["differences"][OURS]["liver"]["Dice"]["n"] == 6
     assert summary["notes"] == []
-    assert "Difference in detection" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "Detection\nlabel" in text
+    assert "4 / 5" in text  # found of the cases that hold a liver
     row = next(
         row
         for row in read_csv(tmp_path / "cases.csv")

@@ -118,11 +118,12 @@ def test_same_bytes_and_one_row_of_small_plots_for_one_label(
 
 
 def test_plots_are_readable_on_dark_and_state_numbers(made_up: Callable[..., Comparison]) -> None:
-    comparison = made_up(("$x^", "liver"), ("A", "_B"))
+    comparison = made_up(("$x^", "liver"), ("A", "_B", "C"))
     picture = figures.forest(comparison, "HD95_mm")
     text = picture.data.decode()
     assert "prefers-color-scheme:dark" in text
     assert "left of 0 is better" in text
     assert "$x^" in text
+    assert "_B</text>" in text  # in the legend
     assert re.search(r"_B \N{MINUS SIGN}\d\.\d\d \(95 % interval \N{MINUS SIGN}", picture.alt)
     assert "fill: #333333" in text  # what the rules for dark pages replace
