@@ -175,7 +175,7 @@ class MASAMTrainer(nnUNetTrainer):
         if self.local_rank == 0:
             total, trained = self._count_parameters()
             cost = {"parameters": total, "trained_parameters": trained, "peak_memory_bytes": peak_memory(self.device)}
-            (Path(self.output_folder) / "masam_cost.json").write_text(json.dumps(cost) + "\n")
+            (Path(self.output_folder) / "masam_cost.json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
 
     def _count_parameters(self) -> tuple[int, int]:
         """All parameters, and those that are trained."""
