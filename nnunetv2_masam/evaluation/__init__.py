@@ -15,8 +15,6 @@ The data flow, one module per step::
     statistics.py   per-case values → means, confidence intervals, tests, effect sizes
     cost.py         checkpoints and logs → parameters, training time, file sizes
     comparison.py   all of that put together
-    fewshot.py      folds with few training cases, appended to nnU-Net's splits
-    crossval.py     all folds of several trainers as stock commands, on GPUs or a cluster
     overlays.py     one slice of a case with contours
     report/         the comparison → tables (text, Markdown, LaTeX, CSV, JSON) and the HTML page
 

@@ -11,11 +11,11 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-from nnunetv2_masam.datasets.splits import read_fixed_folds
-from nnunetv2_masam.evaluation.fewshot import read_few_shot_folds
 from nnunetv2_masam.evaluation.labels import check_labels
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
 from nnunetv2_masam.files import list_folder, read_json, shortened
+from nnunetv2_masam.folds.few_shot import read_few_shot_folds
+from nnunetv2_masam.folds.fixed import read_fixed_folds
 
 NO_FOLD = -1
 ALL_FOLD = "fold_all"

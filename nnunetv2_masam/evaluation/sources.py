@@ -11,8 +11,8 @@ from nnunetv2.paths import nnUNet_preprocessed
 
 from nnunetv2_masam.evaluation import results
 from nnunetv2_masam.evaluation.case_tables import read_measured_elsewhere
-from nnunetv2_masam.evaluation.fewshot import fold_map, read_few_shot_folds
 from nnunetv2_masam.evaluation.request import ModelSource
+from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
 
 # the few-shot folds of a model: "trainer@k3", or "trainer@k3s1" for seed 1
 FEW_SHOT = re.compile(r"@k\d+(?:s\d+)?$")
