@@ -10,13 +10,19 @@ preprocessed data are used as they are. What is decided here, in this order:
 - ``cost.py``: arithmetic operations of a forward pass, to compare plans by;
 - ``prediction.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
-- ``explain.py``: the choice beside its alternatives.
+- ``explain.py``: the choice beside its alternatives;
+- ``plan_dataset.py``: all of it for a dataset, with fingerprint and preprocessing where they are missing.
 
 ``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
 :func:`plan_configuration`.
 """
 
-from nnunetv2_masam.planning.configuration import is_masam_configuration, plan_configuration, replan
+from nnunetv2_masam.planning.configuration import (
+    check_whole_numbers,
+    is_masam_configuration,
+    plan_configuration,
+    replan,
+)
 from nnunetv2_masam.planning.explain import explain_configuration
 from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
 
@@ -25,6 +31,7 @@ __all__ = [
     "NETWORK_CLASS",
     "PLANS_NAME",
     "PlanningRules",
+    "check_whole_numbers",
     "explain_configuration",
     "is_masam_configuration",
     "plan_configuration",

@@ -66,8 +66,10 @@ def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vr
     """The first of :func:`candidates` that fits.
 
     Raises:
-        ValueError: none does.
+        ValueError: none does, or the target is not a finite number above 0.
     """
+    if not 0 < vram_gb < math.inf:
+        raise ValueError(f"GPU memory target: got {vram_gb} GB, expected a finite number above 0")
     smallest = None
     for candidate in candidates(task, rules, arch_kwargs):
         if candidate.vram_gb <= vram_gb:
