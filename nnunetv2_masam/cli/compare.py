@@ -248,18 +248,9 @@ def _oracles(words: Sequence[str]) -> dict[str, float | None]:
 
 def show(comparison: Comparison, output: Path | None) -> None:
     """Print the tables of a comparison, and write all files into the output folder if there is one."""
-    from nnunetv2_masam.evaluation import tables
+    from nnunetv2_masam.evaluation import report
     from nnunetv2_masam.evaluation.compare import write_comparison
 
-    print(f"\n{comparison.title}\n")
-    for note in comparison.notes:
-        print(f"Note: {note}\n")
-    print(tables.as_text(tables.quality_table(comparison)), end="\n\n")
-    if comparison.differences:
-        print(tables.as_text(tables.difference_table(comparison, ("Dice", "HD95_mm", "NSD"))), end="\n\n")
-    optional = (tables.margin_table(comparison), tables.empty_table(comparison), tables.cost_table(comparison))
-    for table in optional:
-        if table is not None:
-            print(tables.as_text(table), end="\n\n")
+    print(f"\n{report.terminal_text(comparison)}\n")
     if output is not None:
         print(f"written: {output}/ ({', '.join(write_comparison(comparison, output))})")

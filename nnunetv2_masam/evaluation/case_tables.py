@@ -16,6 +16,8 @@ from nnunetv2_masam.files import read_text, shortened
 
 # other tools' names of our metrics, in lower case
 SYNONYMS = {"dsc": "Dice", "jaccard": "IoU", "hd95": "HD95_mm", "assd": "ASSD_mm"}
+# in a table of ours for images without a physical size, where a pixel counts as 1 mm
+SYNONYMS |= {"hd95_px": "HD95_mm", "assd_px": "ASSD_mm"}
 UNDEFINED = ("", "nan", "na", "n/a", "none", "null", "-")
 
 

@@ -1,27 +1,28 @@
 """The comparison from start to end: find the models, line them up, measure, collect; and write all files.
 
-from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models, write_comparison
+Example::
 
-request = CompareRequest(dataset="4", models=(ModelSource("nnUNetTrainer"), ModelSource("nnUNetTrainerMASAM")))
-comparison = compare_models(request)
-print(comparison.summaries["nnUNetTrainerMASAM"]["Anterior"]["Dice"].mean)
-write_comparison(comparison, Path("comparison"))
+    from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models, write_comparison
+
+    request = CompareRequest(dataset="4", models=(ModelSource("nnUNetTrainer"), ModelSource("nnUNetTrainerMASAM")))
+    comparison = compare_models(request)
+    print(comparison.summaries["nnUNetTrainerMASAM"]["Anterior"]["Dice"].mean)
+    write_comparison(comparison, Path("comparison"))
 """
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
-from nnunetv2.paths import nnUNet_preprocessed
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.evaluation import outputs, report, results
-from nnunetv2_masam.evaluation.case_tables import read_groups, read_measured_elsewhere, records_measured_elsewhere
+from nnunetv2_masam.evaluation import report, results
+from nnunetv2_masam.evaluation.case_tables import read_groups, records_measured_elsewhere
 from nnunetv2_masam.evaluation.comparison import Comparison, collect
 from nnunetv2_masam.evaluation.labels import (
     LabelScheme,
@@ -37,17 +38,14 @@ from nnunetv2_masam.evaluation.labels import (
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
 from nnunetv2_masam.evaluation.measure import Measured, Task, measure_all
 from nnunetv2_masam.evaluation.metrics import MetricSettings, library_versions
+from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
 from nnunetv2_masam.evaluation.prompted import oracle_prompts
 from nnunetv2_masam.evaluation.request import CompareRequest, ModelSource
 from nnunetv2_masam.evaluation.segmentation import find_reader
-from nnunetv2_masam.evaluation.statistics import BOOTSTRAP_RESAMPLES, SIGNIFICANCE
+from nnunetv2_masam.evaluation.sources import find_models, folds_to_read
 from nnunetv2_masam.files import list_folder, read_json, shortened
-from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
 
 __all__ = ["CompareRequest", "ModelSource", "check_output", "compare_models", "write_comparison"]
-
-# the few-shot folds of a model: "trainer@k3", or "trainer@k3s1" for seed 1
-FEW_SHOT = re.compile(r"@k\d+(?:s\d+)?$")
 
 
 def compare_models(request: CompareRequest) -> Comparison:
@@ -62,13 +60,7 @@ def compare_models(request: CompareRequest) -> Comparison:
 def write_comparison(comparison: Comparison, folder: Path) -> list[str]:
     """Write the tables, ``cases.csv``, ``summary.json`` and ``report.html``; returns the names of the files."""
     check_output(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    outputs.write_cases_csv(comparison, folder / "cases.csv")
-    outputs.write_markdown(comparison, folder / "table.md")
-    outputs.write_latex(comparison, folder / "table.tex")
-    outputs.write_summary_json(comparison, folder / "summary.json")
-    report.write_report(comparison, folder / "report.html", comparison.images)
-    return sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path.name for path in report.write_files(comparison, folder, comparison.images))
 
 
 def check_output(folder: Path) -> None:
@@ -77,6 +69,10 @@ def check_output(folder: Path) -> None:
         if path.exists() or path.is_symlink():
             if not path.is_dir():
                 raise ValueError(f"{path}: is a file, expected a folder for the output (-o). Choose another name.")
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise ValueError(
+                    f"{path}: may not be written to, but is to hold the output (-o). Choose another folder."
+                )
             return
 
 
@@ -85,19 +81,12 @@ def _compare_dataset(request: CompareRequest, specified: str) -> Comparison:
     splits = results.find_splits(dataset, request.folds)
     if splits is not None and (unknown := sorted(set(request.folds or ()) - set(splits))):
         raise ValueError(f"--folds {unknown}: the cross-validation has the folds {sorted(splits)}")
-    chosen: list[tuple[str | None, Path, str]] = []
-    for model in request.models:
-        few_shot = FEW_SHOT.search(model.source)
-        source = model.source if few_shot is None else model.source[: few_shot.start()]
-        path = Path(source) if _is_table(source) else results.find_model_folder(source, dataset)
-        chosen.append((model.name, path, few_shot[0] if few_shot else ""))
-    chosen = chosen or [(None, folder, "") for folder in results.find_all_model_folders(dataset)]
-    found = _name_models(chosen)
-    folders = [path for path, _ in found.values() if path.is_dir()]
+    found = find_models(request.models, dataset)
+    folders = [model.path for model in found if model.path.is_dir()]
     dataset_json = read_dataset_json(request.dataset_json or results.find_dataset_json(dataset, folders))
     models = [
-        _read_model(name, path, dataset_json["file_ending"], _folds(dataset, few_shot, splits, request.folds))
-        for name, (path, few_shot) in found.items()
+        model.read(dataset_json["file_ending"], folds_to_read(dataset, model.few_shot, splits, request.folds))
+        for model in found
     ]
     references = results.find_references(dataset, request.references)
     where = "the cross-validation" if request.folds is None else f"fold {', '.join(map(str, request.folds))}"
@@ -116,21 +105,10 @@ def _compare_test_set(request: CompareRequest) -> Comparison:
     assert request.references is not None
     assert request.dataset_json is not None
     dataset_json = read_dataset_json(request.dataset_json)
-    found = _name_models([(model.name, Path(model.source), "") for model in request.models])
-    models = [_read_model(name, path, dataset_json["file_ending"], None) for name, (path, _) in found.items()]
+    models = [model.read(dataset_json["file_ending"]) for model in find_models(request.models)]
     name = dataset_json.get("name", request.references.resolve().parent.name)
     lineup = _line_up(request, models, request.references, dataset_json, None)
     return _compare(request, lineup, dataset_json, None, f"{name}: {{n}} test cases")
-
-
-def _is_table(source: str) -> bool:
-    return source.lower().endswith(".csv")
-
-
-def _read_model(name: str, path: Path, file_ending: str, folds: Mapping[int, int] | None) -> results.Model:
-    if _is_table(path.name):
-        return read_measured_elsewhere(name, path)
-    return results.read_model(name, path, file_ending, folds)
 
 
 def _line_up(
@@ -180,30 +158,35 @@ def _compare(
     tasks = _tasks(lineup, scheme, labels, reader, tuple(tolerances.values()), request.metrics, images)
     lineup, measured = _measure(request, lineup, tasks)
     lineup, measured = _add_tables(lineup, measured, structures[baseline], request.metrics)
-    settings = {
-        "metrics": list(request.metrics.metrics),
-        "definitions": request.metrics.definitions(),
-        "nsd_tolerance_mm": tolerances,
-        "ignore_label": scheme.ignore_label,
-        "confidence": 1 - SIGNIFICANCE,
-        "bootstrap_resamples": BOOTSTRAP_RESAMPLES,
-        "seed": request.seed,
-        "nnunetv2_masam": __version__,
-        "versions": library_versions(),
-    }
     return collect(
         lineup,
         measured,
         structures,
         title=title.replace("{n}", str(len(lineup.cases))),
         baseline=baseline,
-        settings=settings,
+        settings=_record_of(request, tolerances, scheme.ignore_label),
         reader=reader,
         file_ending=dataset_json["file_ending"],
         images=request.images,
         seed=request.seed,
         across_prompts=request.across_prompts,
     )
+
+
+def _record_of(request: CompareRequest, tolerances: Mapping[str, float], ignore_label: int | None) -> dict[str, Any]:
+    """What the numbers depend on, for the captions and ``summary.json``."""
+    return {
+        "metrics": list(request.metrics.metrics),
+        "definitions": request.metrics.definitions(),
+        "nsd_tolerance_mm": tolerances,
+        "ignore_label": ignore_label,
+        "confidence": 1 - SIGNIFICANCE,
+        "bootstrap_resamples": BOOTSTRAP_RESAMPLES,
+        "permutations": PERMUTATIONS,
+        "seed": request.seed,
+        "nnunetv2_masam": __version__,
+        "versions": library_versions(),
+    }
 
 
 def _labels(
@@ -325,33 +308,3 @@ def _tolerances(structures: Sequence[Structure], request: CompareRequest) -> dic
         known = ", ".join(structure.name for structure in structures)
         raise ValueError(f"--tolerance of unknown labels {sorted(unknown)}; the labels are: {known}")
     return {structure.name: by_label.get(structure.name, request.tolerance_mm) for structure in structures}
-
-
-def _name_models(found: Sequence[tuple[str | None, Path, str]]) -> dict[str, tuple[Path, str]]:
-    """Names for the tables: the label, else the folder's name, or only the trainer if the rest is shared."""
-    named: dict[str, tuple[Path, str]] = {}
-    parts = [folder.resolve().name.split("__") for label, folder, _ in found if label is None]
-    shared = all(len(part) == 3 and part[1:] == parts[0][1:] for part in parts)
-    for label, path, few_shot in found:
-        folder_name = path.stem if _is_table(path.name) else path.resolve().name
-        name = label or (folder_name.split("__")[0] if shared else folder_name) + few_shot
-        if name in named:
-            raise ValueError(f"two models are called {name!r} ({named[name][0]}, {path}): name them with LABEL=folder")
-        for other, (other_path, other_few_shot) in named.items():
-            if (other_path.resolve(), other_few_shot) == (path.resolve(), few_shot) and not _is_table(path.name):
-                raise ValueError(f"{other} and {name} are the same model, {path}: name different folders")
-        named[name] = (path, few_shot)
-    return named
-
-
-def _folds(
-    dataset: str, few_shot: str, splits: Mapping[int, Sequence[str]] | None, asked: Sequence[int] | None
-) -> dict[int, int] | None:
-    """Which ``fold_k`` of a model to read, and as which fold of the cross-validation."""
-    if few_shot:
-        k, _, seed = few_shot.removeprefix("@k").partition("s")
-        there = read_few_shot_folds(Path(str(nnUNet_preprocessed)) / dataset)
-        mapped = fold_map(there, int(k), int(seed) if seed else None)
-        return {fold: base for fold, base in mapped.items() if asked is None or base in asked}
-    known = asked if asked is not None else splits
-    return None if known is None else {fold: fold for fold in known}

@@ -1,24 +1,48 @@
-"""A finished comparison: values per case, summaries per model, differences from the baseline, cost."""
+"""A finished comparison: scores per case, summaries per model, differences from the baseline, rankings, cost."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.cost import Cost, model_cost
+from nnunetv2_masam.evaluation.detection import Detection, DetectionDifference, compare_detection, detect
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.measure import Measured
 from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRICS
 from nnunetv2_masam.evaluation.prompted import Prompt
+from nnunetv2_masam.evaluation.ranking import Ranking, rank_models
+from nnunetv2_masam.evaluation.scores import Scores
 from nnunetv2_masam.evaluation.statistics import PairedDifference, Summary, compare_pairs, summarise
 
 AVERAGE = "average"
+MIN_MODELS_TO_RANK = 3
+
+Summaries = dict[str, dict[str, dict[str, Summary]]]
+Differences = dict[str, dict[str, dict[str, PairedDifference]]]
+
+
+@dataclass
+class Group:
+    """What a comparison says about the cases of one group, such as a site.
+
+    Attributes:
+        cases: their names.
+        summaries: by model, structure (and `AVERAGE`) and metric.
+        differences: by model, structure (and `AVERAGE`) and metric; corrected over labels within the group.
+    """
+
+    cases: list[str]
+    summaries: Summaries
+    differences: Differences
 
 
 @dataclass
@@ -29,11 +53,16 @@ class Comparison:
         title: what was compared.
         lineup: models, cases, references.
         structures: labels or regions, in order.
-        records: values by model, case and structure.
+        records: values by model, case and structure, as measured.
         baseline: the model that the others are compared with.
         summaries: by model, structure (and `AVERAGE`) and metric.
         differences: by model (without the baseline, and without those that a prompt tells apart from it), structure
             (and `AVERAGE`) and metric.
+        detections: whether structures are found, by model and structure.
+        detection_differences: by model (as in `differences`) and structure.
+        rankings: by structure (and `AVERAGE`) and metric, over models without a prompt if there are at least
+            `MIN_MODELS_TO_RANK` of them.
+        groups: by name of the group, in the order of the names.
         costs: by model.
         settings: tolerances, seed, library versions and the like, for the record.
         reader: nnU-Net's reader of the files.
@@ -55,8 +84,12 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     images: Path | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
-    summaries: dict[str, dict[str, dict[str, Summary]]] = field(default_factory=dict)
-    differences: dict[str, dict[str, dict[str, PairedDifference]]] = field(default_factory=dict)
+    summaries: Summaries = field(default_factory=dict)
+    differences: Differences = field(default_factory=dict)
+    detections: dict[str, dict[str, Detection]] = field(default_factory=dict)
+    detection_differences: dict[str, dict[str, DetectionDifference]] = field(default_factory=dict)
+    rankings: dict[str, dict[str, Ranking]] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
 
     @property
     def model_names(self) -> list[str]:
@@ -80,25 +113,39 @@ class Comparison:
         names = [structure.name for structure in self.structures]
         return [*names, AVERAGE] if len(names) > 1 else names
 
+    @cached_property
+    def scores(self) -> Scores:
+        """What is compared, by the rule for empty masks."""
+        names = [structure.name for structure in self.structures]
+        return Scores(self.records, self.model_names, self.lineup.cases, names)
+
     def values(self, model: str, structure: str, metric: str) -> list[float]:
-        """Values in the order of the cases; `AVERAGE` is a case's mean over the structures defined in it."""
-        cases = self.lineup.cases
-        if structure != AVERAGE:
-            return [float(self.records[model, case, structure][metric]) for case in cases]
-        rows = []
-        for case in cases:
-            found = [float(self.records[model, case, part.name][metric]) for part in self.structures]
-            rows.append(_mean([value for value in found if not math.isnan(value)]))
-        return rows
+        """Scores in the order of the cases; of `AVERAGE`, a case's mean over the structures that have one.
+
+        `metric` may be another column of the records, such as a volume: then its values as measured.
+        """
+        if metric not in HIGHER_IS_BETTER:
+            return [float(self.records[model, case, structure][metric]) for case in self.lineup.cases]
+        average = structure == AVERAGE
+        found = self.scores.average(model, metric) if average else self.scores.of(model, structure, metric)
+        return [float(value) for value in found]
+
+    def empty(self, model: str, structure: str) -> list[str]:
+        """Which of the masks are empty, in the order of the cases."""
+        return [str(self.records[model, case, structure]["empty"]) for case in self.lineup.cases]
 
     def empty_counts(self, model: str, structure: str) -> dict[str, int]:
         """How many cases have an empty reference, an empty prediction, or both."""
-        found = [self.records[model, case, structure]["empty"] for case in self.lineup.cases]
+        found = self.empty(model, structure)
         return {kind: found.count(kind) for kind in ("reference", "prediction", "both")}
 
     def foreground_mean(self, model: str, metric: str) -> float:
-        """The mean of the structures' means: nnU-Net's ``foreground_mean``."""
-        return _mean([self.summaries[model][part.name][metric].mean for part in self.structures])
+        """The mean of the structures' means as nnU-Net's ``foreground_mean`` has it: cases with a value only."""
+        means = []
+        for part in self.structures:
+            found = [float(self.records[model, case, part.name][metric]) for case in self.lineup.cases]
+            means.append(_mean([value for value in found if not math.isnan(value)]))
+        return _mean(means)
 
 
 def collect(
@@ -127,7 +174,7 @@ def collect(
         reader: nnU-Net's reader of the files.
         file_ending: of the files.
         images: folder of the images that were segmented.
-        seed: of the bootstrap.
+        seed: of permutation tests and bootstrap.
         across_prompts: also test differences between models with and without box prompts.
     """
     records = {
@@ -146,14 +193,15 @@ def collect(
         notes=list(lineup.notes),
         images=images,
     )
-    folds = list(lineup.folds.values())
-    for model in comparison.model_names:
-        comparison.summaries[model] = {
-            name: {metric: summarise(comparison.values(model, name, metric), folds) for metric in comparison.metrics}
-            for name in comparison.structure_names
-        }
-        if model != baseline and (across_prompts or not _apart(comparison, model)):
-            comparison.differences[model] = _differences(comparison, model, seed)
+    for model in comparison.model_names[1:]:
+        if across_prompts or not _apart(comparison, model):
+            comparison.differences[model] = {}
+    everything = range(len(lineup.cases))
+    comparison.summaries = _summaries(comparison, everything)
+    comparison.differences = _differences(comparison, list(comparison.differences), everything, seed)
+    _add_detection(comparison)
+    _add_rankings(comparison, seed)
+    _add_groups(comparison, seed)
     comparison.costs |= {model.name: model_cost(model) for model in lineup.models}
     comparison.notes += _check_against_nnunet(comparison) + _prompt_notes(comparison)
     return comparison
@@ -180,22 +228,89 @@ def _prompt_notes(comparison: Comparison) -> list[str]:
     return [note]
 
 
-def _differences(comparison: Comparison, model: str, seed: int) -> dict[str, dict[str, PairedDifference]]:
-    found: dict[str, dict[str, PairedDifference]] = {name: {} for name in comparison.structure_names}
+def _summaries(comparison: Comparison, places: Sequence[int]) -> Summaries:
+    """Summaries of all models over some cases, by their place."""
+    folds = list(comparison.lineup.folds.values())
+
+    def summary(model: str, name: str, metric: str) -> Summary:
+        values = comparison.values(model, name, metric)
+        return summarise([values[i] for i in places], [folds[i] for i in places])
+
+    return {
+        model: {
+            name: {metric: summary(model, name, metric) for metric in comparison.metrics}
+            for name in comparison.structure_names
+        }
+        for model in comparison.model_names
+    }
+
+
+def _differences(comparison: Comparison, models: Sequence[str], places: Sequence[int], seed: int) -> Differences:
+    """Differences of models from the baseline over some cases, by their place."""
+    found: Differences = {model: {name: {} for name in comparison.structure_names} for model in models}
     families = [[part.name for part in comparison.structures]]
-    if AVERAGE in found:
+    if AVERAGE in comparison.structure_names:
         families.append([AVERAGE])
-    for metric in comparison.metrics:
-        for family in families:
-            pairs = compare_pairs(
-                [comparison.values(model, name, metric) for name in family],
-                [comparison.values(comparison.baseline, name, metric) for name in family],
-                higher_is_better=HIGHER_IS_BETTER[metric],
-                seed=seed,
-            )
-            for name, pair in zip(family, pairs, strict=True):
-                found[name][metric] = pair
+    folds = list(comparison.lineup.folds.values())
+    for model in models:
+        for metric in comparison.metrics:
+            for family in families:
+                rows = [_scored_cases(comparison, model, name, metric, places) for name in family]
+                pairs = compare_pairs(
+                    [[ours for _, ours, _ in row] for row in rows],
+                    [[theirs for _, _, theirs in row] for row in rows],
+                    higher_is_better=HIGHER_IS_BETTER[metric],
+                    seed=seed,
+                    folds=[[folds[i] for i, _, _ in row] for row in rows],
+                )
+                for name, pair in zip(family, pairs, strict=True):
+                    found[model][name][metric] = pair
     return found
+
+
+def _scored_cases(
+    comparison: Comparison, model: str, name: str, metric: str, places: Sequence[int]
+) -> list[tuple[int, float, float]]:
+    """Place, score of the model and of the baseline, for the cases that have scores.
+
+    A missing score is no empty mask here: either the metric has none in any model, or it is not known of one.
+    """
+    ours, theirs = (comparison.values(each, name, metric) for each in (model, comparison.baseline))
+    return [(i, ours[i], theirs[i]) for i in places if not math.isnan(ours[i]) and not math.isnan(theirs[i])]
+
+
+def _add_detection(comparison: Comparison) -> None:
+    names = [part.name for part in comparison.structures]
+    kinds = {model: [comparison.empty(model, name) for name in names] for model in comparison.model_names}
+    for model, rows in kinds.items():
+        comparison.detections[model] = {name: detect(row) for name, row in zip(names, rows, strict=True)}
+    for model in comparison.differences:
+        found = compare_detection(kinds[model], kinds[comparison.baseline])
+        comparison.detection_differences[model] = dict(zip(names, found, strict=True))
+
+
+def _add_rankings(comparison: Comparison, seed: int) -> None:
+    models = [model for model in comparison.model_names if comparison.prompts[model] is None]
+    if len(models) < MIN_MODELS_TO_RANK:
+        return
+    for name in comparison.structure_names:
+        comparison.rankings[name] = {}
+        for metric in comparison.metrics:
+            scores = {model: np.array(comparison.values(model, name, metric)) for model in models}
+            ranking = rank_models(scores, higher_is_better=HIGHER_IS_BETTER[metric], seed=seed)
+            if ranking is not None:
+                comparison.rankings[name][metric] = ranking
+
+
+def _add_groups(comparison: Comparison, seed: int) -> None:
+    cases, group_of = comparison.lineup.cases, comparison.lineup.groups
+    for group in sorted(set(group_of.values())):
+        places = [i for i, case in enumerate(cases) if group_of.get(case) == group]
+        comparison.groups[group] = Group(
+            [cases[i] for i in places],
+            _summaries(comparison, places),
+            _differences(comparison, list(comparison.differences), places, seed),
+        )
 
 
 def _check_against_nnunet(comparison: Comparison) -> list[str]:

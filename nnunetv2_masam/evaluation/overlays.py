@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from matplotlib.figure import Figure
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.figures import INK, Picture, colours
 from nnunetv2_masam.evaluation.labels import Structure
+from nnunetv2_masam.evaluation.report.figures import colours
+from nnunetv2_masam.evaluation.report.svg import INK, Picture, drawing
 from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
 
 REFERENCE_COLOUR = "#FFFFFF"
@@ -109,22 +111,29 @@ def _draw_overlay(
     low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     height, width = shown.shape[0] * view.aspect, shown.shape[1]
     panel = 2.9
-    labels = ", ".join(part.name for part in comparison.structures)
-    figure = Figure(figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.5), layout="constrained")
-    figure.suptitle(": ".join(part for part in (view.where, labels) if part), color=INK, fontsize=8)
-    for i, name in enumerate([None, *masks]):
-        axes = figure.add_subplot(1, len(masks) + 1, i + 1)
-        axes.imshow(shown, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=view.aspect)
-        if name is not None:
-            for mask in reference_masks:
-                _contour(axes, view.cut(mask), REFERENCE_COLOUR, 1.6)
-            for mask in masks[name]:
-                _contour(axes, view.cut(mask), colours(comparison)[name], 1.3)
-        colour = INK if name is None else colours(comparison)[name]
-        axes.set_title(case if name is None else name, color=colour, fontsize=8)
-        axes.set_axis_off()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    drawn = [any(m.any() for m in found) for found in zip(reference_masks, *masks.values(), strict=True)]
+    labels = ", ".join(part.name for part, here in zip(comparison.structures, drawn, strict=True) if here)
+    with drawing():
+        figure = Figure(
+            figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.5),
+            layout="constrained",
+            facecolor="white",
+        )
+        about = ": ".join(part for part in (view.where, labels) if part)
+        figure.suptitle(textwrap.fill(about, int(15 * figure.get_figwidth())), color=INK, fontsize=8)
+        for i, name in enumerate([None, *masks]):
+            axes = figure.add_subplot(1, len(masks) + 1, i + 1)
+            axes.imshow(shown, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=view.aspect)
+            if name is not None:
+                for mask in reference_masks:
+                    _contour(axes, view.cut(mask), REFERENCE_COLOUR, 1.6)
+                for mask in masks[name]:
+                    _contour(axes, view.cut(mask), colours(comparison)[name], 1.3)
+            colour = INK if name is None else colours(comparison)[name]
+            axes.set_title(case if name is None else name, color=colour, fontsize=8, loc="center")
+            axes.set_axis_off()
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return Picture(buffer.getvalue(), "image/png", _description(comparison, case, view, labels, list(masks)))
 
 

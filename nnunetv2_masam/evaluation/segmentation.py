@@ -7,6 +7,7 @@ header, and the reference is off by little (`MAX_ANGLE_DEG`, a voxel). Everythin
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ def find_reader(
     dataset_json: Mapping[str, Any], plans: Mapping[str, Any] | None, example: Path
 ) -> type[BaseReaderWriter]:
     """nnU-Net's reader for the segmentations: the plans' one, else the one that ``dataset.json`` leads to."""
+    _check_name(example)  # nnU-Net tries its readers on it
     try:
         if plans is not None and "image_reader_writer" in plans:
             reader: type[BaseReaderWriter] = PlansManager(dict(plans)).image_reader_writer_class
@@ -47,6 +49,7 @@ def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.nd
     Raises:
         ValueError: naming the file, where it cannot be read, has several channels or holds other than whole numbers.
     """
+    _check_name(path)
     try:
         array, properties = reader().read_seg(str(path))
     except Exception as error:  # each reader has its own family of errors for a broken file
@@ -59,6 +62,18 @@ def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.nd
     if not np.array_equal(labels, array[0]):
         raise ValueError(f"{path}: holds values that are not whole numbers, so it is no segmentation")
     return labels, properties
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name whose bytes are none in the platform's encoding; ITK would end the whole process at it."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "replace").decode()
+        raise ValueError(
+            f"{shown}: the file's name is not valid in the encoding {sys.getfilesystemencoding()}. "
+            "Set PYTHONUTF8=1 if names are UTF-8, or rename the file."
+        ) from None
 
 
 def unreadable(path: Path, error: Exception) -> ValueError:

@@ -1,30 +1,46 @@
 """From values per case to what may be said about the models.
 
-* The difference of two models is paired by case. Its 95 % confidence interval is a bootstrap over cases
-  (BCa, `scipy.stats.bootstrap`, seeded).
-* The test is Wilcoxon's signed-rank test, two-sided (`scipy.stats.wilcoxon`), corrected over the labels of
-  one metric and one pair of models by Holm's method. The average over labels is one question asked in
-  advance, so it stays outside of that family.
-* The effect size is the matched-pairs rank-biserial correlation (Kerby 2014, doi:10.2466/11.IT.3.1): from -1
-  (worse in every case) to 1 (better in every case), with better in the sense of the metric.
-* With few cases even a difference in the same direction in every one cannot reach the significance level: the
-  smallest two-sided p-value of n pairs is 2^(1-n), times the number of labels. Where that is above the level,
-  the verdict is that there are too few cases to tell. One label needs 6 cases, two 7, thirteen 10.
+One quantity decides: the mean of the paired differences. Its interval, its test and the verdict are about that mean.
+
+* Pairs: a value that is missing (NaN) on one side stands for "reference and prediction are empty" and counts as the
+  best value of the metric, so that a false alarm of the other side counts against it. Missing on both sides, it is a
+  difference of 0. A label that has no value anywhere has no pairs.
+* The test is the sign-flip permutation test of the mean (`paired_tests.sign_flip_p`), corrected over the labels of one
+  metric and one pair of models by Holm's method. The average over labels is one question asked in advance, so it
+  stays outside of that family. A claim also needs an interval that excludes 0.
+* Wilcoxon's signed-rank test and the rank-biserial correlation (Kerby 2014, doi:10.2466/11.IT.3.1) stand beside it:
+  they ask whether one model is better in most cases. Where the two tests differ, the verdict starts with ``mixed``.
+* With few non-zero differences no test can reach the significance level: the smallest two-sided p-value of m of them
+  is 2^(1-m), times the number of labels. Where that is above the level, there are too few cases to tell.
+* Cases of one fold share a trained model. A verdict is about these trained models, unless the corrected resampled
+  t-test over folds agrees; then it is about training with the two methods.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-SIGNIFICANCE = 0.05
-BOOTSTRAP_RESAMPLES = 9999
+from nnunetv2_masam.evaluation.paired_tests import (
+    DECIMALS,
+    SIGNIFICANCE,
+    corrected_resampled_t,
+    holm,
+    mean_interval,
+    rank_biserial,
+    sign_flip_p,
+    wilcoxon_p,
+)
+
+BETTER, WORSE = "better", "worse"
+NO_DIFFERENCE = "no difference shown"
 TOO_FEW = "too few cases to tell"
+NO_VALUE = "no value"
+INTERVAL = "wider of t and BCa bootstrap"
+THESE_MODELS, METHODS = "these trained models", "the methods"
 
 
 @dataclass(frozen=True)
@@ -40,28 +56,71 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """One model against the baseline, over the cases where both have a value.
+class FoldDifference:
+    """The difference at the level of folds: one value per training run.
 
     Attributes:
-        n: cases in both.
-        mean: mean of model minus baseline.
-        ci_low: lower end of the 95 % confidence interval of the mean.
+        folds: how many.
+        mean: mean over folds of the mean difference in each.
+        ci_low: lower end of the 95 % interval of the corrected resampled t-test; NaN with one fold.
         ci_high: its upper end.
-        p: Wilcoxon's p-value.
-        p_holm: after Holm's correction.
-        effect: rank-biserial correlation, positive where the model is better.
-        verdict: ``better``, ``worse``, ``no difference shown`` or ``too few cases to tell``.
+        p: p-value of that test.
+        p_holm: after Holm's correction over labels.
+        verdict: ``better``, ``worse``, ``no difference shown`` or ``no value``.
     """
 
-    n: int
+    folds: int
     mean: float
     ci_low: float
     ci_high: float
     p: float
     p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """One model against the baseline, case by case.
+
+    Attributes:
+        n: pairs.
+        n_differ: pairs whose values differ.
+        mean: mean of model minus baseline.
+        ci_low: lower end of the 95 % confidence interval of the mean; NaN where there are too few cases for one.
+        ci_high: its upper end.
+        ci_method: how it was computed, `INTERVAL` or ``none``.
+        p: p-value of the permutation test of the mean.
+        p_holm: after Holm's correction.
+        wilcoxon_p: p-value of Wilcoxon's signed-rank test.
+        wilcoxon_p_holm: after Holm's correction.
+        effect: rank-biserial correlation, positive where the model is better.
+        verdict: ``better``, ``worse``, ``mixed: …``, ``no difference shown``, ``too few cases to tell`` or
+            ``no value``.
+        scope: what the verdict speaks of: ``these trained models`` or ``the methods``; empty without a claim.
+        fold_level: the same difference over folds; None without folds.
+        warning: what to mind, such as an interval of zero width; empty if nothing.
+    """
+
+    n: int
+    n_differ: int
+    mean: float
+    ci_low: float
+    ci_high: float
+    ci_method: str
+    p: float
+    p_holm: float
+    wilcoxon_p: float
+    wilcoxon_p_holm: float
     effect: float
     verdict: str
+    scope: str = ""
+    fold_level: FoldDifference | None = None
+    warning: str = ""
+
+    @property
+    def statement(self) -> str:
+        """The verdict with its scope, for tables."""
+        return f"{self.verdict} ({self.scope})" if self.scope else self.verdict
 
 
 def summarise(values: Sequence[float], folds: Sequence[int]) -> Summary:
@@ -82,97 +141,149 @@ def summarise(values: Sequence[float], folds: Sequence[int]) -> Summary:
     )
 
 
+def paired_difference(model: Sequence[float], baseline: Sequence[float], *, higher_is_better: bool) -> np.ndarray:
+    """Model minus baseline for every case, by the rule for missing values; empty where there is no value at all.
+
+    Args:
+        model: value by case; NaN where reference and prediction are empty.
+        baseline: the same of the baseline.
+        higher_is_better: sense of the metric. Its best value is 1 if so, else 0.
+    """
+    ours, theirs = np.asarray(model, dtype=float), np.asarray(baseline, dtype=float)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"model has {len(ours)} values, baseline {len(theirs)}: expected one of each per case")
+    if np.isinf(ours).any() or np.isinf(theirs).any():
+        raise ValueError(
+            "values hold infinity, expected finite numbers, or NaN where reference and prediction are empty"
+        )
+    if np.isnan(ours).all() and np.isnan(theirs).all():
+        return np.empty(0)
+    best = 1.0 if higher_is_better else 0.0
+    difference = np.where(np.isnan(ours), best, ours) - np.where(np.isnan(theirs), best, theirs)
+    return np.round(difference, DECIMALS)
+
+
 def compare_pairs(
     model: Sequence[Sequence[float]],
     baseline: Sequence[Sequence[float]],
     *,
     higher_is_better: bool,
     seed: int = 0,
+    folds: Sequence[Sequence[int]] | None = None,
 ) -> list[PairedDifference]:
     """Compare a model with the baseline on a family of labels, with Holm's correction over them.
 
     Args:
-        model: values by label, then by case.
+        model: values by label, then by case; NaN where reference and prediction are empty.
         baseline: the same of the baseline.
         higher_is_better: sense of the metric.
-        seed: of the bootstrap.
+        seed: of permutation test and bootstrap.
+        folds: fold by label, then by case, for cases that were predicted in a cross-validation.
     """
-    differences = []
-    for ours, theirs in zip(model, baseline, strict=True):
-        difference = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
-        differences.append(difference[~np.isnan(difference)])
-    p_values = [wilcoxon_p(difference) for difference in differences]
+    differences = [
+        paired_difference(ours, theirs, higher_is_better=higher_is_better)
+        for ours, theirs in zip(model, baseline, strict=True)
+    ]
+    p_values = [sign_flip_p(difference, seed) for difference in differences]
+    rank_p_values = [wilcoxon_p(difference) for difference in differences]
     sign = 1 if higher_is_better else -1
+    fold_level = _fold_level(differences, folds, sign)
     family = sum(len(difference) > 0 for difference in differences)
     return [
-        _paired(difference, p, p_holm, family, sign, seed)
-        for difference, p, p_holm in zip(differences, p_values, holm(p_values), strict=True)
+        _paired(difference, sign, family, seed, *tests)
+        for difference, *tests in zip(
+            differences, p_values, holm(p_values), rank_p_values, holm(rank_p_values), fold_level, strict=True
+        )
     ]
 
 
-def _paired(difference: np.ndarray, p: float, p_holm: float, family: int, sign: int, seed: int) -> PairedDifference:
-    n = len(difference)
-    low, high = bootstrap_interval(difference, seed)
-    if 2.0 ** (1 - n) * family > SIGNIFICANCE:
-        verdict = TOO_FEW
-    elif p_holm >= SIGNIFICANCE:
-        verdict = "no difference shown"
-    else:
-        verdict = "better" if sign * rank_biserial(difference) > 0 else "worse"
+def _paired(
+    difference: np.ndarray,
+    sign: int,
+    family: int,
+    seed: int,
+    p: float,
+    p_holm: float,
+    rank_p: float,
+    rank_p_holm: float,
+    fold_level: FoldDifference | None,
+) -> PairedDifference:
+    low, high = mean_interval(difference, seed)
     effect = sign * rank_biserial(difference)
-    return PairedDifference(n, _mean(difference), low, high, p, p_holm, effect, verdict)
+    n_differ = int(np.count_nonzero(difference))
+    on_mean = _claim(sign * _mean(difference), p_holm, excludes_zero=low > 0 or high < 0)
+    in_most = _claim(effect, rank_p_holm)
+    verdict = _verdict(on_mean, in_most, len(difference), n_differ, family)
+    agrees = fold_level is not None and fold_level.verdict == on_mean == verdict
+    claims = verdict not in (NO_VALUE, TOO_FEW, NO_DIFFERENCE)
+    warning = ""
+    if not math.isnan(low) and high - low <= 10.0**-DECIMALS:
+        warning = "interval of zero width: the difference is the same in every case"
+    return PairedDifference(
+        n=len(difference),
+        n_differ=n_differ,
+        mean=_mean(difference),
+        ci_low=low,
+        ci_high=high,
+        ci_method="none" if math.isnan(low) else INTERVAL,
+        p=p,
+        p_holm=p_holm,
+        wilcoxon_p=rank_p,
+        wilcoxon_p_holm=rank_p_holm,
+        effect=effect,
+        verdict=verdict,
+        scope=(METHODS if agrees else THESE_MODELS) if claims else "",
+        fold_level=fold_level,
+        warning=warning,
+    )
 
 
-def bootstrap_interval(difference: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % BCa bootstrap interval of the mean of paired differences; NaN with fewer than two cases."""
-    if len(difference) < 2:
-        return math.nan, math.nan
-    if np.ptp(difference) == 0:
-        return float(difference[0]), float(difference[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
-            (difference,),
-            np.mean,
-            n_resamples=BOOTSTRAP_RESAMPLES,
-            method="BCa",
-            random_state=np.random.default_rng(seed),
-        )
-    interval = result.confidence_interval
-    return float(interval.low), float(interval.high)
+def _claim(advantage: float, p: float, excludes_zero: bool = True) -> str:
+    """What a test alone says; the advantage is positive where the model is better."""
+    if not (p < SIGNIFICANCE and excludes_zero):
+        return NO_DIFFERENCE
+    return BETTER if advantage > 0 else WORSE
 
 
-def wilcoxon_p(difference: np.ndarray) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test; 1 where nothing differs, NaN without cases."""
-    if len(difference) == 0:
-        return math.nan
-    if not np.any(difference):
-        return 1.0
-    return float(stats.wilcoxon(difference).pvalue)
+def _verdict(on_mean: str, in_most: str, n: int, n_differ: int, family: int) -> str:
+    if n == 0:
+        return NO_VALUE
+    if on_mean == in_most and on_mean != NO_DIFFERENCE:
+        return on_mean
+    if in_most != NO_DIFFERENCE:
+        mean = "not shown on average" if on_mean == NO_DIFFERENCE else f"{on_mean} on average"
+        return f"mixed: {in_most} in most cases, {mean}"
+    if on_mean != NO_DIFFERENCE:
+        return f"mixed: {on_mean} on average, not shown in most cases"
+    # models that agree in every one of enough cases do show no difference
+    informative = n_differ or n
+    return TOO_FEW if 2.0 ** (1 - informative) * family > SIGNIFICANCE else NO_DIFFERENCE
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; undefined p-values stay undefined and do not count."""
-    p = np.asarray(p_values, dtype=float)
-    defined = np.flatnonzero(~np.isnan(p))
-    order = defined[np.argsort(p[defined], kind="stable")]
-    corrected = np.full(len(p), math.nan)
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, float(p[index]) * (len(order) - rank)))
-        corrected[index] = running
-    return [float(value) for value in corrected]
+def _fold_level(
+    differences: Sequence[np.ndarray], folds: Sequence[Sequence[int]] | None, sign: int
+) -> list[FoldDifference | None]:
+    """The corrected resampled t-test of each label; None where a case belongs to no fold."""
+    if folds is None:
+        return [None] * len(differences)
+    means = [_means_by_fold(difference, fold_of) for difference, fold_of in zip(differences, folds, strict=True)]
+    tests = [corrected_resampled_t(found) for found in means]
+    corrected = holm([p for _, _, p in tests])
+    rows: list[FoldDifference | None] = []
+    for found, (low, high, p), p_holm in zip(means, tests, corrected, strict=True):
+        if not found:
+            rows.append(None)
+            continue
+        verdict = NO_VALUE if math.isnan(p) else _claim(sign * sum(found), p_holm)
+        rows.append(FoldDifference(len(found), sum(found) / len(found), low, high, p, p_holm, verdict))
+    return rows
 
 
-def rank_biserial(difference: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation: (positive ranks - negative ranks) / all ranks."""
-    nonzero = difference[difference != 0]
-    if len(difference) == 0:
-        return math.nan
-    if len(nonzero) == 0:
-        return 0.0
-    ranks = stats.rankdata(np.abs(nonzero))
-    return float((ranks[nonzero > 0].sum() - ranks[nonzero < 0].sum()) / ranks.sum())
+def _means_by_fold(difference: np.ndarray, folds: Sequence[int]) -> list[float]:
+    fold_of = np.asarray(folds)
+    if len(difference) == 0 or (fold_of < 0).any():
+        return []
+    return [float(difference[fold_of == fold].mean()) for fold in np.unique(fold_of)]
 
 
 def _mean(values: np.ndarray) -> float:

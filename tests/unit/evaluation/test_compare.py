@@ -60,7 +60,7 @@ def test_every_output_is_written(dataset: Any, tmp_path: Path, capsys: pytest.Ca
     markdown = (out / "table.md").read_text()
     assert "## Volumes" in markdown
     # case_0 to case_5: 5 x 7 x (5, 6, 7, 5, 6, 7) voxels of 1.25 mm3, of which a shift along x loses none
-    assert "| kidney | nnUNetTrainer | 0.26 | 0.26 | +0.00 | 0.00 | 0.00 |" in markdown
+    assert "| kidney | nnUNetTrainer | 0.26 | 0.26 | 0.00 | 0.00 | 0.00 |" in markdown
     assert r"\textbf{" in (out / "table.tex").read_text()
     assert (out / "summary.json").is_file()
 
@@ -129,10 +129,12 @@ def test_empty_masks_are_counted_and_shown(dataset: Any, tmp_path: Path, capsys:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["empty"][OURS]["liver"] == {"reference": 0, "prediction": 1, "both": 1}
     assert summary["empty"][BASE]["liver"] == {"reference": 1, "prediction": 0, "both": 0}
-    assert summary["summaries"][OURS]["liver"]["Dice"]["n_undefined"] == 1
-    assert summary["differences"][OURS]["liver"]["Dice"]["n"] == 5
+    assert summary["summaries"][OURS]["liver"]["Dice"]["n"] == 6  # both empty counts as found
+    assert summary["differences"][OURS]["liver"]["Dice"]["n"] == 6
     assert summary["notes"] == []
-    assert "Empty masks" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "Detection\nlabel" in text
+    assert "4 / 5" in text  # found of the cases that hold a liver
     row = next(
         row
         for row in read_csv(tmp_path / "cases.csv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 import time
 from dataclasses import replace
@@ -134,3 +135,8 @@ def test_several_channels_are_no_segmentation(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 4, 5), np.uint8)), str(tmp_path / "a.nii.gz"))
     with pytest.raises(ValueError, match=r"a\.nii\.gz: has 2 channels"):
         read_segmentation(tmp_path / "a.nii.gz", SimpleITKIO)
+
+
+def test_a_name_in_another_encoding_is_refused_before_itk_ends_the_process(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"f\?r\.nii\.gz: the file's name is not valid.*PYTHONUTF8=1"):
+        read_segmentation(tmp_path / os.fsdecode(b"f\xfcr.nii.gz"), SimpleITKIO)

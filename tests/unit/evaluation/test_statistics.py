@@ -1,22 +1,51 @@
-"""Statistics against values from textbooks, by hand, and by brute force."""
+"""Statistics against values from textbooks, by hand, by brute force and against SciPy."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from nnunetv2_masam.evaluation.statistics import (
-    TOO_FEW,
-    bootstrap_interval,
-    compare_pairs,
+from benchmarks import verdicts
+from nnunetv2_masam.evaluation.paired_tests import (
+    bca_interval,
+    corrected_resampled_t,
     holm,
+    mcnemar_p,
+    mean_interval,
     rank_biserial,
-    summarise,
+    sign_flip_p,
+    t_interval,
     wilcoxon_p,
 )
+from nnunetv2_masam.evaluation.statistics import (
+    BETTER,
+    METHODS,
+    NO_DIFFERENCE,
+    NO_VALUE,
+    THESE_MODELS,
+    TOO_FEW,
+    PairedDifference,
+    compare_pairs,
+    summarise,
+)
+
+DIFFERENCE = np.array([0.11, -0.02, 0.05, 0.13, 0.07, -0.01, 0.09])
+TIES_AND_ZEROS = np.array([0.0, 0.2, 0.2, -0.2, 0.1, 0.1, 0.3, 0.0, 0.3])
+
+
+def compare(ours: list[float], theirs: list[float], higher: bool = True, folds: list[int] | None = None):
+    (found,) = compare_pairs([ours], [theirs], higher_is_better=higher, folds=None if folds is None else [folds])
+    return found
+
+
+def compare_difference(difference: np.ndarray, folds: list[int] | None = None) -> PairedDifference:
+    baseline = np.full(len(difference), 0.5)
+    return compare(list(baseline + difference), list(baseline), folds=folds)
 
 
 def test_summary_counts_what_is_undefined_and_averages_by_fold() -> None:
@@ -34,30 +63,54 @@ def test_summary_of_one_case_has_no_spread() -> None:
     assert math.isnan(found.sd)
 
 
-def test_holm_by_hand() -> None:
+# the tests, one by one
+
+
+def test_holm_by_hand_and_with_undefined_values() -> None:
     # sorted: .01*4, .02*3, .03*2 → raised to .06, .04*1 → raised to .06
     assert holm([0.02, 0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.06, 0.04, 0.06])
-
-
-def test_holm_leaves_undefined_values_out_of_the_family() -> None:
     corrected = holm([0.02, math.nan])
     assert corrected[0] == pytest.approx(0.02)
     assert math.isnan(corrected[1])
 
 
-def test_wilcoxon_against_all_signs() -> None:
-    """The exact distribution by enumeration: the share of sign patterns at least as extreme."""
-    difference = np.array([0.11, -0.02, 0.05, 0.13, 0.07, -0.01, 0.09])
-    ranks = np.argsort(np.argsort(np.abs(difference))) + 1
-    center = ranks.sum() / 2
-    observed = abs(ranks[difference > 0].sum() - center)
-    sums = [np.dot(signs, ranks) for signs in itertools.product((0, 1), repeat=len(ranks))]
-    expected = np.mean([abs(total - center) >= observed for total in sums])
-    assert wilcoxon_p(difference) == pytest.approx(expected)
+@pytest.mark.parametrize("difference", [DIFFERENCE, TIES_AND_ZEROS, np.full(6, 0.1)])
+def test_exact_tests_against_all_signs(difference: np.ndarray) -> None:
+    """The share of sign patterns at least as extreme, for the mean and for the ranks, whose ties share a rank."""
+    nonzero = difference[difference != 0]
+    for test, weights in ((sign_flip_p, np.abs(nonzero)), (wilcoxon_p, stats.rankdata(np.abs(nonzero)))):
+        observed = abs((np.sign(nonzero) * weights).sum()) - 1e-9
+        sums = [abs(np.dot(signs, weights)) for signs in itertools.product((-1, 1), repeat=len(nonzero))]
+        assert test(difference) == pytest.approx(np.mean([total >= observed for total in sums]))
 
 
-def test_wilcoxon_without_any_difference() -> None:
-    assert wilcoxon_p(np.zeros(9)) == 1.0
+def test_permutation_test_equals_scipy() -> None:
+    random = np.random.default_rng(3)
+    for n in (5, 9, 12):
+        difference = random.standard_t(3, n) + 0.5
+        expected = stats.permutation_test((difference,), np.mean, permutation_type="samples", n_resamples=9999)
+        assert sign_flip_p(difference) == pytest.approx(expected.pvalue)
+    difference = random.normal(0.3, 1, 40)  # too many for all sign patterns
+    expected = stats.permutation_test((difference,), np.mean, permutation_type="samples", rng=1)
+    assert sign_flip_p(difference) == pytest.approx(expected.pvalue, abs=0.01)  # two random samples of 9999
+    assert sign_flip_p(difference, 1) == sign_flip_p(difference, 1)
+    assert sign_flip_p(np.full(40, 0.1)) == pytest.approx(1e-4)  # never 0
+
+
+def test_wilcoxon_equals_scipy_where_that_is_exact() -> None:
+    random = np.random.default_rng(4)
+    for n in (12, 49):
+        difference = random.normal(0.3, 1, n)
+        assert wilcoxon_p(difference) == pytest.approx(stats.wilcoxon(difference, method="exact").pvalue)
+    many = random.normal(0.1, 1, 250)
+    assert wilcoxon_p(many) == pytest.approx(stats.wilcoxon(many).pvalue)
+
+
+def test_nothing_differs_and_nothing_is_there() -> None:
+    for test in (sign_flip_p, wilcoxon_p):
+        assert test(np.zeros(9)) == 1.0
+        assert math.isnan(test(np.empty(0)))
+    assert rank_biserial(np.zeros(9)) == 0.0
 
 
 def test_rank_biserial_by_hand() -> None:
@@ -65,20 +118,42 @@ def test_rank_biserial_by_hand() -> None:
     assert rank_biserial(np.array([0.1, -0.2, 0.3, 0.4, 0.0])) == pytest.approx((8 - 2) / 10)
 
 
-def test_bootstrap_covers_the_true_mean_about_as_often_as_it_says() -> None:
-    random = np.random.default_rng(0)
-    hits = 0
-    for seed in range(60):
-        low, high = bootstrap_interval(random.normal(0.3, 1.0, 25), seed)
-        hits += low <= 0.3 <= high
-    assert 50 <= hits <= 60
+def test_intervals_equal_scipy() -> None:
+    expected = stats.ttest_1samp(DIFFERENCE, 0).confidence_interval(0.95)
+    assert t_interval(DIFFERENCE) == pytest.approx((expected.low, expected.high))
+    skewed = np.random.default_rng(1).exponential(1, 40)
+    bca = stats.bootstrap((skewed,), np.mean, n_resamples=9999, rng=np.random.default_rng(2)).confidence_interval
+    assert bca_interval(skewed) == pytest.approx((bca.low, bca.high), abs=0.02)  # two random sets of samples
+    assert bca_interval(skewed, 5) == bca_interval(skewed, 5)
 
 
-def test_bootstrap_is_seeded_and_copes_with_equal_differences() -> None:
-    difference = np.array([0.1, 0.3, -0.2, 0.5, 0.25])
-    assert bootstrap_interval(difference, 3) == bootstrap_interval(difference, 3)
-    assert bootstrap_interval(np.full(4, 0.5)) == (0.5, 0.5)
-    assert all(map(math.isnan, bootstrap_interval(np.array([0.5]))))
+def test_interval_is_the_wider_one_at_each_end_and_needs_six_cases() -> None:
+    gains_and_a_loss = np.concatenate([0.03 + 0.001 * np.arange(31), [-0.5]])
+    low, high = mean_interval(gains_and_a_loss)
+    assert low == bca_interval(gains_and_a_loss)[0] < t_interval(gains_and_a_loss)[0]
+    assert high == t_interval(gains_and_a_loss)[1]
+    assert not np.isnan(mean_interval(DIFFERENCE[:6])).any()
+    assert np.isnan(mean_interval(DIFFERENCE[:5])).all()
+
+
+def test_mcnemar_by_hand() -> None:
+    assert mcnemar_p(6, 0) == pytest.approx(2 / 2**6)
+    assert mcnemar_p(5, 1) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert mcnemar_p(0, 0) == 1.0
+
+
+def test_corrected_resampled_t_by_hand() -> None:
+    # mean 0.03, variance 0.00025; standard error sqrt((1/5 + 1/4) * 0.00025)
+    low, high, p = corrected_resampled_t([0.01, 0.02, 0.03, 0.04, 0.05])
+    t = 0.03 / math.sqrt(0.45 * 0.00025)
+    assert p == pytest.approx(2 * stats.t.sf(t, 4))
+    assert (low + high) / 2 == pytest.approx(0.03)
+    assert (p < 0.05) == (low > 0)
+    for undefined in ([0.1], [0.1, 0.1, 0.1]):
+        assert all(map(math.isnan, corrected_resampled_t(undefined)))
+
+
+# the verdict
 
 
 @pytest.mark.parametrize(
@@ -100,23 +175,164 @@ def test_verdict_needs_enough_cases_for_the_number_of_labels(cases: int, labels:
     assert {pair.n for pair in found} == {cases}
 
 
+@pytest.mark.parametrize(("wins", "verdict"), [(5, TOO_FEW), (6, "better"), (0, NO_DIFFERENCE)])
+def test_too_few_counts_the_cases_that_differ(wins: int, verdict: str) -> None:
+    difference = np.concatenate([0.1 + 0.01 * np.arange(wins), np.zeros(30 - wins)])
+    found = compare_difference(difference)
+    assert (found.verdict, found.n, found.n_differ) == (verdict, 30, wins)
+    assert found.p == found.wilcoxon_p == min(1.0, 2.0 ** (1 - wins))
+
+
 def test_smaller_distances_are_better() -> None:
-    baseline = [[5.0 + i for i in range(8)]]
-    model = [[value - 1 - 0.1 * i for i, value in enumerate(baseline[0])]]
-    (found,) = compare_pairs(model, baseline, higher_is_better=False)
+    baseline = [5.0 + i for i in range(8)]
+    found = compare([value - 1 - 0.1 * i for i, value in enumerate(baseline)], baseline, higher=False)
     assert (found.verdict, found.effect) == ("better", 1.0)
     assert found.mean == pytest.approx(-1.35)
 
 
-def test_cases_without_a_value_in_one_model_are_no_pairs() -> None:
-    (found,) = compare_pairs([[0.5, math.nan, 0.7]], [[0.4, 0.4, math.nan]], higher_is_better=True)
-    assert (found.n, found.verdict) == (1, TOO_FEW)
-    assert found.mean == pytest.approx(0.1)
+@pytest.mark.parametrize("seed", range(4))
+def test_better_in_most_cases_with_a_few_failures_is_mixed(seed: int) -> None:
+    difference = np.random.default_rng(seed).normal(0.03, 0.01, 32)
+    difference[:3] -= 0.6
+    found = compare_difference(difference)
+    assert found.verdict == "mixed: better in most cases, not shown on average"
+    assert found.effect > 0 > found.mean
+    assert found.ci_low < 0 < found.ci_high
+    assert found.scope == THESE_MODELS
+    difference[:12] = -0.6 - 0.01 * np.arange(12)
+    difference[12:] = 0.4 + 0.001 * np.arange(20)
+    assert compare_difference(difference).verdict == NO_DIFFERENCE
+
+
+def test_opposite_claims_of_mean_and_ranks_are_named() -> None:
+    difference = np.concatenate([np.full(160, 0.01), np.full(40, -0.3)]) + 1e-5 * np.arange(200)
+    found = compare_difference(difference)
+    # 40 losses take the highest ranks, 160 small wins still outweigh them
+    assert found.wilcoxon_p < 0.05 < found.effect + 0.5
+    assert found.verdict == "mixed: better in most cases, worse on average"
+    assert compare_difference(-difference).verdict == "mixed: worse in most cases, better on average"
+
+
+def test_a_claim_agrees_with_the_interval_of_its_row() -> None:
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        difference = random.normal(0.02, 0.02, 30)
+        difference[random.random(30) < 0.08] -= 0.5
+        found = compare_difference(difference)
+        if found.verdict in ("better", "worse"):
+            assert found.ci_low > 0 if found.verdict == "better" else found.ci_high < 0
 
 
 def test_noise_shows_no_difference() -> None:
-    random = np.random.default_rng(5)
-    baseline = random.normal(0.8, 0.05, 30)
-    (found,) = compare_pairs([baseline + random.normal(0, 0.02, 30)], [baseline], higher_is_better=True)
-    assert found.verdict == "no difference shown"
+    found = compare_difference(np.random.default_rng(5).normal(0, 0.02, 30))
+    assert (found.verdict, found.scope) == (NO_DIFFERENCE, "")
     assert found.ci_low < 0 < found.ci_high
+
+
+def test_zero_width_is_warned_about() -> None:
+    found = compare_difference(np.full(8, 0.1))
+    assert found.ci_low == found.ci_high == pytest.approx(0.1)
+    assert "zero width" in found.warning
+    assert compare_difference(DIFFERENCE).warning == ""
+
+
+# missing values
+
+
+def test_a_value_that_one_model_lacks_is_the_best_one() -> None:
+    found = compare([0.5, math.nan, 0.7, math.nan], [0.4, 0.4, math.nan, math.nan])
+    assert (found.n, found.n_differ) == (4, 3)
+    assert found.mean == pytest.approx((0.1 + 0.6 - 0.3 + 0) / 4)
+    distances = compare([3.0, math.nan], [2.0, 40.0], higher=False)
+    assert distances.mean == pytest.approx((1 - 40) / 2)
+
+
+@pytest.mark.parametrize("better_where_present", [0.01, -0.01])
+def test_inventing_and_missing_structures_are_not_rewarded(better_where_present: float) -> None:
+    """References empty in half of the cases: whoever invents the structure there is worse, whichever side it is."""
+    random = np.random.default_rng(0)
+    right = np.concatenate([np.full(20, math.nan), random.normal(0.85, 0.02, 20)])
+    alarms = np.where(np.isnan(right), 0.0, right + better_where_present)
+    assert compare(list(alarms), list(right)).mean == pytest.approx(-0.5 + better_where_present / 2)
+    assert BETTER not in compare(list(alarms), list(right)).verdict.split(",")[-1].split()[:1]
+    misses = np.where(np.arange(40) < 30, right, 0.0)
+    assert compare(list(misses), list(right)).mean < 0
+
+
+def test_no_pair_at_all_is_no_value() -> None:
+    found = compare([math.nan] * 12, [math.nan] * 12)
+    assert (found.n, found.verdict, found.scope) == (0, NO_VALUE, "")
+    assert math.isnan(found.p)
+    # and no member of the family that is corrected for
+    rows = [[math.nan] * 6, [0.1 + 0.01 * i for i in range(6)]]
+    empty, full = compare_pairs(rows, [[math.nan] * 6, [0.0] * 6], higher_is_better=True)
+    assert (empty.verdict, full.verdict) == (NO_VALUE, "better")
+
+
+def test_values_that_cannot_be_paired_are_refused() -> None:
+    with pytest.raises(ValueError, match="hold infinity"):
+        compare([1.0, math.inf], [1.0, 2.0])
+    with pytest.raises(ValueError, match="model has 1 values, baseline 2"):
+        compare([1.0], [1.0, 2.0])
+
+
+# folds
+
+
+def test_the_verdict_is_about_the_methods_only_if_the_folds_agree() -> None:
+    random = np.random.default_rng(2)
+    folds = [i % 5 for i in range(50)]
+    steady = compare_difference(random.normal(0.05, 0.02, 50), folds)
+    assert (steady.verdict, steady.scope, steady.fold_level.verdict) == ("better", METHODS, "better")
+    assert steady.statement == "better (the methods)"
+    by_fold = np.array([0.15, 0.10, 0.02, -0.03, 0.01])
+    shaky = compare_difference(random.normal(0, 0.02, 50) + by_fold[folds], folds)
+    assert (shaky.verdict, shaky.scope) == ("better", THESE_MODELS)
+    assert (shaky.fold_level.folds, shaky.fold_level.verdict) == (5, NO_DIFFERENCE)
+    assert shaky.fold_level.mean == pytest.approx(shaky.mean)
+
+
+def test_cases_without_folds_have_no_fold_level() -> None:
+    assert compare_difference(DIFFERENCE, [-1] * 7).fold_level is None
+    found = compare_difference(0.1 + 0.01 * np.arange(8.0), [0] * 8)
+    assert (found.fold_level.verdict, found.scope) == (NO_VALUE, THESE_MODELS)
+
+
+# calibration: the short form of benchmarks/verdicts.py, and what docs/compare.md says of the long one
+
+EXPERIMENTS = 80
+MOST_CLAIMS = stats.binom.ppf(0.9999, EXPERIMENTS, 0.05) / EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", verdicts.SYMMETRIC)
+def test_few_wrong_claims_and_covering_intervals(name: str) -> None:
+    for n in (6, 32):
+        found = verdicts.rates(verdicts.SYMMETRIC[name], n, EXPERIMENTS, seed=7)
+        assert found["claim on the mean"] <= MOST_CLAIMS
+        assert found["coverage of interval"] >= 1 - MOST_CLAIMS
+
+
+@pytest.mark.parametrize("name", verdicts.FAILURES)
+def test_few_wrong_claims_in_samples_that_hold_a_failure(name: str) -> None:
+    found = verdicts.failure_rates(verdicts.FAILURES[name], 32, EXPERIMENTS, seed=7)
+    assert found["with a failure: claim on the mean"] <= MOST_CLAIMS
+    assert found["with a failure: Wilcoxon alone"] > 0.8  # which is why it does not decide
+
+
+def test_clear_differences_are_claimed_and_luck_of_training_is_not() -> None:
+    (shifted,) = verdicts.SHIFTED.values()
+    assert verdicts.rates(shifted, 32, EXPERIMENTS, seed=7, true_mean=0.5)["claim on the mean"] > 0.6
+    assert verdicts.fold_rates(100, EXPERIMENTS, seed=7)["claim on the methods"] <= MOST_CLAIMS
+
+
+def test_the_page_has_the_tables_of_the_result() -> None:
+    result = json.loads(verdicts.RESULT.read_text(encoding="utf-8"))
+    assert verdicts.tables(result) in verdicts.PAGE.read_text(encoding="utf-8")
+    run = result["settings"]["experiments"]
+    for name in verdicts.SYMMETRIC:
+        for found in result[name].values():
+            assert found["claim on the mean"] <= stats.binom.ppf(0.999, run, 0.05) / run
+    for name in verdicts.FAILURES:
+        assert all(found.get("with a failure: claim on the mean", 0) <= 0.05 for found in result[name].values())
+    for found in result["folds"].values():
+        assert found["claim on the methods"] <= 0.05

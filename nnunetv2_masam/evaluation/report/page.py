@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment
+from jinja2 import Environment, StrictUndefined
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.evaluation import figures, overlays, tables
+from nnunetv2_masam.evaluation import overlays
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.figures import Picture
+from nnunetv2_masam.evaluation.report import figures, quality, tables
+from nnunetv2_masam.evaluation.report.svg import Picture
+from nnunetv2_masam.evaluation.report.table import Table, with_minus
+from nnunetv2_masam.evaluation.report.units import MAIN_METRICS, units_of
 from nnunetv2_masam.files import write_text
 
-PLOTTED = ("Dice", "HD95_mm", "NSD")
+LONG_TABLE = 60  # rows from which a table is folded on the page
 
 
 @dataclass(frozen=True)
@@ -35,21 +39,47 @@ def write_report(comparison: Comparison, path: Path, images: Path | None = None)
         path: of the page.
         images: folder with the images that were segmented, for the overlays.
     """
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.filters |= {"anchor": anchor, "signed": with_minus}
+    template = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     page = template.render(
         comparison=comparison,
         version=__version__,
-        tables={table.title: table for table in tables.all_tables(comparison)},
+        units=units_of(comparison),
+        tables=_tables(comparison),
         colours=figures.colours(comparison),
-        boxes=[figures.box_plots(comparison, metric) for metric in PLOTTED],
+        distributions=distributions(comparison),
+        forests=[figures.forest(comparison, metric) for metric in MAIN_METRICS] if comparison.differences else [],
         pairs={model: figures.case_against_case(comparison, model, "Dice") for model in comparison.differences},
-        margin_title=tables.MARGIN_TITLE,
+        long=LONG_TABLE,
+        margin_title=quality.MARGIN_TITLE,
         margin_curve=figures.margin_curve(comparison),
         shown=shown_cases(comparison, images),
         folders={model.name: model.folder for model in comparison.lineup.models},
     )
     write_text(path, page)
+
+
+def _tables(comparison: Comparison) -> list[Table]:
+    """All tables; with a single label, the column for it would only take room."""
+    found = tables.all_tables(comparison)
+    return found if len(comparison.structures) > 1 else [table.without_constant_keys() for table in found]
+
+
+def anchor(title: str) -> str:
+    """The id of a section."""
+    return "-".join(re.findall(r"\w+", title.lower()))
+
+
+def distributions(comparison: Comparison) -> dict[str, list[Picture]]:
+    """Distributions by heading: a row of labels for each metric, or one row of metrics where there is one label."""
+    names, units = comparison.structure_names, units_of(comparison)
+    if len(names) == 1:
+        return {names[0]: [figures.distribution(comparison, metric, names[0]) for metric in MAIN_METRICS]}
+    return {
+        units.heading(metric): [figures.distribution(comparison, metric, name) for name in names]
+        for metric in MAIN_METRICS
+    }
 
 
 def shown_cases(comparison: Comparison, images: Path | None) -> Mapping[str, list[ShownCase]]:
@@ -80,7 +110,7 @@ def _pick(
         shown[place] = f"{shown[place]}, {reason}" if place in shown else reason
     return [
         ShownCase(
-            f"{reason.capitalize()}: {comparison.lineup.cases[place]}, {form.format(values[place])}",
+            with_minus(f"{reason.capitalize()}: {comparison.lineup.cases[place]}, {form.format(values[place])}"),
             overlays.overlay(comparison, comparison.lineup.cases[place], models, images),
         )
         for place, reason in shown.items()

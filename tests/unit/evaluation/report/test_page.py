@@ -1,17 +1,22 @@
-"""The HTML page: complete in itself, with what it must show."""
+"""The HTML page: complete in itself, the same for the same input, readable without seeing it."""
 
 from __future__ import annotations
 
 import base64
 import re
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import numpy as np
 import pytest
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.report import figures, page, write_report
 
 
 class _Page(HTMLParser):
@@ -24,11 +29,16 @@ class _Page(HTMLParser):
         self.open: list[str] = []
         self.addresses: list[str] = []
         self.headings: list[str] = []
+        self.alternatives: list[str] = []
+        self.tags: list[tuple[str, str | None]] = []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        self.tags.append((tag, dict(attrs).get("scope")))
+        if tag == "img":
+            self.alternatives.append(dict(attrs).get("alt") or "")
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -40,23 +50,25 @@ class _Page(HTMLParser):
             self.headings.append(data.strip())
 
 
-@pytest.mark.parametrize("with_images", [True, False])
-def test_page_needs_nothing_else(dataset: Any, tmp_path: Path, with_images: bool) -> None:
-    if not with_images:
-        shutil.rmtree(dataset.raw)
+def test_page_needs_nothing_else(dataset: Any, tmp_path: Path) -> None:
     models = ["U-Net=nnUNetTrainer", "<MA-SAM>=nnUNetTrainerMASAM"]
     assert main(["compare", "-d", "901", *models, "-np", "1", "-o", str(tmp_path)]) == 0
     text = (tmp_path / "report.html").read_text()
     page = _Page(text)
     assert page.addresses
+    page.addresses = [address for address in page.addresses if not address.startswith("#")]
     assert all(address.startswith("data:image/") for address in page.addresses)
     assert "url(" not in text.split("</style>")[0]
     assert "<MA-SAM>" not in text
     assert {"Quality", "Distribution", "Difference from the baseline", "Folds", "Cases"} <= set(page.headings)
     shown = [heading.split(":")[0] for heading in page.headings if ", Dice" in heading]
     assert shown == ["Best", "Median", "Worst"]
-    # three metrics, one pair, three cases
-    assert len(page.addresses) == 3 + 1 + 3
+    # distributions of two labels and the average, differences: three metrics each; one pair twice; three cases
+    assert len(page.addresses) == 3 * 3 + 3 + 2 + 3
+    assert all(re.search(r"\d", alternative) for alternative in page.alternatives)
+    tables, captions = (sum(tag == name for tag, _ in page.tags) for name in ("table", "caption"))
+    assert tables == captions > 3
+    assert {scope for tag, scope in page.tags if tag == "th"} == {"row", "col"}
     kinds = [re.match(r"data:image/([a-z+]+);base64,(.*)", address) for address in page.addresses]
     for kind in kinds:
         assert kind is not None
@@ -64,7 +76,8 @@ def test_page_needs_nothing_else(dataset: Any, tmp_path: Path, with_images: bool
         assert (b"<svg" in content) if kind[1] == "svg+xml" else content.startswith(b"\x89PNG")
 
 
-def test_one_model_alone(dataset: Any, tmp_path: Path) -> None:
+def test_one_model_alone_and_no_images(dataset: Any, tmp_path: Path) -> None:
+    shutil.rmtree(dataset.raw)
     assert main(["compare", "-d", "901", "nnUNetTrainer", "-np", "1", "-o", str(tmp_path)]) == 0
     headings = _Page((tmp_path / "report.html").read_text()).headings
     assert "Difference from the baseline" not in headings
@@ -84,3 +97,33 @@ def test_a_label_that_is_nowhere_and_a_single_case(dataset: Any, tmp_path: Path)
     assert ">nan" not in text
     assert "too few cases to tell" in text
     assert "nan" not in (tmp_path / "table.md").read_text()
+
+
+def test_same_bytes_and_one_row_of_small_plots_for_one_label(
+    made_up: Callable[..., Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "shown_cases", lambda *_: {})  # made-up comparisons have no files to draw
+    comparison = made_up(("tumour",))
+    (row,) = page.distributions(comparison).values()
+    assert len(row) == 3
+    assert all(picture.width_px is not None and picture.width_px < 400 for picture in row)
+    write_report(comparison, tmp_path / "1.html")
+    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.grid": True}):
+        np.random.seed(1)
+        write_report(made_up(("tumour",)), tmp_path / "2.html")
+    text = (tmp_path / "1.html").read_text(encoding="utf-8")
+    assert text == (tmp_path / "2.html").read_text(encoding="utf-8")
+    assert len(re.findall(r'<img [^>]*width="\d+"', text)) == text.count("<img ")
+    assert "Label: tumour." in text
+
+
+def test_plots_are_readable_on_dark_and_state_numbers(made_up: Callable[..., Comparison]) -> None:
+    comparison = made_up(("$x^", "liver"), ("A", "_B", "C"))
+    picture = figures.forest(comparison, "HD95_mm")
+    text = picture.data.decode()
+    assert "prefers-color-scheme:dark" in text
+    assert "left of 0 is better" in text
+    assert "$x^" in text
+    assert "_B</text>" in text  # in the legend
+    assert re.search(r"_B \N{MINUS SIGN}\d\.\d\d \(95 % interval \N{MINUS SIGN}", picture.alt)
+    assert "fill: #333333" in text  # what the rules for dark pages replace

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-import csv
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS
+from nnunetv2_masam.evaluation.report.latex import document_part
+from nnunetv2_masam.evaluation.report.table import as_markdown
+from nnunetv2_masam.evaluation.report.tables import all_tables
+from nnunetv2_masam.evaluation.report.units import units_of
 from nnunetv2_masam.evaluation.results import NO_FOLD
-from nnunetv2_masam.evaluation.tables import all_tables, as_latex, as_markdown
-from nnunetv2_masam.files import atomic_file, write_json, write_text
-
-CASE_COLUMNS = ("model", "case", "fold", "group", "label")  # before the metrics
+from nnunetv2_masam.files import write_json, write_text
 
 
 def write_latex(comparison: Comparison, path: Path) -> None:
-    """All tables, to be used with ``\\input`` and the ``booktabs`` package."""
-    notes = [f"% {line}" for note in [comparison.title, *comparison.notes] for line in note.splitlines()]
-    write_text(path, "\n".join([r"% needs \usepackage{booktabs}", *notes, *map(as_latex, all_tables(comparison))]))
+    """All tables, for ``\\input``."""
+    write_text(path, document_part(all_tables(comparison), [comparison.title, *comparison.notes]))
 
 
-def write_cases_csv(comparison: Comparison, path: Path) -> None:
-    """One row per model, case and label; undefined values are empty cells, and so are the fold and group of none."""
-    lineup = comparison.lineup
+def case_values(comparison: Comparison) -> pd.DataFrame:
+    """One row per model, case and label; undefined values are NaN."""
+    units, lineup = units_of(comparison), comparison.lineup
     folds = lineup.folds
     counts = LESION_COUNTS if "lesion_F1" in comparison.metrics else ()
     columns = (*comparison.metrics, *counts, "volume_reference_ml", "volume_prediction_ml")
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*CASE_COLUMNS, *columns, "empty"])
-        for model in comparison.model_names:
-            for case in lineup.cases:
-                fold = "" if folds[case] == NO_FOLD else folds[case]
-                for part in comparison.structures:
-                    record = comparison.records[model, case, part.name]
-                    values = ["" if math.isnan(record[column]) else record[column] for column in columns]
-                    group = lineup.groups.get(case, "")
-                    writer.writerow([model, case, fold, group, part.name, *values, record["empty"]])
+    rows = []
+    for model, case, part in product(comparison.model_names, lineup.cases, comparison.structures):
+        record = comparison.records[model, case, part.name]
+        fold = "" if folds[case] == NO_FOLD else folds[case]
+        row = {"model": model, "case": case, "fold": fold, "group": lineup.groups.get(case, ""), "label": part.name}
+        values = {units.column(column): units.value(column, float(record[column])) for column in columns}
+        rows.append({**row, **values, "empty": record["empty"]})
+    return pd.DataFrame(rows)
+
+
+def write_cases_csv(comparison: Comparison, path: Path) -> None:
+    """The values of every case; undefined values are empty cells."""
+    write_text(path, case_values(comparison).to_csv(index=False, lineterminator="\n"))
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
@@ -71,18 +76,16 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "labels": [asdict(part) for part in comparison.structures],
         "cases": list(comparison.lineup.cases),
         "groups": dict(comparison.lineup.groups),
-        "summaries": {
-            model: {name: {metric: asdict(s) for metric, s in metrics.items()} for name, metrics in found.items()}
-            for model, found in comparison.summaries.items()
-        },
+        "summaries": _plain(comparison.summaries),
         "foreground_mean": {
             model: {metric: comparison.foreground_mean(model, metric) for metric in comparison.metrics}
             for model in comparison.model_names
         },
-        "differences": {
-            model: {name: {metric: asdict(d) for metric, d in metrics.items()} for name, metrics in found.items()}
-            for model, found in comparison.differences.items()
-        },
+        "differences": _plain(comparison.differences),
+        "detection": _plain(comparison.detections),
+        "detection_differences": _plain(comparison.detection_differences),
+        "rankings": _plain(comparison.rankings),
+        "by_group": _plain(comparison.groups),
         "empty": {
             model: {part.name: comparison.empty_counts(model, part.name) for part in comparison.structures}
             for model in comparison.model_names
@@ -91,6 +94,13 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "values": cases,
     }
     write_json(path, without_nan(content))
+
+
+def _plain(content: Any) -> Any:
+    """Dictionaries of dataclasses as dictionaries."""
+    if isinstance(content, Mapping):
+        return {key: _plain(value) for key, value in content.items()}
+    return asdict(content)
 
 
 def without_nan(content: Any) -> Any:

@@ -1,0 +1,193 @@
+"""How often `compare` claims a difference that is not there, and how often its intervals cover the true one.
+
+    python benchmarks/verdicts.py      # four minutes on an idle core
+
+Draws paired differences of many experiments whose true mean is known, and gives each to `compare_pairs`. All scenarios
+but those called *shifted* have a true mean of 0, so that every claim on the mean is wrong:
+
+* normal; heavy-tailed (Student's t with 3 degrees of freedom); tied (half of the differences 0, the others rounded).
+* rare complete failures: a small gain in every case, and a loss of 0.6 in 5 or 10 % of them, which takes the gain away
+  on average. A sample without a failure looks like a steady gain, so samples with and without one are counted apart.
+* folds: five models, whose own luck has a quarter of the standard deviation of cases. Wrong are claims about the
+  methods; the pooled test only speaks of the five trained models.
+
+Writes ``benchmarks/results/verdicts.json`` and the tables in ``docs/compare.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunetv2_masam.evaluation.paired_tests import bca_interval, t_interval
+from nnunetv2_masam.evaluation.statistics import METHODS, PairedDifference, compare_pairs
+
+BENCHMARKS = Path(__file__).resolve().parent
+RESULT = BENCHMARKS / "results" / "verdicts.json"
+PAGE = BENCHMARKS.parent / "docs" / "compare.md"
+START, END = "<!-- verdicts -->", "<!-- end of verdicts -->"
+EXPERIMENTS = 2000
+SIZES, FOLD_SIZES = (6, 10, 32, 100), (30, 100, 300)
+FOLDS, FOLD_SD = 5, 0.25
+LOSS, GAIN_SD = 0.6, 0.01
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def tied(random: np.random.Generator, n: int) -> np.ndarray:
+    """Half of the differences are 0, the others multiples of a half."""
+    return np.where(random.random(n) < 0.5, 0.0, np.round(2 * random.normal(0, 1, n)) / 2)
+
+
+def failures(rate: float) -> Draw:
+    """A gain in every case that rare complete failures take away on average."""
+
+    def draw(random: np.random.Generator, n: int) -> np.ndarray:
+        return random.normal(rate * LOSS, GAIN_SD, n) - LOSS * (random.random(n) < rate)
+
+    return draw
+
+
+SYMMETRIC: dict[str, Draw] = {
+    "normal": lambda random, n: random.normal(0, 1, n),
+    "heavy-tailed": lambda random, n: random.standard_t(3, n),
+    "tied": tied,
+}
+FAILURES: dict[str, Draw] = {"failures in 5 %": failures(0.05), "failures in 10 %": failures(0.10)}
+SHIFTED: dict[str, Draw] = {"shifted by half a standard deviation": lambda random, n: random.normal(0.5, 1, n)}
+
+
+def compare(difference: np.ndarray, folds: list[int] | None = None) -> PairedDifference:
+    """The row of the comparison that these differences give."""
+    zeros = np.zeros(len(difference))
+    found = compare_pairs([difference], [zeros], higher_is_better=True, folds=None if folds is None else [folds])
+    return found[0]
+
+
+def claims_mean(pair: PairedDifference) -> bool:
+    """Whether the verdict claims a difference on average."""
+    mixed = pair.verdict.startswith("mixed") and "not shown on average" not in pair.verdict
+    return mixed or pair.verdict in ("better", "worse")
+
+
+def rates(draw: Draw, n: int, experiments: int, seed: int, true_mean: float = 0.0) -> dict[str, float]:
+    """Rates of claims by the verdict and by single tests, and coverage of intervals."""
+    random = np.random.default_rng([seed, n])
+    counts: Counter[str] = Counter()
+    for _ in range(experiments):
+        difference = draw(random, n)
+        pair = compare(difference)
+        interval = pair.ci_low, pair.ci_high
+        covering = {"interval": interval, "t": interval, "BCa": interval}
+        if np.ptp(difference) > 0:  # else all of them have no width
+            covering |= {"t": t_interval(difference), "BCa": bca_interval(difference)}
+        counts["claim on the mean"] += claims_mean(pair)
+        counts["mixed, claim on most cases only"] += pair.verdict.endswith("not shown on average")
+        counts["permutation test alone"] += pair.p < 0.05
+        counts["Wilcoxon alone"] += pair.wilcoxon_p < 0.05
+        for name, (low, high) in covering.items():
+            counts[f"coverage of {name}"] += low <= true_mean <= high
+    names = ("claim on the mean", "mixed, claim on most cases only", "permutation test alone", "Wilcoxon alone")
+    coverage = (f"coverage of {name}" for name in ("interval", "t", "BCa"))
+    return {name: round(counts[name] / experiments, 4) for name in (*names, *coverage)}
+
+
+def failure_rates(draw: Draw, n: int, experiments: int, seed: int) -> dict[str, float]:
+    """The same apart for samples with and without a failure, as rates of each kind."""
+    held: list[np.ndarray] = []
+    without: list[np.ndarray] = []
+    random = np.random.default_rng([seed, n])
+    for _ in range(experiments):
+        difference = draw(random, n)
+        (held if difference.min() < -LOSS / 2 else without).append(difference)
+    left = iter(held)
+    with_failure = rates(lambda *_: next(left), n, len(held), seed)
+    found = {"samples without a failure": round(len(without) / experiments, 4)}
+    found |= {f"with a failure: {name}": rate for name, rate in with_failure.items()}
+    if without:
+        claims = sum(claims_mean(compare(difference)) for difference in without)
+        found["without a failure: claim on the mean"] = round(claims / len(without), 4)
+    return found
+
+
+def fold_rates(n: int, experiments: int, seed: int) -> dict[str, float]:
+    """Claims about the models and about the methods where folds differ by the luck of their training."""
+    random = np.random.default_rng([seed, n])
+    folds = [i % FOLDS for i in range(n)]
+    counts: Counter[str] = Counter()
+    for _ in range(experiments):
+        pair = compare(random.normal(0, 1, n) + random.normal(0, FOLD_SD, FOLDS)[folds], folds)
+        assert pair.fold_level is not None
+        counts["claim on these trained models"] += claims_mean(pair)
+        counts["fold-level test alone"] += pair.fold_level.p < 0.05
+        counts["claim on the methods"] += pair.scope == METHODS
+    names = ("claim on these trained models", "fold-level test alone", "claim on the methods")
+    return {name: round(counts[name] / experiments, 4) for name in names}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """Markdown tables of a result: claims, intervals, folds."""
+
+    def row(name: str, scenario: str, rate: str, sizes: tuple[int, ...] = SIZES) -> str:
+        found = [result[scenario][str(n)].get(rate) for n in sizes]
+        return f"| {name} | {' | '.join('' if value is None else f'{100 * value:.1f}' for value in found)} |"
+
+    def head(name: str, sizes: tuple[int, ...] = SIZES) -> list[str]:
+        return ["", f"| {name} | {' | '.join(f'{n} cases' for n in sizes)} |", "|---" * (1 + len(sizes)) + "|"]
+
+    claim, shifted = "claim on the mean", next(iter(SHIFTED))
+    lines = head("wrong claims on the mean, % of experiments")
+    lines += [row(f"{name} differences", name, claim) for name in SYMMETRIC]
+    lines += [row(f"{name}, samples with one", name, f"with a failure: {claim}") for name in FAILURES]
+    lines += head("for comparison, %")
+    for name in FAILURES:
+        lines.append(row(f"{name}: samples without any", name, "samples without a failure"))
+        lines.append(row("wrong claims in these", name, f"without a failure: {claim}"))
+        for test in ("permutation test alone", "Wilcoxon alone"):
+            lines.append(row(f"wrong claims in samples with one by {test}", name, f"with a failure: {test}"))
+    lines.append(row(f"right claims, normal differences {shifted}", shifted, claim))
+    lines += head("coverage of 95 % intervals, %")
+    for name in SYMMETRIC:
+        lines += [row(f"{name}: {kind}", name, f"coverage of {kind}") for kind in ("interval", "t", "BCa")]
+    lines += head("wrong claims where folds differ, %", FOLD_SIZES)
+    lines += [row(name, "folds", name, FOLD_SIZES) for name in result["folds"][str(FOLD_SIZES[0])]]
+    return "\n".join([*lines[1:], ""])
+
+
+def main() -> None:
+    """Simulate and write."""
+    from environment import describe_environment
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiments", type=int, default=EXPERIMENTS, help="Experiments per scenario and size")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    result: dict[str, object] = {
+        "environment": describe_environment(),
+        "settings": vars(args) | {"fold_sd": FOLD_SD, "folds": FOLDS, "loss": LOSS, "gain_sd": GAIN_SD},
+    }
+    run = args.experiments, args.seed
+    for name, draw in SYMMETRIC.items():
+        result[name] = {str(n): rates(draw, n, *run) for n in SIZES}
+        print(name, file=sys.stderr)
+    for name, draw in SHIFTED.items():
+        result[name] = {str(n): rates(draw, n, *run, true_mean=0.5) for n in SIZES}
+    for name, draw in FAILURES.items():
+        result[name] = {str(n): failure_rates(draw, n, *run) for n in SIZES}
+        print(name, file=sys.stderr)
+    result["folds"] = {str(n): fold_rates(n, *run) for n in FOLD_SIZES}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    page = f"{before}{START}\n\n{tables(result)}\n{END}{rest.partition(END)[2]}"
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
