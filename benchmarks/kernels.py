@@ -1,10 +1,13 @@
 """Plain form against kernels: a forward pass and a training step of ViT-B, each kernel on and off, in turn.
 
     python benchmarks/kernels.py
+    python benchmarks/kernels.py --traced     # memory of a training step only, by arithmetic, on any machine
 
 Seconds are medians of runs without autocast, in float32 on a CPU; peak memory is what the allocator has handed out at
 once beyond weights and moments. A kernel stays if it makes a forward pass or a training step 1.15 times as fast or
-takes a fifth off its peak memory. Writes ``benchmarks/results/kernels-<device>.json``.
+takes a fifth off its peak memory. Writes ``benchmarks/results/kernels-<device>.json``. Traced, the sizes of tensors
+without content are added up, weights, gradients, moments and nnU-Net's loss among them; that goes to
+``kernels-traced.json``.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from unittest import mock
 import torch
 from environment import describe_environment
 from rate import now
-from step_memory import peak_of_allocations
+from step_memory import peak_of_allocations, trace_step
 from torch import Tensor
 
 from nnunetv2_masam.network import MASAM, kernels
@@ -30,6 +33,7 @@ from nnunetv2_masam.network.attention import decomposed_attention
 from nnunetv2_masam.network.kernels import training
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
 from nnunetv2_masam.network.kernels.prediction import predict_block
+from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 14
@@ -46,7 +50,11 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--traced", action="store_true", help="memory of a training step, without running it")
     args = parser.parse_args()
+    if args.traced:
+        trace(args)
+        return
     torch.manual_seed(0)
     network = MASAM(1, NUM_CLASSES, vit=args.vit, image_size=(args.size, args.size)).to(args.device)
     volume = torch.rand(1, 1, args.slices, args.size, args.size, device=args.device)
@@ -76,6 +84,24 @@ def main() -> None:
     }
     target = Path(__file__).parent / "results" / f"kernels-{args.device}.json"
     target.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def trace(args: argparse.Namespace) -> None:
+    """Peak memory of a training step by side, and a file of it."""
+    batch = MicroBatch(args.slices, (args.size, args.size), num_classes=NUM_CLASSES)
+    peaks = {}
+    for side in STEP:
+        with only(side):
+            peaks[side] = trace_step({"vit": args.vit, "image_size": (args.size, args.size)}, batch) / GB
+    result = {
+        "environment": describe_environment(),
+        "settings": {"vit": args.vit, "size": args.size, "slices": args.slices, "num_classes": NUM_CLASSES},
+        "peak_gb": {side: round(peak, 3) for side, peak in peaks.items()},
+        "share_of_plain_memory": {side: round(peak / peaks["plain"], 3) for side, peak in peaks.items()},
+    }
+    target = Path(__file__).parent / "results" / "kernels-traced.json"
+    target.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
 
 
 def compare(run: Callable[[], None], sides: tuple[str, ...], repeats: int, device: str) -> dict[str, dict[str, object]]:

@@ -1,6 +1,6 @@
 """Parameters of every recipe's network by ViT, and what the planner makes of every trainer. Nothing is measured.
 
-    python benchmarks/parameters.py      # a minute; needs MONAI for SwinUNETR
+    python benchmarks/parameters.py      # a minute; needs MONAI for the foreign networks
 
 Writes ``benchmarks/results/parameters.json`` and the tables in ``docs/models.md``.
 """
@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 from environment import describe_environment
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_masam.catalogue import class_names, trainers_folder
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import plan_configuration
-from nnunetv2_masam.training.swin_unetr import SwinUNETRTrainer
+from nnunetv2_masam.training.foreign import ForeignTrainer, plan_foreign
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 BENCHMARKS = Path(__file__).resolve().parent
@@ -39,7 +40,7 @@ RECIPES = (
     "nnUNetTrainerSAMed",
 )
 # an abdominal CT under nnU-Net's default plans
-BASELINE = {
+BASELINE: dict[str, Any] = {
     "patch_size": [48, 192, 192],
     "batch_size": 2,
     "spacing": [3.0, 0.76, 0.76],
@@ -61,7 +62,7 @@ def main() -> None:
             "baseline": BASELINE,
         },
         "parameters": {recipe.__name__: {vit: count(recipe, vit) for vit in VITS} for recipe in recipes},
-        "swin_unetr": {f"{dims}d": count_swin_unetr(trainers["nnUNetTrainerSwinUNETR"], dims) for dims in (2, 3)},
+        "foreign": {name: count_foreign(trainer) for name, trainer in trainers.items() if is_foreign(trainer)},
         "trainers": {name: describe(trainer) for name, trainer in trainers.items()},
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -97,12 +98,22 @@ def count(trainer: type[MASAMTrainer], vit: str) -> dict[str, int]:
     }
 
 
-def count_swin_unetr(trainer: type[SwinUNETRTrainer], dimensions: int) -> int:
-    """Parameters of SwinUNETR, all of them trained."""
-    from monai.networks.nets import SwinUNETR
+def is_foreign(trainer: type) -> bool:
+    """Whether it trains another network than MA-SAM's."""
+    return issubclass(trainer, ForeignTrainer)
 
-    built = SwinUNETR(INPUT_CHANNELS, NUM_CLASSES, spatial_dims=dimensions, **trainer.arch_kwargs)
-    return sum(p.numel() for p in built.parameters())
+
+def count_foreign(trainer: type[ForeignTrainer]) -> dict[str, int]:
+    """Parameters of a foreign network by dimension, all of them trained."""
+    counted = {}
+    for dims in ("3d", "2d") if trainer.foreign.two_dimensional else ("3d",):
+        patch = BASELINE["patch_size"][0 if dims == "3d" else 1 :]
+        planned = plan_foreign(
+            {**BASELINE, "patch_size": patch}, trainer.foreign, trainer.arch_kwargs, trainer.largest_patch, None
+        )
+        built = trainer.build_network_architecture(None, ConfigurationManager(planned), INPUT_CHANNELS, NUM_CLASSES)
+        counted[dims] = sum(p.numel() for p in built.parameters())
+    return counted
 
 
 def describe(trainer: type) -> dict[str, Any]:
@@ -150,7 +161,7 @@ def trainers_table(result: dict[str, Any]) -> str:
 
 
 def parameters_table(result: dict[str, Any]) -> str:
-    """A row for each recipe, millions of parameters by ViT, and SwinUNETR."""
+    """A row for each recipe, millions of parameters by ViT, and one for each foreign network."""
     lines = [
         "| recipe | ViT-B all | trained | ViT-L all | trained | ViT-H all | trained |",
         "|---|---|---|---|---|---|---|",
@@ -158,8 +169,10 @@ def parameters_table(result: dict[str, Any]) -> str:
     for name, by_vit in result["parameters"].items():
         numbers = [f"{by_vit[vit][which] / 1e6:.2f}" for vit in VITS for which in ("all", "trained")]
         lines.append(f"| `{name}` | {' | '.join(numbers)} |")
-    swin = " | ".join(f"{result['swin_unetr'][dims] / 1e6:.2f} in {dims.upper()}" for dims in ("3d", "2d"))
-    lines.append(f"| `nnUNetTrainerSwinUNETR` (no ViT of SAM's, all trained) | {swin} | | | | |")
+    for name, by_dimension in result["foreign"].items():
+        counts = [f"{count / 1e6:.2f} in {dims.upper()}" for dims, count in by_dimension.items()]
+        counts += [""] * (2 * len(VITS) - len(counts))
+        lines.append(f"| `{name}` (no ViT of SAM's, all trained) | {' | '.join(counts)} |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """How often `compare` claims a difference that is not there, and how often its intervals cover the true one.
 
-    python benchmarks/verdicts.py      # four minutes
+    python benchmarks/verdicts.py      # four minutes on an idle core
 
 Draws paired differences of many experiments whose true mean is known, and gives each to `compare_pairs`. All scenarios
 but those called *shifted* have a true mean of 0, so that every claim on the mean is wrong:
@@ -11,7 +11,7 @@ but those called *shifted* have a true mean of 0, so that every claim on the mea
 * folds: five models, whose own luck has a quarter of the standard deviation of cases. Wrong are claims about the
   methods; the pooled test only speaks of the five trained models.
 
-Writes ``benchmarks/results/verdicts.json``.
+Writes ``benchmarks/results/verdicts.json`` and the tables in ``docs/compare.md``.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nnunetv2_masam.evaluation.paired_tests import bca_interval, t_interval
 from nnunetv2_masam.evaluation.statistics import METHODS, PairedDifference, compare_pairs
 
-RESULT = Path(__file__).resolve().parent / "results" / "verdicts.json"
+BENCHMARKS = Path(__file__).resolve().parent
+RESULT = BENCHMARKS / "results" / "verdicts.json"
+PAGE = BENCHMARKS.parent / "docs" / "compare.md"
+START, END = "<!-- verdicts -->", "<!-- end of verdicts -->"
 EXPERIMENTS = 2000
 SIZES, FOLD_SIZES = (6, 10, 32, 100), (30, 100, 300)
 FOLDS, FOLD_SD = 5, 0.25
@@ -80,8 +84,9 @@ def rates(draw: Draw, n: int, experiments: int, seed: int, true_mean: float = 0.
     for _ in range(experiments):
         difference = draw(random, n)
         pair = compare(difference)
-        covering = {"interval": (pair.ci_low, pair.ci_high)}
-        if np.ptp(difference) > 0:
+        interval = pair.ci_low, pair.ci_high
+        covering = {"interval": interval, "t": interval, "BCa": interval}
+        if np.ptp(difference) > 0:  # else all of them have no width
             covering |= {"t": t_interval(difference), "BCa": bca_interval(difference)}
         counts["claim on the mean"] += claims_mean(pair)
         counts["mixed, claim on most cases only"] += pair.verdict.endswith("not shown on average")
@@ -127,6 +132,35 @@ def fold_rates(n: int, experiments: int, seed: int) -> dict[str, float]:
     return {name: round(counts[name] / experiments, 4) for name in names}
 
 
+def tables(result: dict[str, Any]) -> str:
+    """Markdown tables of a result: claims, intervals, folds."""
+
+    def row(name: str, scenario: str, rate: str, sizes: tuple[int, ...] = SIZES) -> str:
+        found = [result[scenario][str(n)].get(rate) for n in sizes]
+        return f"| {name} | {' | '.join('' if value is None else f'{100 * value:.1f}' for value in found)} |"
+
+    def head(name: str, sizes: tuple[int, ...] = SIZES) -> list[str]:
+        return ["", f"| {name} | {' | '.join(f'{n} cases' for n in sizes)} |", "|---" * (1 + len(sizes)) + "|"]
+
+    claim, shifted = "claim on the mean", next(iter(SHIFTED))
+    lines = head("wrong claims on the mean, % of experiments")
+    lines += [row(f"{name} differences", name, claim) for name in SYMMETRIC]
+    lines += [row(f"{name}, samples with one", name, f"with a failure: {claim}") for name in FAILURES]
+    lines += head("for comparison, %")
+    for name in FAILURES:
+        lines.append(row(f"{name}: samples without any", name, "samples without a failure"))
+        lines.append(row("wrong claims in these", name, f"without a failure: {claim}"))
+        for test in ("permutation test alone", "Wilcoxon alone"):
+            lines.append(row(f"wrong claims in samples with one by {test}", name, f"with a failure: {test}"))
+    lines.append(row(f"right claims, normal differences {shifted}", shifted, claim))
+    lines += head("coverage of 95 % intervals, %")
+    for name in SYMMETRIC:
+        lines += [row(f"{name}: {kind}", name, f"coverage of {kind}") for kind in ("interval", "t", "BCa")]
+    lines += head("wrong claims where folds differ, %", FOLD_SIZES)
+    lines += [row(name, "folds", name, FOLD_SIZES) for name in result["folds"][str(FOLD_SIZES[0])]]
+    return "\n".join([*lines[1:], ""])
+
+
 def main() -> None:
     """Simulate and write."""
     from environment import describe_environment
@@ -150,6 +184,9 @@ def main() -> None:
         print(name, file=sys.stderr)
     result["folds"] = {str(n): fold_rates(n, *run) for n in FOLD_SIZES}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    page = f"{before}{START}\n\n{tables(result)}\n{END}{rest.partition(END)[2]}"
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

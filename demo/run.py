@@ -32,7 +32,7 @@ DATASET_ID, DATASET = "900", "Dataset900_Phantom"
 CONFIGURATION, FOLD = "3d_fullres", "0"
 MODELS = {
     "nnU-Net": "nnUNetTrainerDemoBaseline",
-    "MA-SAM": "nnUNetTrainerMASAM_tiny_10epochs",
+    "MA-SAM": "nnUNetTrainerMASAM_tiny_5epochs",
 }
 
 
@@ -74,6 +74,11 @@ class Demo:
 
     def run(self, models: Sequence[str]) -> int:
         started = time.time()
+        print(
+            f"This draws 24 synthetic MR volumes, trains {' and '.join(models)} on 20 of them on the CPU, predicts the "
+            f"other 4, compares, and leaves a picture and a report in {self.output}.",
+            flush=True,
+        )
         self.write_data()
         self.plan()
         for model in models:
@@ -84,7 +89,7 @@ class Demo:
         _headline(f"Done, in {(time.time() - started) / 60:.1f} minutes")
         for model, minutes in self.minutes().items():
             print(f"{model}: trained for {minutes:.1f} minutes")
-        print("This shows that everything runs, not which model is better: 120 iterations are far too few for a U-Net.")
+        print("This shows that everything runs, not which model is better: 60 iterations are far too few for a U-Net.")
         print(f"Picture: {picture}\nReport: {self.output / 'comparison' / 'report.html'}")
         print(f"Everything the demonstration wrote: {self.output}")
         return 0

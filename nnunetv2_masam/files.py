@@ -113,7 +113,7 @@ def _remove_stale(path: Path) -> None:
     for folder in path.parent.glob(f".{_escaped(path.name)}.*.partial"):
         owner, process, *_ = folder.name.rsplit(".", 3)
         if owner == f".{path.name}.{socket.gethostname()}" and process.isdigit():
-            stale = not _is_alive(int(process))
+            stale = not is_alive(int(process))
         else:
             try:
                 stale = time.time() - folder.stat().st_mtime > _STALE_AFTER_S
@@ -127,7 +127,7 @@ def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -91,7 +91,7 @@ class Job:
     def epoch(self) -> int | None:
         """The last epoch that its log tells of."""
         try:
-            found = EPOCH_LINE.findall(self.log.read_text(errors="replace"))
+            found = EPOCH_LINE.findall(self.log.read_text(encoding="utf-8", errors="replace"))
         except FileNotFoundError:
             return None
         return int(found[-1]) if found else None

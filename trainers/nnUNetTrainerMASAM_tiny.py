@@ -37,6 +37,12 @@ class nnUNetTrainerMASAM_tiny_10epochs(nnUNetTrainerMASAM_tiny):
     epochs = 10
 
 
+class nnUNetTrainerMASAM_tiny_5epochs(nnUNetTrainerMASAM_tiny):
+    """A tenth of the full run, for the demonstration."""
+
+    epochs = 5
+
+
 class nnUNetTrainerMASAM_tiny_1epoch(nnUNetTrainerMASAM_tiny):
     """50 steps, to see that everything runs."""
 

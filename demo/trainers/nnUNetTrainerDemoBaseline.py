@@ -7,7 +7,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
 class nnUNetTrainerDemoBaseline(nnUNetTrainer):
-    """The stock trainer for 120 iterations instead of 250 000; its learning rate decays over these."""
+    """The stock trainer for 60 iterations instead of 250 000; its learning rate decays over these."""
 
     def __init__(
         self,
@@ -19,5 +19,5 @@ class nnUNetTrainerDemoBaseline(nnUNetTrainer):
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 10
-        self.num_iterations_per_epoch = 12
+        self.num_iterations_per_epoch = 6
         self.num_val_iterations_per_epoch = 2

@@ -12,7 +12,9 @@ The data flow, one module per step::
     metrics.py      two masks and a spacing → Dice, IoU, volumes; surfaces.py distances, lesions.py single lesions
     measure.py      all cases of all models in several processes, cached by file content
     case_tables.py  CSV files by case → groups of cases, models that another tool measured
-    statistics.py   per-case values → means, confidence intervals, tests, effect sizes
+    scores.py       measured values → what is compared: one rule for empty masks
+    statistics.py   scores → means, differences, verdicts; paired_tests.py has the tests and intervals
+    detection.py    whether structures are found at all; ranking.py the order of several models
     cost.py         checkpoints and logs → parameters, training time, file sizes
     comparison.py   all of that put together
     overlays.py     one slice of a case with contours

@@ -158,11 +158,28 @@ def _compare(
     tasks = _tasks(lineup, scheme, labels, reader, tuple(tolerances.values()), request.metrics, images)
     lineup, measured = _measure(request, lineup, tasks)
     lineup, measured = _add_tables(lineup, measured, structures[baseline], request.metrics)
-    settings = {
+    return collect(
+        lineup,
+        measured,
+        structures,
+        title=title.replace("{n}", str(len(lineup.cases))),
+        baseline=baseline,
+        settings=_record_of(request, tolerances, scheme.ignore_label),
+        reader=reader,
+        file_ending=dataset_json["file_ending"],
+        images=request.images,
+        seed=request.seed,
+        across_prompts=request.across_prompts,
+    )
+
+
+def _record_of(request: CompareRequest, tolerances: Mapping[str, float], ignore_label: int | None) -> dict[str, Any]:
+    """What the numbers depend on, for the captions and ``summary.json``."""
+    return {
         "metrics": list(request.metrics.metrics),
         "definitions": request.metrics.definitions(),
         "nsd_tolerance_mm": tolerances,
-        "ignore_label": scheme.ignore_label,
+        "ignore_label": ignore_label,
         "confidence": 1 - SIGNIFICANCE,
         "bootstrap_resamples": BOOTSTRAP_RESAMPLES,
         "permutations": PERMUTATIONS,
@@ -170,19 +187,6 @@ def _compare(
         "nnunetv2_masam": __version__,
         "versions": library_versions(),
     }
-    return collect(
-        lineup,
-        measured,
-        structures,
-        title=title.replace("{n}", str(len(lineup.cases))),
-        baseline=baseline,
-        settings=settings,
-        reader=reader,
-        file_ending=dataset_json["file_ending"],
-        images=request.images,
-        seed=request.seed,
-        across_prompts=request.across_prompts,
-    )
 
 
 def _labels(

@@ -207,9 +207,11 @@ def _run(jobs: Sequence[tuple[Task, Path | None]], processes: int) -> Iterator[M
                 finished += 1
         except BrokenProcessPool as error:
             kept = "; they are remembered" if jobs[0][1] is not None else ""
+            # a process starts by importing the script, which would compare again
+            guard = "" if finished else ' A script has to call this under `if __name__ == "__main__":`.'
             raise ValueError(
                 f"a measuring process was killed, probably because memory ran out, after {finished} of {len(jobs)} "
-                f"cases{kept}. Use fewer processes: -np {max(1, processes // 2)}."
+                f"cases{kept}. Use fewer processes: -np {max(1, processes // 2)}.{guard}"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)  # after an interruption, not the rest of the queue first

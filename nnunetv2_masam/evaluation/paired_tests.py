@@ -3,8 +3,8 @@
 Every test here has an exact form for small samples:
 
 * `sign_flip_p`: the paired permutation test of the mean. It is `scipy.stats.permutation_test` with
-  ``permutation_type="samples"``; as one matrix product it takes a millisecond instead of 80, which matters for
-  hundreds of rows of labels, metrics, models and groups.
+  ``permutation_type="samples"``, as one matrix product with signs that all rows share: a comparison has hundreds of
+  rows of labels, metrics, models and groups.
 * `wilcoxon_p`: Wilcoxon's signed-rank test with the exact distribution of midranks, also under ties and zeros, where
   `scipy.stats.wilcoxon` changes to a normal approximation.
 * `mcnemar_p`: McNemar's exact test of paired proportions.
@@ -49,7 +49,7 @@ def sign_flip_p(difference: np.ndarray, seed: int = 0) -> float:
     sums = np.abs(_signs(len(nonzero), -1 if exact else seed) @ nonzero)
     as_extreme = np.count_nonzero(sums >= abs(nonzero.sum()) * (1 - _REL_TOLERANCE) - 10.0**-DECIMALS)
     # with random patterns the observed one is counted as one more, so that the test stays valid
-    return as_extreme / len(sums) if exact else (as_extreme + 1) / (len(sums) + 1)
+    return float(as_extreme / len(sums) if exact else (as_extreme + 1) / (len(sums) + 1))
 
 
 def _signs(count: int, seed: int) -> np.ndarray:

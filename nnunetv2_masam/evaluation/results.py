@@ -16,6 +16,7 @@ from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
 from nnunetv2_masam.files import list_folder, read_json, shortened
 from nnunetv2_masam.folds.few_shot import read_few_shot_folds
 from nnunetv2_masam.folds.fixed import read_fixed_folds
+from nnunetv2_masam.folds.splits import SPLITS_FILE, read_splits
 
 NO_FOLD = -1
 ALL_FOLD = "fold_all"
@@ -237,17 +238,10 @@ def find_splits(dataset: str, folds: Sequence[int] | None = None) -> dict[int, l
     if not nnUNet_preprocessed.is_set():
         return None
     folder = Path(str(nnUNet_preprocessed)) / dataset
-    if not (folder / "splits_final.json").is_file():
+    if not (folder / SPLITS_FILE).is_file():
         return None
     left_out = {entry.fold for entry in read_few_shot_folds(folder)}
     if folds is None:
         left_out |= {entry.fold for entry in read_fixed_folds(folder)}
-    path = folder / "splits_final.json"
-    splits = read_json(path, list)
-    for split in splits:
-        cases = split.get("val") if isinstance(split, dict) else None
-        if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):
-            raise ValueError(
-                f'{path}: expected a list of folds {{"train": [cases], "val": [cases]}}, as nnU-Net writes it'
-            )
+    splits = read_splits(folder / SPLITS_FILE)
     return {fold: split["val"] for fold, split in enumerate(splits) if fold not in left_out}

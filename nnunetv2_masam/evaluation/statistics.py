@@ -152,6 +152,10 @@ def paired_difference(model: Sequence[float], baseline: Sequence[float], *, high
     ours, theirs = np.asarray(model, dtype=float), np.asarray(baseline, dtype=float)
     if ours.shape != theirs.shape:
         raise ValueError(f"model has {len(ours)} values, baseline {len(theirs)}: expected one of each per case")
+    if np.isinf(ours).any() or np.isinf(theirs).any():
+        raise ValueError(
+            "values hold infinity, expected finite numbers, or NaN where reference and prediction are empty"
+        )
     if np.isnan(ours).all() and np.isnan(theirs).all():
         return np.empty(0)
     best = 1.0 if higher_is_better else 0.0

@@ -23,9 +23,9 @@ def forward_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int,
     network = Architecture.of(arch_kwargs)
     tokens, e, d = network.tokens, network.vit.embed_dim, EMBEDDING_CHANNELS
     embedding = tokens * e * PATCH_SIZE**2 * input_channels
-    blocks = sum(_block(network, index, slices) for index in range(network.vit.depth))
+    blocks = sum(_block(network, index) for index in range(network.vit.depth))
     neck = tokens * (e * d + 9 * d * d)
-    return round(2 * slices * (embedding + blocks + neck + _decoder(network, num_classes)))
+    return 2 * slices * (embedding + blocks + neck + _decoder(network, num_classes))
 
 
 def training_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int, input_channels: int = 1) -> int:
@@ -42,11 +42,11 @@ def training_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int
     return passes * forward_flops(arch_kwargs, slices, num_classes, input_channels)
 
 
-def _block(network: Architecture, index: int, slices: int) -> float:
-    """Multiplications of a block for one slice of ``slices``."""
+def _block(network: Architecture, index: int) -> int:
+    """Multiplications of a block for one slice."""
     e, a, r = network.vit.embed_dim, network.adapter_channels, network.fact_rank
     projections = (4 + 2 * MLP_RATIO) * e * e
-    adapters = 2 * (2 * e * a + (3 - 2 / slices) * a * a)  # two taps reach beyond the ends of a sample
+    adapters = 2 * (2 * e * a + 3 * a * a)
     low_rank = 3 * e * r + 2 * r * r + 4 * e * network.lora_rank
     return network.tokens * (projections + adapters + low_rank) + _attention(network, network.reach(index))
 

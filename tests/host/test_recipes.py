@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_masam.training.swin_unetr import SwinUNETRTrainer
+from nnunetv2_masam.training.foreign import NNFORMER, SWIN_UNETR, UXNET3D, ForeignTrainer
 from nnunetv2_masam.training.trainer import MASAMTrainer
 from tests.conftest import SHARED
 from tests.host.conftest import Workspace
@@ -128,10 +128,8 @@ def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_
     assert torch.equal(logits, predicted(trainer, trainer.network))
 
 
-class SmallSwinUNETR(SwinUNETRTrainer):
+class SmallForeign(ForeignTrainer):
     """Two iterations of a narrow network."""
-
-    arch_kwargs = {"feature_size": 12}
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cpu")) -> None:  # noqa: B008
         super().__init__(plans, configuration, fold, dataset_json, device)
@@ -143,20 +141,50 @@ class SmallSwinUNETR(SwinUNETRTrainer):
         return rotation, dummy_2d, initial_patch_size, None
 
 
-@pytest.mark.parametrize(("configuration", "patch"), [("2d", [64, 64]), ("3d_fullres", [32, 64, 64])])
-def test_swin_unetr_trains_and_is_rebuilt(workspace, configuration, patch):
+class SmallSwinUNETR(SmallForeign):
+    foreign = SWIN_UNETR
+    arch_kwargs = {"feature_size": 12}
+
+
+class SmallUXNet3D(SmallForeign):
+    foreign = UXNET3D
+    arch_kwargs = {"feat_size": [8, 8, 8, 8], "hidden_size": 8}
+    largest_patch = (32, 32, 32)
+    lr_exponent = 0.0
+
+
+class SmallNNFormer(SmallForeign):
+    foreign = NNFORMER
+    arch_kwargs = {"embedding_dim": 8, "num_heads": [1, 2, 2, 4]}
+    largest_patch = (16, 64, 64)
+    optimizer_class = torch.optim.SGD
+    optimizer_kwargs = {"lr": 0.01, "momentum": 0.99, "nesterov": True, "weight_decay": 3e-5}
+
+
+@pytest.mark.parametrize(
+    ("small_trainer", "dataset", "configuration", "patch"),
+    [
+        (SmallSwinUNETR, "Dataset901_Plain", "2d", [64, 64]),
+        (SmallSwinUNETR, "Dataset901_Plain", "3d_fullres", [32, 64, 64]),
+        (SmallUXNet3D, "hippocampus", "3d_fullres", [32, 32, 32]),
+        (SmallNNFormer, "hippocampus", "3d_fullres", [16, 64, 64]),
+    ],
+)
+def test_foreign_networks_train_and_are_rebuilt(workspace, small_trainer, dataset, configuration, patch, request):
     pytest.importorskip("monai.networks.nets")
-    trainer = make(SmallSwinUNETR, workspace, "Dataset901_Plain", configuration)
+    dataset = request.getfixturevalue(dataset) if dataset == "hippocampus" else dataset
+    trainer = make(small_trainer, workspace, dataset, configuration)
     before = trainer.plans_manager.plans["configurations"][configuration]
     stored = trained(trainer)
     planned = stored["configurations"][configuration]
     assert planned["patch_size"] == patch
     assert planned["batch_size"] == (2 if len(patch) == 3 else before["batch_size"])
-    assert planned["architecture"]["network_class_name"] == "monai.networks.nets.SwinUNETR"
-    assert planned["architecture"]["arch_kwargs"] == {"spatial_dims": len(patch), "feature_size": 12}
+    foreign = small_trainer.foreign
+    assert planned["architecture"]["network_class_name"] == foreign.class_name
+    assert planned["architecture"]["arch_kwargs"] == {**foreign.from_patch(patch), **small_trainer.arch_kwargs}
     group = trainer.optimizer.param_groups[0]
-    assert isinstance(trainer.optimizer, torch.optim.AdamW)
-    assert (group["lr"], group["weight_decay"], group["eps"]) == (8e-4, 0.01, 1e-5)
+    assert type(trainer.optimizer) is small_trainer.optimizer_class
+    assert {key: group[key] for key in small_trainer.optimizer_kwargs} == dict(small_trainer.optimizer_kwargs)
     logits = predicted(trainer, rebuilt(trainer, stored))
     assert torch.isfinite(logits).all()
     assert torch.equal(logits, predicted(trainer, trainer.network))

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 # part: parts of the package that it may import
 ALLOWED = {
     "network": {"network"},
+    "baselines": {"files", "baselines"},
     "planning": {"files", "nnunet_files", "planning", "network", "catalogue"},
     "weights": {"files", "weights", "network"},
     "sharing": {"files", "sharing", "weights", "planning", "network"},
@@ -21,7 +22,7 @@ ALLOWED = {
     "datasets": {"files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "nnunet_files", "video", "folds"},
     "jobs": {"files", "nnunet_files"},
-    "training": {"files", "training", "prompts", "weights", "planning", "network"},
+    "training": {"files", "training", "baselines", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
     "files": set(),
     "images": set(),

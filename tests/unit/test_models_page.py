@@ -46,7 +46,9 @@ def test_numbers_are_the_networks(script, result, recipe):
         assert named[key] == now[key]
 
 
-def test_swin_unetr_has_as_many_as_the_page_says(script, result):
+def test_foreign_networks_have_as_many_as_the_page_says(script, result):
     pytest.importorskip("monai.networks.nets")
-    trainer = script.full_length_trainers()["nnUNetTrainerSwinUNETR"]
-    assert script.count_swin_unetr(trainer, 2) == result["swin_unetr"]["2d"]
+    trainers = script.full_length_trainers()
+    assert {name: script.count_foreign(trainers[name]) for name in result["foreign"]} == result["foreign"]
+    assert result["foreign"]["nnUNetTrainerUXNet3D"] == {"3d": 53_006_510}
+    assert result["foreign"]["nnUNetTrainerNNFormer"] == {"3d": 150_054_210}

@@ -22,7 +22,7 @@ PREAMBLE = r"""% needs \usepackage{array,booktabs,graphicx}
 \ifdefined\extrafloats\extrafloats{200}\fi
 \maxdeadcycles=1000
 """
-# of article on A4 with 10 pt: a column is 345 pt wide and 598 pt high, which is 62 lines of \footnotesize; headings and
+# of article on A4 with 10 pt: a column is 345 pt wide and 598 pt high. \footnotesize has lines of 9.5 pt: 62, of which
 # rules take 6 of them, and each line of the caption 1.3
 TEXT_WIDTH_PT, PART_LINES, GROUP_LINES = 345.0, 56.0, 1.6
 CAPTION_LINES, CAPTION_CHARACTERS = 1.3, 68

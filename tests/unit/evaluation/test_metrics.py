@@ -13,7 +13,15 @@ from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from nnunetv2_masam.evaluation.metrics import METRICS, MetricSettings, image_diagonal_mm, structure_metrics
+from nnunetv2_masam.cli import compare
+from nnunetv2_masam.evaluation.metrics import (
+    METRICS,
+    OPTIONAL_METRICS,
+    MetricSettings,
+    image_diagonal_mm,
+    structure_metrics,
+)
+from nnunetv2_masam.evaluation.surfaces import SURFACES
 
 SPACING_MM = (5.0, 2.0, 0.5)
 MESH = MetricSettings(distance_surface="mesh")
@@ -262,6 +270,12 @@ def test_optional_metrics_of_empty_masks() -> None:
     np.testing.assert_equal(measured(mask, nothing), [0, 0, 1, 0, 0, 0, 0])
     np.testing.assert_equal(measured(nothing, mask), [nan, 0, nan, 0, 0, nan, 1])
     np.testing.assert_equal(measured(nothing, nothing), [nan, nan, nan, nan, nan, nan, 0])
+
+
+def test_the_command_offers_what_there_is() -> None:
+    """Its choices are spelled out, so that ``--help`` imports nothing."""
+    assert set(compare.OPTIONAL) == set(OPTIONAL_METRICS)
+    assert set(compare.SURFACES) == set(SURFACES)
 
 
 def test_unknown_settings_are_refused() -> None:

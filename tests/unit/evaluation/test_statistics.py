@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import verdicts
 from nnunetv2_masam.evaluation.paired_tests import (
     bca_interval,
     corrected_resampled_t,
@@ -267,6 +269,13 @@ def test_no_pair_at_all_is_no_value() -> None:
     assert (empty.verdict, full.verdict) == (NO_VALUE, "better")
 
 
+def test_values_that_cannot_be_paired_are_refused() -> None:
+    with pytest.raises(ValueError, match="hold infinity"):
+        compare([1.0, math.inf], [1.0, 2.0])
+    with pytest.raises(ValueError, match="model has 1 values, baseline 2"):
+        compare([1.0], [1.0, 2.0])
+
+
 # folds
 
 
@@ -287,3 +296,43 @@ def test_cases_without_folds_have_no_fold_level() -> None:
     assert compare_difference(DIFFERENCE, [-1] * 7).fold_level is None
     found = compare_difference(0.1 + 0.01 * np.arange(8.0), [0] * 8)
     assert (found.fold_level.verdict, found.scope) == (NO_VALUE, THESE_MODELS)
+
+
+# calibration: the short form of benchmarks/verdicts.py, and what docs/compare.md says of the long one
+
+EXPERIMENTS = 80
+MOST_CLAIMS = stats.binom.ppf(0.9999, EXPERIMENTS, 0.05) / EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", verdicts.SYMMETRIC)
+def test_few_wrong_claims_and_covering_intervals(name: str) -> None:
+    for n in (6, 32):
+        found = verdicts.rates(verdicts.SYMMETRIC[name], n, EXPERIMENTS, seed=7)
+        assert found["claim on the mean"] <= MOST_CLAIMS
+        assert found["coverage of interval"] >= 1 - MOST_CLAIMS
+
+
+@pytest.mark.parametrize("name", verdicts.FAILURES)
+def test_few_wrong_claims_in_samples_that_hold_a_failure(name: str) -> None:
+    found = verdicts.failure_rates(verdicts.FAILURES[name], 32, EXPERIMENTS, seed=7)
+    assert found["with a failure: claim on the mean"] <= MOST_CLAIMS
+    assert found["with a failure: Wilcoxon alone"] > 0.8  # which is why it does not decide
+
+
+def test_clear_differences_are_claimed_and_luck_of_training_is_not() -> None:
+    (shifted,) = verdicts.SHIFTED.values()
+    assert verdicts.rates(shifted, 32, EXPERIMENTS, seed=7, true_mean=0.5)["claim on the mean"] > 0.6
+    assert verdicts.fold_rates(100, EXPERIMENTS, seed=7)["claim on the methods"] <= MOST_CLAIMS
+
+
+def test_the_page_has_the_tables_of_the_result() -> None:
+    result = json.loads(verdicts.RESULT.read_text(encoding="utf-8"))
+    assert verdicts.tables(result) in verdicts.PAGE.read_text(encoding="utf-8")
+    run = result["settings"]["experiments"]
+    for name in verdicts.SYMMETRIC:
+        for found in result[name].values():
+            assert found["claim on the mean"] <= stats.binom.ppf(0.999, run, 0.05) / run
+    for name in verdicts.FAILURES:
+        assert all(found.get("with a failure: claim on the mean", 0) <= 0.05 for found in result[name].values())
+    for found in result["folds"].values():
+        assert found["claim on the methods"] <= 0.05

@@ -1,0 +1,135 @@
+"""A five-fold cross-validation of three models on hippocampus MRI, on a CPU, and its comparison.
+
+    python benchmarks/crossval_hippocampus.py --data Dataset004_Hippocampus --workspace FOLDER
+
+``--data`` is the dataset in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``. Each model trains for a fixed
+number of steps, which take two idle cores about five and a half minutes; a busier machine takes longer and computes the
+same. The same command resumes an interrupted run, and ``--report`` only writes the tables of what is finished. Tables,
+``summary.json`` and pictures go to ``benchmarks/results/crossval-hippocampus``.
+
+nnU-Net plans ResEnc-M with batches that cover the whole dataset, 23 patches here, which leave it a handful of steps in
+this time; it trains with the default plans' batch size of 2 instead, on plans of another name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from environment import describe_environment
+
+from nnunetv2_masam.catalogue import trainers_folder
+from nnunetv2_masam.files import list_folder, read_json, write_json
+
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE / "results" / "crossval-hippocampus"
+CONFIGURATION = "3d_fullres"
+RESENC_PLANS = "nnUNetResEncUNetMPlans_batch2"
+MODELS = {
+    "nnU-Net": ("nnUNetTrainer_260iterations", "nnUNetPlans"),
+    "MA-SAM tiny": ("nnUNetTrainerMASAM_tiny_1050steps", "nnUNetPlans"),
+    "nnU-Net ResEnc-M": ("nnUNetTrainer_175iterations", RESENC_PLANS),
+}
+FOLDS = range(5)
+
+
+def main() -> None:
+    """Train what is missing, fold by fold, and write the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--report", action="store_true", help="only write the tables of the finished folds")
+    args = parser.parse_args()
+    dataset, number = args.data.name, args.data.name[7:10]
+    set_environment(args.workspace.resolve())
+    if not args.report:
+        prepare(args.data, dataset, number)
+        for fold in FOLDS:
+            for plans in dict.fromkeys(plans for _, plans in MODELS.values()):
+                trainers = [trainer for trainer, its_plans in MODELS.values() if its_plans == plans]
+                masam("crossval", "-d", number, "-c", CONFIGURATION, "-tr", *trainers, "-p", plans, "--folds",
+                      str(fold), "--device", "cpu", "-o", str(args.workspace / "crossval" / plans))  # fmt: skip
+    report(args.workspace.resolve(), dataset, number)
+
+
+def set_environment(workspace: Path) -> None:
+    """Folders of nnU-Net and of the trainers, for this process and the commands that it starts."""
+    for name in ("raw", "preprocessed", "results"):
+        (workspace / name).mkdir(parents=True, exist_ok=True)
+        os.environ[f"nnUNet_{name}"] = str(workspace / name)
+    trainers = str(trainers_folder())
+    os.environ["nnUNet_extTrainer"] = os.pathsep.join([str(HERE / "trainers"), trainers])
+    os.environ["nnUNet_n_proc_DA"] = "1"
+    paths = [str(HERE.parent), trainers, os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+
+
+def prepare(data: Path, dataset: str, number: str) -> None:
+    """Copy, plan and preprocess what is not there yet, and derive the plans of ResEnc-M with the default batch size."""
+    raw, preprocessed = (Path(os.environ[f"nnUNet_{name}"]) / dataset for name in ("raw", "preprocessed"))
+    if not raw.exists():
+        shutil.copytree(data, raw)
+    if not (preprocessed / "nnUNetPlans.json").is_file():
+        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
+    if not (preprocessed / "nnUNetResEncUNetMPlans.json").is_file():
+        call("nnUNetv2_plan_experiment", "-d", number, "-pl", "nnUNetPlannerResEncM")
+    plans = read_json(preprocessed / "nnUNetResEncUNetMPlans.json")
+    default = read_json(preprocessed / "nnUNetPlans.json")
+    plans["plans_name"] = RESENC_PLANS
+    plans["configurations"][CONFIGURATION]["batch_size"] = default["configurations"][CONFIGURATION]["batch_size"]
+    write_json(preprocessed / f"{RESENC_PLANS}.json", plans)
+
+
+def report(workspace: Path, dataset: str, number: str) -> None:
+    """Compare the validation cases of the folds that all models have finished, then the unseen cases."""
+    results = workspace / "results" / dataset
+    folders = {name: results / f"{trainer}__{plans}__{CONFIGURATION}" for name, (trainer, plans) in MODELS.items()}
+    finished = [
+        str(fold)
+        for fold in FOLDS
+        if all((folder / f"fold_{fold}" / "validation" / "summary.json").is_file() for folder in folders.values())
+    ]
+    if not finished:
+        sys.exit("no fold is finished by all models yet")
+    models = [f"{name}={folder.name}" for name, folder in folders.items()]
+    validation, unseen = workspace / "comparison" / "validation", workspace / "comparison" / "unseen"
+    masam("compare", *models, "-d", number, "--folds", *finished, "-np", "1", "-o", str(validation))
+    raw = workspace / "raw" / dataset
+    predictions = [f"{name}={predict(workspace, raw, number, name, finished)}" for name in MODELS]
+    masam("compare", "--predictions", *predictions, "--references", str(raw / "labelsTs"), "--dataset-json",
+          str(raw / "dataset.json"), "--images", str(raw / "imagesTs"), "-np", "1", "-o", str(unseen))  # fmt: skip
+    for source in (validation, unseen):
+        target = OUTPUT / source.name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    settings = {name: {"trainer": trainer, "plans": plans} for name, (trainer, plans) in MODELS.items()}
+    about = {"environment": describe_environment(), "dataset": dataset, "folds": finished, "models": settings}
+    write_json(OUTPUT / "settings.json", about)
+
+
+def predict(workspace: Path, raw: Path, number: str, name: str, folds: list[str]) -> Path:
+    """Predict the unseen cases with the ensemble of the finished folds, unless it is done."""
+    trainer, plans = MODELS[name]
+    folder = workspace / "predictions" / f"{trainer}__{len(folds)}folds"
+    if not folder.is_dir() or len(list(folder.glob("*.nii.gz"))) < len(list_folder(raw / "imagesTs")):
+        call("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", str(folder), "-d", number, "-c", CONFIGURATION,
+             "-tr", trainer, "-p", plans, "-f", *folds, "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
+    return folder
+
+
+def masam(*arguments: str) -> None:
+    """Run a subcommand of ``nnUNetv2_masam`` from this checkout."""
+    subprocess.run([sys.executable, "-m", "nnunetv2_masam.cli", *arguments], check=True)
+
+
+def call(command: str, *arguments: str) -> None:
+    """Run a command of this environment; its failure ends the benchmark."""
+    subprocess.run([str(Path(sys.executable).parent / command), *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()

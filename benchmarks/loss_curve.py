@@ -1,0 +1,55 @@
+"""Loss and pseudo Dice of a healthy training: MA-SAM tiny on the hippocampus MRI, on a CPU.
+
+    python benchmarks/loss_curve.py --data Dataset004_Hippocampus --workspace FOLDER
+
+Trains fold 0 by the stock commands, unless the workspace has it already (that of ``benchmarks/hippocampus.py`` will
+do), and writes what nnU-Net logged, one value an epoch, to ``benchmarks/results/loss-curve-hippocampus.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from environment import describe_environment
+from hippocampus import CONFIGURATION, call
+
+from nnunetv2_masam.catalogue import trainers_folder
+
+HERE = Path(__file__).resolve().parent
+TRAINER = "nnUNetTrainerMASAM_tiny"
+SERIES = {"train_losses": "training_loss", "val_losses": "validation_loss", "mean_fg_dice": "pseudo_dice"}
+
+
+def main() -> None:
+    """Train if need be, and write the curves."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, required=True)
+    args = parser.parse_args()
+    workspace = args.workspace.resolve()
+    dataset, number = args.data.name, args.data.name[7:10]
+    for name in ("raw", "preprocessed", "results"):
+        (workspace / name).mkdir(parents=True, exist_ok=True)
+        os.environ[f"nnUNet_{name}"] = str(workspace / name)
+    os.environ["nnUNet_extTrainer"] = str(trainers_folder())
+    if not (workspace / "raw" / dataset).exists():
+        shutil.copytree(args.data, workspace / "raw" / dataset)
+    if not (workspace / "preprocessed" / dataset / "nnUNetPlans.json").is_file():
+        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
+    fold = workspace / "results" / dataset / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
+    if not (fold / "checkpoint_final.pth").is_file():
+        call("nnUNetv2_train", number, CONFIGURATION, "0", "-tr", TRAINER, "-device", "cpu")
+    logged = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)["logging"]
+    curves = {name: [round(float(value), 4) for value in logged[key]] for key, name in SERIES.items()}
+    result = {"environment": describe_environment(), "data": dataset, "fold": 0, "trainer": TRAINER, **curves}
+    path = HERE / "results" / "loss-curve-hippocampus.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Values that are not finite: in batches, in preprocessed cases, in what is about to be saved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnunetv2_masam.files import shortened
+
+
+def damaged_cases(batch: Mapping[str, Any]) -> list[str]:
+    """The cases of those samples of a batch whose data is not finite."""
+    return [str(key) for key, data in zip(batch["keys"], batch["data"], strict=True) if not data.isfinite().all()]
+
+
+def nonfinite_tensors(state_dict: Mapping[str, Any]) -> list[str]:
+    """Names of the tensors that hold values that are not finite."""
+    tensors = {n: t for n, t in state_dict.items() if isinstance(t, torch.Tensor) and t.is_floating_point()}
+    if not tensors or torch.stack([t.isfinite().all() for t in tensors.values()]).all():  # one synchronisation
+        return []
+    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+
+
+def nonfinite_cases(folder: str | Path) -> Iterator[tuple[str, int]]:
+    """Cases of a preprocessed folder with values that are not finite, and how many there are in each.
+
+    Args:
+        folder: such as ``nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans_3d_fullres``. All of it is read.
+    """
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+
+    dataset = infer_dataset_class(str(folder))
+    identifiers = dataset.get_identifiers(str(folder))
+    cases = dataset(str(folder), identifiers)
+    for case in sorted(identifiers):
+        data = np.asarray(cases.load_case(case)[0][:])
+        count = data.size - int(np.isfinite(data).sum())
+        if count:
+            yield case, count
+
+
+def too_many_skipped(skipped: int, steps: int, damaged: Counter[str], others: Counter[str]) -> str:
+    """Why a training stops whose steps are skipped, and what to do."""
+    head = (
+        f"{skipped} of the epoch's {steps} steps were skipped, because their loss or gradient was not finite. No "
+        "checkpoint was written since the epoch began; the last one is good, and --c continues from it. "
+    )
+    if damaged:
+        return head + (
+            f"The preprocessed data of {shortened(sorted(damaged))} holds values that are not finite. Repair the "
+            "images and preprocess again, or leave these cases out of the splits"
+        )
+    return head + (
+        f"The data of these steps is finite (cases {shortened(sorted(others))}), so the training diverges: lower the "
+        "learning rate (base_lr of the trainer), or start again from other weights"
+    )

@@ -1,0 +1,79 @@
+"""One training of a fold at a time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+
+import filelock
+
+from nnunetv2_masam.files import is_alive, read_json, write_json
+
+LOCK_NAME, OWNER_NAME = ".in_use.lock", ".in_use.json"
+
+
+class FoldInUse(ValueError):
+    """Another process trains or validates the fold."""
+
+
+class FoldLock:
+    """A lock on a fold's folder that the operating system releases when its holder dies.
+
+    Args:
+        folder: nnU-Net's ``fold_X``, which has to exist.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._lock = self._new()
+
+    def acquire(self) -> None:
+        """Take the lock, or do nothing if this object holds it already.
+
+        Raises:
+            FoldInUse: another process holds it; the message names its host and process.
+        """
+        if self._lock.is_locked:
+            return
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            owner = self.owner()
+            if owner is None or owner["host"] != socket.gethostname() or is_alive(owner["process"]):
+                raise FoldInUse(self._refusal(owner)) from None
+            # data loading workers inherit the lock, and outlive a trainer that was killed
+            (self.folder / LOCK_NAME).unlink(missing_ok=True)
+            self._lock = self._new()
+            self._lock.acquire(timeout=0)
+        except NotImplementedError:
+            return  # the file system has no locks
+        since = datetime.now().isoformat(sep=" ", timespec="seconds")
+        write_json(self.folder / OWNER_NAME, {"host": socket.gethostname(), "process": os.getpid(), "since": since})
+
+    def release(self) -> None:
+        """Give the lock back if this object holds it."""
+        if self._lock.is_locked:
+            (self.folder / OWNER_NAME).unlink(missing_ok=True)
+            self._lock.release()
+
+    def owner(self) -> dict | None:
+        """Host, process and start of the one that took the lock last; None if it was given back."""
+        try:
+            owner = read_json(self.folder / OWNER_NAME, dict)
+        except ValueError:
+            return None
+        return owner if owner.keys() >= {"host", "process", "since"} else None
+
+    def _new(self) -> filelock.BaseFileLock:
+        return filelock.FileLock(self.folder / LOCK_NAME)
+
+    def _refusal(self, owner: dict | None) -> str:
+        who = "another process"
+        if owner is not None:
+            who = f"process {owner['process']} on {owner['host']} since {owner['since']}"
+        return (
+            f"{self.folder}: this fold is being trained or validated by {who}. Wait until it ends or stop it; to train "
+            "the fold again beside it, set nnUNet_results to another folder"
+        )

@@ -1,0 +1,129 @@
+"""Trainings that can be repeated bit by bit: ``MASAM_SEED``.
+
+nnU-Net's checkpoints hold no random state. So nothing here continues a random stream: what an epoch draws follows from
+the seed and the epoch's number, and what a batch holds from the seed and the batch's number, however many processes
+load the data. A training that was killed and resumed then draws what an uninterrupted one draws.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+
+VARIABLE = "MASAM_SEED"
+WEIGHTS, EPOCH, TRAINING_BATCH, VALIDATION_BATCH = range(4)  # streams of random numbers
+
+
+def seed_from_environment() -> int | None:
+    """``MASAM_SEED``, or None where it is not set.
+
+    Raises:
+        ValueError: it is not a whole number from zero on.
+    """
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"{VARIABLE} is {text!r}, expected a whole number such as 1; unset it to train without a seed")
+    return int(text)
+
+
+def seed_all(*key: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's global generators from numbers, GPUs' included."""
+    python, numpy, pytorch = _states(*key)
+    random.seed(python)
+    np.random.seed(numpy)
+    torch.manual_seed(pytorch)
+
+
+class NumberedBatches:
+    """nnU-Net's data loader, whose n-th batch follows from a key and n.
+
+    Args:
+        loader: gives batches by the global generators, which are left as they were.
+        key: seed and stream.
+        first: number of the first batch.
+        workers: processes that share the work in turn; 0 for none.
+    """
+
+    def __init__(self, loader: Any, key: tuple[int, ...], first: int, workers: int) -> None:
+        self.loader = loader
+        self.key = key
+        self.first = self.number = first
+        self.step = max(1, workers)
+
+    def set_thread_id(self, thread_id: int) -> None:
+        """Called in each worker: which of them this is."""
+        self.loader.set_thread_id(thread_id)
+        self.number = self.first + thread_id
+
+    def __iter__(self) -> NumberedBatches:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        with _generators_restored():
+            python, numpy, pytorch = _states(*self.key, self.number)
+            random.seed(python)
+            np.random.seed(numpy)
+            torch.default_generator.manual_seed(pytorch)  # the CPU's; a GPU's is left to the network
+            batch = next(self.loader)
+        self.number += self.step
+        return batch
+
+
+def numbered_augmenter(
+    loader: Any, key: tuple[int, ...], first: int, workers: int, pin_memory: bool
+) -> SingleThreadedAugmenter | MultiThreadedAugmenter:
+    """Batches of :class:`NumberedBatches` in the order of their numbers, from ``workers`` processes or this one."""
+    _without_timing(loader.transforms)
+    batches = NumberedBatches(loader, key, first, workers)
+    if workers == 0:
+        return SingleThreadedAugmenter(batches, None)
+    return MultiThreadedAugmenter(batches, None, workers, seeds=[0] * workers, pin_memory=pin_memory, wait_time=0.002)
+
+
+@contextmanager
+def no_workers() -> Iterator[None]:
+    """While this lasts, nnU-Net loads data in this process."""
+    variable = "nnUNet_n_proc_DA"
+    before = os.environ.get(variable)
+    os.environ[variable] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+def _without_timing(transform: Any) -> None:
+    """Keep transforms from choosing between two algorithms by their speed: results differ in the last bits."""
+    if hasattr(transform, "benchmark"):
+        transform.benchmark = False
+    for inner in (*getattr(transform, "transforms", ()), getattr(transform, "transform", None)):
+        if inner is not None:
+            _without_timing(inner)
+
+
+def _states(*key: int) -> tuple[int, ...]:
+    return tuple(int(state) for state in np.random.SeedSequence(key).generate_state(3))
+
+
+@contextmanager
+def _generators_restored() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
