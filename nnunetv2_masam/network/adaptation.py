@@ -46,10 +46,10 @@ def adapters_disabled(module: nn.Module) -> Iterator[None]:
 def is_plain(*modules: nn.Module | None) -> bool:
     """Whether it makes no difference to anyone if the parameters of ``modules`` are used without calling the modules.
 
-    It does where a hook is registered, where a parametrization or a quantised layer has taken a module's place, and
-    where a compiler is watching.
+    It does where a hook is registered on one of them, where a parametrization or a quantised layer has taken a module's
+    place, and where a compiler is watching.
     """
-    if torch.compiler.is_compiling() or torch.nn.modules.module._has_any_global_hook():
+    if torch.compiler.is_compiling():
         return False
     return all(_is_plain(part) for module in modules if module is not None for part in module.modules())
 

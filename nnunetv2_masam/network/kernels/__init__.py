@@ -15,7 +15,7 @@ module's place, or ``torch.compile`` is at work, the plain form is used whatever
 | ``training.py`` | ``Block.forward`` in training | memory of a training step |
 | ``attention.py`` | ``decomposed_attention``, in both on a CPU | time of both, memory of a training step |
 
-The measurements are in ``benchmarks/results/kernels-cpu.json``; ``docs/benchmarks.md`` shows them.
+``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md`` shows what has been measured.
 """
 
 from __future__ import annotations
