@@ -1,4 +1,4 @@
-"""``nnUNetv2_masam adapt-pretrained``: fit a checkpoint to a data set, for ``nnUNetv2_train -pretrained_weights``."""
+"""``nnUNetv2_masam adapt-pretrained``: fit a checkpoint to a dataset, for ``nnUNetv2_train -pretrained_weights``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from nnunetv2_masam.sharing.pretrained import adapt_checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Data set, configuration, trainer and plans as for the training that follows."""
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of one of our trainers")
-    parser.add_argument("-d", required=True, metavar="ID", help="data set to train on, ID or name")
-    parser.add_argument("-c", default="3d_fullres", metavar="CONFIGURATION", help="its configuration [%(default)s]")
-    parser.add_argument("-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="trainer [%(default)s]")
-    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans [%(default)s]")
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FILE", help="checkpoint to write")
+    """Dataset, configuration, trainer and plans as for the training that follows."""
+    parser.add_argument("checkpoint", type=Path, help="Checkpoint of a MA-SAM trainer")
+    parser.add_argument("-d", required=True, metavar="ID", help="ID or name of the dataset to train on")
+    parser.add_argument("-c", default="3d_fullres", metavar="CONFIG", help="Configuration (default: %(default)s)")
+    parser.add_argument("-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="Trainer (default: %(default)s)")
+    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="Plans (default: %(default)s)")
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FILE", help="Checkpoint to write")
+    parser.add_argument("--overwrite", action="store_true", help="Replace FILE if it exists")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     manager = PlansManager(trainer.planned(load_json(str(folder / f"{args.p}.json")), args.c, dataset_json))
     configuration = manager.get_configuration(args.c)
     channels = determine_num_input_channels(manager, configuration, dataset_json)
-    print(adapt_checkpoint(args.checkpoint, args.out, channels, configuration.network_arch_init_kwargs))
+    kwargs = configuration.network_arch_init_kwargs
+    print(adapt_checkpoint(args.checkpoint, args.out, channels, kwargs, overwrite=args.overwrite))
     print(f"train with: nnUNetv2_train {name} {args.c} FOLD -tr {args.tr} -p {args.p} -pretrained_weights {args.out}")
     return 0

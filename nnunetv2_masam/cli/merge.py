@@ -10,14 +10,19 @@ from nnunetv2_masam.sharing.model_folder import merge_folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Folder in, folder out, optionally the SAM file, and whether FacT or LoRA is folded in."""
-    parser.add_argument("folder", type=Path, help="model folder (plans.json, dataset.json, fold_*)")
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="new folder to write")
-    parser.add_argument("--sam", type=Path, metavar="FILE", help="the SAM file needed [MASAM_CHECKPOINT or the cache]")
+    parser.add_argument("folder", type=Path, help="Model folder (plans.json, dataset.json, fold_*)")
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="New folder to write")
+    parser.add_argument(
+        "--sam",
+        type=Path,
+        metavar="FILE",
+        help="SAM file that is needed (default: MASAM_CHECKPOINT or the cache)",
+    )
     parser.add_argument(
         "--fold",
         "--fold-fact",
         action="store_true",
-        help="add FacT's or LoRA's increments to the query and value weights; the result cannot be trained on",
+        help="Add FacT's or LoRA's increments to the query and value weights; the result cannot be trained on",
     )
 
 

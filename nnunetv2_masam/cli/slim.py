@@ -10,10 +10,13 @@ from nnunetv2_masam.sharing.model_folder import slim_folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Folder in, folder out, and optionally the SAM file."""
-    parser.add_argument("folder", type=Path, help="model folder (plans.json, dataset.json, fold_*)")
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="new folder to write")
+    parser.add_argument("folder", type=Path, help="Model folder (plans.json, dataset.json, fold_*)")
+    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="New folder to write")
     parser.add_argument(
-        "--sam", type=Path, metavar="FILE", help="SAM file the model was trained from [MASAM_CHECKPOINT or the cache]"
+        "--sam",
+        type=Path,
+        metavar="FILE",
+        help="SAM file that the model was trained from (default: MASAM_CHECKPOINT or the cache)",
     )
 
 

@@ -9,18 +9,19 @@ from nnunetv2_masam.files import cache_folder, sha256_of
 from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint, known_by_sha256
 from nnunetv2_masam.weights.download import download_checkpoint, find_known
 from nnunetv2_masam.weights.formats import CheckpointError, read_sam_checkpoint
+from nnunetv2_masam.weights.safe_read import checkpoint_file, reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Without an action the known checkpoints are listed."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    download = actions.add_parser("download", help="download a checkpoint and verify its sha256")
-    download.add_argument("name", choices=sorted(CHECKPOINTS), help="which checkpoint")
+    download = actions.add_parser("download", help="Download a checkpoint and verify its sha256")
+    download.add_argument("name", choices=sorted(CHECKPOINTS), help="Checkpoint to download")
     download.add_argument(
-        "--to", type=Path, metavar="FOLDER", help="folder to put it in (default: the cache, see MASAM_CACHE)"
+        "--to", type=Path, metavar="FOLDER", help="Folder to put it in (default: the cache, see MASAM_CACHE)"
     )
-    check = actions.add_parser("check", help="say what a file is and whether its weights can be used")
-    check.add_argument("file", type=Path, help="a checkpoint, or a folder with one")
+    check = actions.add_parser("check", help="Describe a file and check whether its weights can be used")
+    check.add_argument("file", type=Path, help="Checkpoint, or a folder with one")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,9 +67,11 @@ def _download(known: KnownCheckpoint, folder: Path) -> int:
 
 
 def _check(file: Path) -> int:
-    checkpoint = read_sam_checkpoint(file)
-    sha256 = sha256_of(checkpoint.path)
+    path = checkpoint_file(file)
+    with reading(path):
+        sha256 = sha256_of(path)
     known = known_by_sha256(sha256)
+    checkpoint = read_sam_checkpoint(path, verified=known is not None)
     geometry = checkpoint.geometry
     print(f"file        {checkpoint.path}")
     print(f"size        {_size(checkpoint.path.stat().st_size)}")
@@ -80,6 +83,8 @@ def _check(file: Path) -> int:
     print(f"global in   blocks {', '.join(map(str, geometry.global_attn_indexes)) or 'not recognised'}")
     print(f"image size  {geometry.image_size or 'not recognised'}")
     print(f"keys        {len(checkpoint.state_dict)}, all values finite")
+    if checkpoint.warning:
+        print(f"WARNING     {checkpoint.warning}")
     return 0
 
 

@@ -16,7 +16,12 @@ preprocessed data are used as they are. What is decided here, in this order:
 :func:`plan_configuration`.
 """
 
-from nnunetv2_masam.planning.configuration import is_masam_configuration, plan_configuration, replan
+from nnunetv2_masam.planning.configuration import (
+    check_whole_numbers,
+    is_masam_configuration,
+    plan_configuration,
+    replan,
+)
 from nnunetv2_masam.planning.explain import explain_configuration
 from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
 
@@ -25,6 +30,7 @@ __all__ = [
     "NETWORK_CLASS",
     "PLANS_NAME",
     "PlanningRules",
+    "check_whole_numbers",
     "explain_configuration",
     "is_masam_configuration",
     "plan_configuration",

@@ -12,10 +12,42 @@ from nnunetv2_masam.planning.fit import Task, fit_memory
 from nnunetv2_masam.planning.prediction import prediction_slices
 from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
 
+_INTEGERS = {"batch_size", "micro_batch_size", "fact_rank", "lora_rank", "adapter_channels", "decoder_doublings"}
+_INTEGERS |= {"embed_dim", "depth", "num_heads"}
+_INTEGER_LISTS = {"patch_size", "training_patch_size", "image_size", "global_attn_indexes"}
+
 
 def is_masam_configuration(configuration: Mapping[str, Any]) -> bool:
     """Whether a resolved configuration was written by :func:`plan_configuration` (or by hand after its pattern)."""
     return configuration.get("architecture", {}).get("network_class_name") == NETWORK_CLASS
+
+
+def check_whole_numbers(configuration: Mapping[str, Any], plans_name: str) -> None:
+    """Refuse a MA-SAM configuration, edited by hand, in which a size or a count is no integer.
+
+    Raises:
+        ValueError: the message names the plans, the key and the value.
+    """
+    arch_kwargs = configuration["architecture"].get("arch_kwargs", {})
+    vit = arch_kwargs.get("vit")
+    vit = vit if isinstance(vit, Mapping) else {}
+    groups = (("", configuration), ("architecture.arch_kwargs.", arch_kwargs), ("architecture.arch_kwargs.vit.", vit))
+    for prefix, values in groups:
+        for key in sorted(_INTEGERS & values.keys()):
+            if not _is_integer(values[key]):
+                raise ValueError(_no_integer(plans_name, prefix + key, values[key], "an integer"))
+        for key in sorted(_INTEGER_LISTS & values.keys()):
+            numbers = values[key]
+            if not isinstance(numbers, (list, tuple)) or not all(map(_is_integer, numbers)):
+                raise ValueError(_no_integer(plans_name, prefix + key, numbers, "a list of integers"))
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _no_integer(plans_name: str, key: str, value: Any, expected: str) -> str:
+    return f"the plans {plans_name!r} have {key}: {value!r}, expected {expected} (5, not 5.0 or 4.5). Correct that key"
 
 
 def plan_configuration(

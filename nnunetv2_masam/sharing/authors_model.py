@@ -6,7 +6,7 @@ stated in the folder's ``README.txt`` and in its plans.
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,19 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nnunetv2_masam.files import atomic_file, sha256_of
+from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, sha256_of, shortened, write_json, write_text
 from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.network.presets import VIT_PRESETS
 from nnunetv2_masam.planning import NETWORK_CLASS
-from nnunetv2_masam.sharing.model_folder import new_folder
-from nnunetv2_masam.weights import load_masam_checkpoint, load_sam_checkpoint
-from nnunetv2_masam.weights.catalogue import recognise_vit
-from nnunetv2_masam.weights.formats import read_sam_state_dict
+from nnunetv2_masam.weights import LoadReport, load_masam_checkpoint, load_sam_checkpoint
+from nnunetv2_masam.weights.catalogue import ViTGeometry
+from nnunetv2_masam.weights.formats import recognise_file
 from nnunetv2_masam.weights.load import masam_name
-from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, read_tensors
 
 PLANS_NAME = "nnUNetMASAMImportPlans"
 CONFIGURATION = "3d_fullres"
 TRAINER = "nnUNetTrainerMASAM_paper"
+_FACT_U = "image_encoder.fact.u.weight"
+_ADAPTER_DOWN = "image_encoder.blocks.{}.adapter_1.down.weight"
 SLICES = 5  # D of a stack, in all of the authors' models
 
 
@@ -108,9 +110,9 @@ def recognise_authors_model(adapt: Path, sam: Path, image_size: Sequence[int], s
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: one of the files is something else.
+        CheckpointError: one of the files is something else, or they are of two ViTs.
     """
-    geometry = recognise_vit(read_sam_state_dict(sam))
+    geometry = recognise_file(sam)
     tensors = {masam_name(name): t for name, t in read_tensors(adapt).items() if isinstance(t, Tensor)}
     tokens = tensors.get("mask_decoder.seg_layers.mask_tokens.weight")
     if tokens is None:
@@ -118,14 +120,12 @@ def recognise_authors_model(adapt: Path, sam: Path, image_size: Sequence[int], s
             f"{adapt}: got a file without mask_decoder.mask_tokens.weight; expected one saved by the MA-SAM authors' "
             "code (epoch_N.pth). For an nnU-Net checkpoint use it as it is"
         )
+    _check_same_vit(adapt, tensors, sam, geometry)
     vit: str | dict[str, Any] | None = geometry.preset
     if vit is None:
         vit = {key: value for key, value in asdict(geometry).items() if key not in ("image_size", "preset")}
         vit["global_attn_indexes"] = list(geometry.global_attn_indexes)
-    fact, adapter = (
-        tensors.get("image_encoder.fact.u.weight"),
-        tensors.get("image_encoder.blocks.0.adapter_1.down.weight"),
-    )
+    fact, adapter = tensors.get(_FACT_U), tensors.get(_ADAPTER_DOWN.format(0))
     arch_kwargs = {
         "vit": vit,
         "image_size": list(image_size),
@@ -135,6 +135,36 @@ def recognise_authors_model(adapt: Path, sam: Path, image_size: Sequence[int], s
         "half_turn": True,
     }
     return AuthorsModel(arch_kwargs, tokens.shape[0])
+
+
+def _check_same_vit(adapt: Path, tensors: Mapping[str, Tensor], sam: Path, geometry: ViTGeometry) -> None:
+    """Refuse an authors' file that was trained on another ViT than that of the SAM file."""
+    reduced = [tensors[name] for name in (_FACT_U, _ADAPTER_DOWN.format(0)) if name in tensors]
+    if any(tensor.ndim != 2 for tensor in reduced):
+        got = f"FacT or adapter tensors of shape {tuple(reduced[0].shape)}"
+        raise bad_file(adapt, got, "matrices (rank or channels, width)", "Use the authors' epoch_N.pth as it is.")
+    blocks = {int(match[1]) for name in tensors if (match := re.match(r"image_encoder\.blocks\.(\d{1,4})\.", name))}
+    if not reduced or not blocks:
+        return  # loading says what is missing
+    width, depth = reduced[0].shape[1], max(blocks) + 1
+    if (width, depth) != (geometry.embed_dim, geometry.depth):
+        fitting = (name for name, size in VIT_PRESETS.items() if (size.embed_dim, size.depth) == (width, depth))
+        raise CheckpointError(
+            f"{adapt} was trained on {next(fitting, 'a ViT')} (width {width}, {depth} blocks), {sam} holds {geometry} "
+            f"(width {geometry.embed_dim}, {geometry.depth} blocks); expected the same ViT in both. Give the SAM file "
+            "that the model was trained from"
+        )
+
+
+def _check_complete(adapt: Path, sam: Path, network: MASAM, reports: Sequence[LoadReport]) -> None:
+    """Refuse files that together do not hold the whole network."""
+    held = {name for report in reports for name in (*report.loaded, *report.resized)}
+    if missing := [name for name in network.state_dict() if name not in held]:
+        raise CheckpointError(
+            f"{adapt}: {len(missing)} tensors of the network are neither in it nor in {sam} ({shortened(missing)}); "
+            "expected all that the authors' code trains in the one and all of SAM in the other. Use their complete "
+            "epoch_N.pth, of a training with FacT and adapters in every block"
+        )
 
 
 def import_authors_model(
@@ -154,7 +184,7 @@ def import_authors_model(
     Args:
         adapt: the authors' ``epoch_N.pth``.
         sam: the SAM file that it was trained from.
-        dataset_json: nnU-Net's description of the data set: channels and labels.
+        dataset_json: nnU-Net's description of the dataset: channels and labels.
         task_name: key in :data:`TASKS`.
         out: folder to write, new or empty.
         image_size: (S, S') that the model was trained at, pixels.
@@ -168,13 +198,15 @@ def import_authors_model(
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: channels or labels do not fit the model, or ``out`` is not empty.
-        CheckpointError: a file is not what it should be.
+        CheckpointError: a file is not what it should be, or the two lack a tensor of the network.
     """
-    description = json.loads(dataset_json.read_text())
+    refuse_existing(out)
+    description = read_json(dataset_json, dict)
     model = recognise_authors_model(adapt, sam, image_size, scale)
     channels = _check_dataset(description, model.num_classes, dataset_json)
     network = MASAM(channels, model.num_classes, **model.arch_kwargs)
     reports = [load_sam_checkpoint(network, sam), load_masam_checkpoint(network, adapt)]
+    _check_complete(adapt, sam, network, reports)
     task = TASKS[task_name]
     task = Task(_pair(window) or task.window, _pair(in_plane) or task.in_plane, task.differences)
     plans = import_plans(model, task, description, channels)
@@ -240,13 +272,18 @@ def import_plans(model: AuthorsModel, task: Task, description: Mapping[str, Any]
 
 def _check_dataset(description: Mapping[str, Any], num_classes: int, path: Path) -> int:
     """Number of channels, if they and the labels fit a model with ``num_classes`` outputs."""
-    labels = {name: value for name, value in description["labels"].items() if name != "ignore"}
+    listed, channel_names = description.get("labels"), description.get("channel_names", description.get("modality"))
+    if not isinstance(listed, Mapping) or not isinstance(channel_names, Mapping):
+        raise ValueError(
+            f"{path}: got no labels or channel_names; expected both as objects {{…}}, as nnU-Net wants them"
+        )
+    labels = {name: value for name, value in listed.items() if name != "ignore"}
     if "regions_class_order" in description or len(labels) != num_classes:
         raise ValueError(
             f"{path}: got {len(labels)} labels, background included ({', '.join(labels)}); the model has {num_classes} "
             "outputs for exclusive labels. For the authors' models on BTCV the adrenal glands are one label, number 12"
         )
-    channels = len(description.get("channel_names", description.get("modality", {})))
+    channels = len(channel_names)
     if channels not in (1, 3):
         raise ValueError(
             f"{path}: got {channels} channels; expected 1, or 3 for colour images: the models take no other"
@@ -285,16 +322,15 @@ def _readme(out: Path, plans: Mapping[str, Any], reports: Sequence[str]) -> str:
 
 
 def _write_folder(out: Path, network: MASAM, plans: dict[str, Any], description: dict[str, Any], readme: str) -> None:
-    new_folder(out)
-    (out / "fold_all").mkdir()
     checkpoint = {
         "network_weights": network.state_dict(),
         "init_args": {"configuration": CONFIGURATION, "fold": "all"},
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": None,
     }
-    with atomic_file(out / "fold_all" / "checkpoint_final.pth") as partial:
-        torch.save(checkpoint, partial)
-    (out / "plans.json").write_text(json.dumps(plans, indent=4))
-    (out / "dataset.json").write_text(json.dumps(description, indent=4))
-    (out / "README.txt").write_text(readme)
+    with atomic_folder(out) as partial:
+        (partial / "fold_all").mkdir()
+        torch.save(checkpoint, partial / "fold_all" / "checkpoint_final.pth")
+        write_json(partial / "plans.json", plans, indent=4)
+        write_json(partial / "dataset.json", description, indent=4)
+        write_text(partial / "README.txt", readme)

@@ -6,9 +6,9 @@ but the checkpoints (and, where the network changes, the plans) is copied.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_masam.files import atomic_file
+from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, shortened, write_json
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.download import find_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import bad_file
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, check_pickled, reading
 from nnunetv2_masam.weights.slim import (
+    MARKER,
     BaseTensors,
     base_of,
     complete_state_dict,
@@ -51,14 +52,21 @@ def read_nnunet_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
+        with reading(path):
+            check_pickled(path)
         with torch.serialization.safe_globals(_numpy_numbers()):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # a damaged pickle can raise anything while it is decoded
         got = f"a file that cannot be read as one ({(str(error).splitlines() or [''])[0][:200]})"
         raise bad_file(path, got, _AN_NNUNET_CHECKPOINT, "Nothing in it was executed.") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("network_weights"), dict):
         remedy = "For the authors' files there is nnUNetv2_masam import-masam, for SAM's MASAM_CHECKPOINT."
         raise bad_file(path, "a file without network_weights", _AN_NNUNET_CHECKPOINT, remedy)
+    weights = checkpoint["network_weights"]
+    if odd := [name for name, value in weights.items() if name != MARKER and not isinstance(value, Tensor)]:
+        raise bad_file(path, f"network_weights that are no tensors ({shortened(odd)})", "tensors", "Copy it again.")
     return checkpoint
 
 
@@ -122,7 +130,7 @@ def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold: bool = 
         ValueError: ``out`` is not empty.
         CheckpointError: ``sam`` is not the base.
     """
-    plans = json.loads(_required(folder / "plans.json").read_text())
+    plans = read_json(_required(folder / "plans.json"), dict)
 
     def convert(checkpoint: dict[str, Any], path: Path) -> str:
         was_slim = is_slim(checkpoint["network_weights"])
@@ -130,19 +138,28 @@ def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold: bool = 
         done = "completed" if was_slim else "whole already"
         if not fold:
             return done
+        _fold(checkpoint, plans, path)
+        return f"{done}; increments folded into query and value, optimiser state left out"
+
+    if not fold:
+        return _convert(folder, out, convert)
+    folded = deepcopy(plans)
+    _without_increments(folded)
+    return _convert(folder, out, convert, plans=folded)
+
+
+def _fold(checkpoint: dict[str, Any], plans: dict[str, Any], path: Path) -> None:
+    """Fold the increments of a whole checkpoint, with the scale that the plans beside it name."""
+    try:
         configuration = plans["configurations"][checkpoint["init_args"]["configuration"]]
         scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", 1.0)
         checkpoint["network_weights"] = fold_increments(checkpoint["network_weights"], scale)
-        checkpoint.pop("optimizer_state", None)  # of parameters that are gone
         if "plans" in checkpoint["init_args"]:
             _without_increments(checkpoint["init_args"]["plans"])
-        return f"{done}; increments folded into query and value, optimiser state left out"
-
-    done = _convert(folder, out, convert)
-    if fold:
-        _without_increments(plans)
-        (out / "plans.json").write_text(json.dumps(plans, indent=4, sort_keys=False))
-    return done
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        got = f"a checkpoint that does not fit the plans beside it ({type(error).__name__}: {error})"
+        raise bad_file(path, got, "one of a MA-SAM trainer, whole", "Copy the model folder again.") from error
+    checkpoint.pop("optimizer_state", None)  # of parameters that are gone
 
 
 @torch.no_grad()
@@ -180,33 +197,30 @@ def _loaded(module: _Module, weights: dict[str, Tensor]) -> _Module:
     return module
 
 
-def _convert(folder: Path, out: Path, convert: Callable[[dict[str, Any], Path], str]) -> list[str]:
+def _convert(
+    folder: Path, out: Path, convert: Callable[[dict[str, Any], Path], str], plans: dict[str, Any] | None = None
+) -> list[str]:
+    """Write ``folder`` to ``out`` with converted checkpoints and, if given, other plans; all of it or nothing."""
     for name in ("plans.json", "dataset.json"):
-        _required(folder / name)
+        read_json(_required(folder / name), dict)
     files = sorted(folder.glob("fold_*/checkpoint_*.pth"))
     if not files:
         raise FileNotFoundError(f"no fold_*/checkpoint_*.pth in {folder}: not a model folder of nnU-Net's")
-    new_folder(out)
-    shutil.copytree(
-        folder, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint_*.pth", "checkpoint_*.partial")
-    )
+    refuse_existing(out)
     report = []
-    for path in files:
-        checkpoint = read_nnunet_checkpoint(path)
-        done = convert(checkpoint, path)
-        target = out / path.relative_to(folder)
-        with atomic_file(target) as partial:
-            torch.save(checkpoint, partial)
-        sizes = f"{path.stat().st_size / 1e6:.1f} MB → {target.stat().st_size / 1e6:.1f} MB"
-        report.append(f"{path.relative_to(folder)}: {done}; {sizes}")
+    with atomic_folder(out) as partial:
+        unwanted = shutil.ignore_patterns("checkpoint_*.pth", "*.partial")
+        shutil.copytree(folder, partial, dirs_exist_ok=True, ignore=unwanted)
+        for path in files:
+            checkpoint = read_nnunet_checkpoint(path)
+            done = convert(checkpoint, path)
+            target = partial / path.relative_to(folder)
+            torch.save(checkpoint, target)
+            sizes = f"{path.stat().st_size / 1e6:.1f} MB → {target.stat().st_size / 1e6:.1f} MB"
+            report.append(f"{path.relative_to(folder)}: {done}; {sizes}")
+        if plans is not None:
+            write_json(partial / "plans.json", plans, indent=4)
     return report
-
-
-def new_folder(out: Path) -> None:
-    """Make the folder ``out``; one with something in it is refused."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"-o: {out} exists already and is not an empty folder; name a new one")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _required(path: Path) -> Path:

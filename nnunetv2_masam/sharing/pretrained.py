@@ -21,7 +21,9 @@ from nnunetv2_masam.weights.safe_read import CheckpointError
 CLASS_LAYERS = ".seg_layers."  # in the names of what nnU-Net leaves out
 
 
-def adapt_checkpoint(path: Path, out: Path, channels: int, arch_kwargs: dict[str, Any]) -> LoadReport:
+def adapt_checkpoint(
+    path: Path, out: Path, channels: int, arch_kwargs: dict[str, Any], *, overwrite: bool = False
+) -> LoadReport:
     """Write a checkpoint that ``-pretrained_weights`` takes for a network of other channels or image size.
 
     Args:
@@ -29,14 +31,19 @@ def adapt_checkpoint(path: Path, out: Path, channels: int, arch_kwargs: dict[str
         out: file to write.
         channels: input channels of the new network.
         arch_kwargs: its arguments, as plans have them.
+        overwrite: replace ``out`` if it is there.
 
     Returns:
         What became of every tensor; ``new`` are those that depend on the classes.
 
     Raises:
         FileNotFoundError: no such checkpoint, or the base of a slim one is missing.
+        ValueError: ``out`` is there.
         CheckpointError: the networks differ in more than classes, channels and image size.
     """
+    if out.is_dir() or (out.exists() and not overwrite):
+        kind = "a folder" if out.is_dir() else "a file that is there already"
+        raise ValueError(f"-o: got {kind}, {out}; expected the name of a new file. Choose another, or use --overwrite")
     checkpoint = read_nnunet_checkpoint(path)
     weights = completed_weights(checkpoint)
     with torch.device("meta"):

@@ -12,7 +12,13 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_masam.network import resolve_vit
 from nnunetv2_masam.network.presets import PATCH_SIZE
-from nnunetv2_masam.planning import MIN_SLICES, PlanningRules, is_masam_configuration, plan_configuration
+from nnunetv2_masam.planning import (
+    MIN_SLICES,
+    PlanningRules,
+    check_whole_numbers,
+    is_masam_configuration,
+    plan_configuration,
+)
 
 
 def plans_for_training(
@@ -70,6 +76,7 @@ def _stored_configuration(plans: dict[str, Any], configuration: str, trainer: st
 
 def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str) -> None:
     """Refuse plans that the recipe cannot train, before anything is computed."""
+    check_whole_numbers(configuration, plans_name)
     vit = configuration["architecture"]["arch_kwargs"].get("vit", "vit_b")
     if resolve_vit(vit) != resolve_vit(rules.vit):
         raise ValueError(

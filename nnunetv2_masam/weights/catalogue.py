@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nnunetv2_masam.network.presets import VIT_PRESETS
+from nnunetv2_masam.network.presets import PATCH_SIZE, VIT_PRESETS
 
 _OFFICIAL = "https://dl.fbaipublicfiles.com/segment_anything/"
+_BLOCKS = "image_encoder.blocks."
 _OFFICIAL_SOURCE = "Segment Anything, Meta AI (github.com/facebookresearch/segment-anything)"
 
 
@@ -123,10 +124,10 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
     """Recognise the image encoder of a state dict with SAM's official key names.
 
     Raises:
-        ValueError: the patch embedding or the blocks are missing, or the blocks are not numbered 0…n−1.
+        ValueError: the patch embedding or the blocks are missing, the blocks are not numbered 0…n−1, or a tensor that
+            tells the sizes has another shape than SAM's.
     """
-    blocks = "image_encoder.blocks."
-    indices = sorted({int(key[len(blocks) :].split(".")[0]) for key in state_dict if key.startswith(blocks)})
+    indices = _block_indices(state_dict)
     patch_embed = state_dict.get("image_encoder.patch_embed.proj.weight")
     if patch_embed is None or not indices or indices != list(range(len(indices))):
         raise ValueError(
@@ -135,10 +136,11 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
             "image_encoder.blocks.0… without gaps. "
             "Use a complete SAM checkpoint."
         )
+    _check_shapes(state_dict)
     embed_dim, depth, patch = patch_embed.shape[0], len(indices), patch_embed.shape[-1]
     pos_embed = state_dict.get("image_encoder.pos_embed")  # (1, S/16, S/16, E)
     grid = None if pos_embed is None else (pos_embed.shape[1], pos_embed.shape[2])
-    tables = [state_dict.get(f"{blocks}{index}.attn.rel_pos_h") for index in indices]  # (2·extent − 1, E/heads)
+    tables = [state_dict.get(f"{_BLOCKS}{index}.attn.rel_pos_h") for index in indices]  # (2·extent − 1, E/heads)
     num_heads = None if tables[0] is None else embed_dim // tables[0].shape[1]
     fitting = (
         name
@@ -157,3 +159,33 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
         image_size=None if grid is None else (grid[0] * patch, grid[1] * patch),
         preset=next(fitting, None),
     )
+
+
+def _block_indices(state_dict: Mapping[str, Tensor]) -> list[int]:
+    numbers = (key[len(_BLOCKS) :].split(".")[0] for key in state_dict if key.startswith(_BLOCKS))
+    return sorted({int(number) for number in numbers if number.isascii() and number.isdecimal() and len(number) < 5})
+
+
+def _check_shapes(state_dict: Mapping[str, Tensor]) -> None:
+    """Hold the tensors that tell the sizes to SAM's numbers of dimensions."""
+    patch_embed = state_dict["image_encoder.patch_embed.proj.weight"]
+    if patch_embed.ndim == 5:
+        raise ValueError(
+            f"got a 3D ViT (its patch embedding is {tuple(patch_embed.shape)}, as in SAM-Med3D); expected SAM's 2D "
+            "ViT, with a patch embedding (E, 3, 16, 16). A 3D ViT is another network: use SAM, or a 2D SAM fine-tuned "
+            "on medical images such as MedSAM."
+        )
+    expected = {"image_encoder.patch_embed.proj.weight": 4, "image_encoder.pos_embed": 4}
+    expected |= {key: 2 for key in state_dict if key.startswith(_BLOCKS) and ".attn.rel_pos_" in key}
+    for key, ndim in expected.items():
+        tensor = state_dict.get(key)
+        if tensor is not None and (tensor.ndim != ndim or tensor.numel() == 0):
+            raise ValueError(
+                f"image encoder not recognised: got {key} of shape {tuple(tensor.shape)}; expected {ndim} dimensions, "
+                "none of them 0. Use a complete SAM checkpoint."
+            )
+    if tuple(patch_embed.shape[-2:]) != (PATCH_SIZE, PATCH_SIZE):
+        raise ValueError(
+            f"got a ViT with patches of {tuple(patch_embed.shape[-2:])} pixels; expected {PATCH_SIZE} x {PATCH_SIZE}. "
+            "Use SAM, or a SAM fine-tuned from it."
+        )

@@ -6,24 +6,22 @@ cache folder), then a download unless ``MASAM_OFFLINE`` is set.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import filelock
 import pooch
 
 from nnunetv2_masam.files import cache_folder, env_flag
 from nnunetv2_masam.weights.catalogue import CHECKPOINTS, DEFAULT_FOR_VIT, KnownCheckpoint
 from nnunetv2_masam.weights.formats import recognise_file
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, weights_files
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, require_regular_file, weights_files
+from nnunetv2_masam.weights.transfer import BoundedDownloader, TooLongError, locked
 
-# Client errors that a second try may mend: request timeout, too early, too many requests.
-_TRANSIENT_STATUS = (408, 425, 429)
+_SLOWEST = 100_000  # bytes a second that a download must reach on average, not counting its first ten minutes
+_START_S = 600.0
+_logger = logging.getLogger("nnunetv2_masam")
 
 
 def is_offline() -> bool:
@@ -36,7 +34,7 @@ def find_sam_checkpoint(vit: str) -> Path | None:
 
     A file named by ``MASAM_CHECKPOINT`` is taken whatever its name. In a folder named by it, the files known
     by name come first (official before others), then the only file whose shapes are those of this ViT; where
-    there is none, stderr says so and the search goes on in the cache.
+    there is none, a warning is logged and the search goes on in the cache.
 
     Args:
         vit: a preset name, e.g. ``vit_b``.
@@ -50,6 +48,8 @@ def find_sam_checkpoint(vit: str) -> Path | None:
         path = Path(named).expanduser()
         if not path.exists():
             raise FileNotFoundError(f"MASAM_CHECKPOINT names {path}, which does not exist. Correct or unset it.")
+        if not path.is_dir():
+            require_regular_file(path)
         found = _find_in_folder(path, vit) if path.is_dir() else path
         if found is not None:
             return found
@@ -119,6 +119,7 @@ def download_checkpoint(
     *,
     retries: int = 2,
     timeout_s: float = 60.0,
+    total_s: float | None = None,
     progress: bool | None = None,
 ) -> Path:
     """Fetch a checkpoint into a folder unless it is there; processes that ask together fetch it once.
@@ -129,6 +130,8 @@ def download_checkpoint(
     Args:
         retries: further tries after a broken connection or a wrong hash.
         timeout_s: longest wait for the server, for each answer rather than for the whole file.
+        total_s: longest time for the whole file with all tries, and longest wait for another process that downloads
+            it; by default ten minutes and what the file takes at 100 kB/s.
         progress: show a progress bar; by default where stderr is a terminal.
 
     Raises:
@@ -137,11 +140,12 @@ def download_checkpoint(
     """
     if found := find_known(known, folder):
         return found
+    longest_s = _START_S + known.bytes / _SLOWEST if total_s is None else total_s
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f".{known.file_name}.lock"):
+        with locked(folder / f".{known.file_name}.lock", longest_s):
             found = find_known(known, folder)  # by a process that held the lock before
-            return found or _fetch(known, folder, retries, _Downloader(known, timeout_s, progress))
+            return found or _fetch(known, folder, retries, BoundedDownloader(known, timeout_s, longest_s, progress))
     except FileNotFoundError:
         raise
     # requests' errors are OSErrors as well; filelock raises NotImplementedError where the file system has no locks
@@ -149,7 +153,7 @@ def download_checkpoint(
         raise FileNotFoundError(f"{known.url} could not be downloaded to {folder}: {error}") from error
 
 
-def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: _Downloader) -> Path:
+def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: BoundedDownloader) -> Path:
     """Download under the lock: into a folder of its own, whose leftovers of killed processes go first."""
     partial = folder / f".partial-{known.file_name}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -171,50 +175,12 @@ def _fetch(known: KnownCheckpoint, folder: Path, retries: int, downloader: _Down
         ordinary.touch()
         whole.chmod(ordinary.stat().st_mode)
         whole.replace(folder / known.file_name)
-    except ValueError as error:
+    except (ValueError, TooLongError) as error:
         remedy = "Nothing was kept. Try again, or see whether a proxy stands between."
         raise bad_file(Path(known.file_name), f"from {known.url}: {error}", known.sha256, remedy) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder / known.file_name
-
-
-class _Downloader:
-    """Pooch's HTTP download, plus: the size is compared, missing files are not asked for again."""
-
-    def __init__(self, known: KnownCheckpoint, timeout_s: float, progress: bool | None) -> None:
-        self.known = known
-        show = sys.stderr.isatty() if progress is None else progress
-        self.http = pooch.HTTPDownloader(progressbar=show, chunk_size=1 << 20, timeout=timeout_s)
-
-    def __call__(self, url: str, output_file: str, fetcher: Any) -> None:
-        import requests  # slow to import, and needed for downloads only
-
-        try:
-            self.http(url, output_file, fetcher)
-        except requests.HTTPError as error:
-            status = 0 if error.response is None else error.response.status_code
-            if 400 <= status < 500 and status not in _TRANSIENT_STATUS:
-                raise FileNotFoundError(f"{url} is not to be had: {error}") from error
-            raise
-        size = Path(output_file).stat().st_size
-        if size != self.known.bytes:
-            raise ValueError(f"{size} bytes instead of {self.known.bytes}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes; the operating system frees it when its holder dies."""
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        print(f"Waiting for another process that downloads to {path.parent} …", file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _default_for(vit: str) -> KnownCheckpoint | None:
@@ -237,7 +203,7 @@ def _find_in_folder(folder: Path, vit: str) -> Path | None:
     if fitting:
         return fitting[0]
     listing = "".join(f"\n  {path.name}: {what}" for path, what in recognised.items())
-    print(f"MASAM_CHECKPOINT={folder} holds no weights for {vit}.{listing}", file=sys.stderr, flush=True)
+    _logger.warning("MASAM_CHECKPOINT=%s holds no weights for %s.%s", folder, vit, listing)
     return None
 
 

@@ -1,20 +1,23 @@
 """Any SAM checkpoint → a state dict with the names of the official files, in float32 on the CPU.
 
 Accepted: official files; the same with the prefixes ``module.``, ``model.``, ``sam.`` or ``_orig_mod.``, or
-wrapped in ``{"model": …}``, ``{"state_dict": …}`` or ``{"model_state_dict": …}``; Hugging Face's
-``SamModel``; each as ``torch.save`` or safetensors file, or as a folder that holds one.
+wrapped in ``{"model": …}``, ``{"state_dict": …}``, ``{"model_state_dict": …}`` or micro-sam's and medico-sam's
+``{"model_state": …}``; Hugging Face's ``SamModel``; files with adapters or LoRA of other methods, of which SAM's own
+weights are taken; each as ``torch.save`` or safetensors file, or as a folder that holds one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nnunetv2_masam.files import shortened
 from nnunetv2_masam.weights.catalogue import ViTGeometry, recognise_vit
 from nnunetv2_masam.weights.hf_names import is_hf_name, official_name
 from nnunetv2_masam.weights.safe_read import (
@@ -22,6 +25,7 @@ from nnunetv2_masam.weights.safe_read import (
     bad_file,
     checkpoint_file,
     read_tensors,
+    reading,
 )
 
 __all__ = [
@@ -34,8 +38,17 @@ __all__ = [
 ]
 
 _PREFIXES = ("module.", "model.", "sam.", "_orig_mod.")
-_WRAPPERS = ("model", "state_dict", "model_state_dict")
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state")
 _PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+# What SAM's files hold under its three parts; other names there are additions of other methods.
+_SAM_NAME = re.compile(
+    r"image_encoder\.(pos_embed|patch_embed\.proj\.\w+|neck\.[0-3]\.\w+|"
+    r"blocks\.\d+\.(norm[12]\.\w+|attn\.(qkv|proj)\.(weight|bias)|attn\.rel_pos_[hw]|mlp\.lin[12]\.(weight|bias)))|"
+    r"prompt_encoder\.(pe_layer|point_embeddings|not_a_point_embed|mask_downscaling|no_mask_embed)\..*|"
+    r"mask_decoder\.(transformer|iou_token|mask_tokens|output_upscaling|output_hypernetworks_mlps|iou_prediction_head)\..*"
+)
+# LoRA around the projection, as in micro-sam and in SAMed's descendants
+_WRAPPED_QKV = re.compile(r"(\.attn\.qkv)\.(?:qkv|qkv_proj)(\.(?:weight|bias))$")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _EXPECTED = "SAM weights (image_encoder.blocks.…, prompt_encoder.…, mask_decoder.…)"
 
@@ -48,13 +61,26 @@ class SamCheckpoint:
         path: the file (not the folder that was named).
         naming: how its keys were named, for people.
         geometry: the ViT of its image encoder.
+        foreign: names under SAM's three parts that SAM does not have: adapters or LoRA of other methods.
         state_dict: official names → float32 CPU tensors. Keys outside SAM's three parts are kept as they are.
     """
 
     path: Path
     naming: str
     geometry: ViTGeometry
+    foreign: tuple[str, ...]
     state_dict: dict[str, Tensor]
+
+    @property
+    def warning(self) -> str | None:
+        """What is lost if only SAM's weights are taken from the file; None where nothing is."""
+        if not self.foreign:
+            return None
+        return (
+            f"{self.path.name} holds {len(self.foreign)} tensors that SAM does not have "
+            f"({shortened(self.foreign, 2)}): it was trained by another method, with adapters, LoRA or further layers. "
+            "They are left out, and SAM's own weights alone are not the model that was trained."
+        )
 
 
 def read_sam_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -62,17 +88,22 @@ def read_sam_state_dict(path: str | Path) -> dict[str, Tensor]:
     return read_sam_checkpoint(path).state_dict
 
 
-def read_sam_checkpoint(path: str | Path) -> SamCheckpoint:
+def read_sam_checkpoint(path: str | Path, *, verified: bool = False) -> SamCheckpoint:
     """Read any SAM checkpoint and recognise its ViT.
+
+    Args:
+        path: the file, or a folder with one.
+        verified: see :func:`~nnunetv2_masam.weights.safe_read.read_tensors`.
 
     Raises:
         FileNotFoundError: there is no such file, or no weights file in the folder.
         CheckpointError: the file is damaged, contains code, is no SAM checkpoint, or its weights are not
             finite floats.
     """
-    read = _read_named(path)
-    state_dict = {key: _checked(read.path, key, tensor) for key, tensor in read.state_dict.items()}
-    return SamCheckpoint(read.path, read.naming, read.geometry, state_dict)
+    read = _read_named(path, verified=verified)
+    with reading(read.path):
+        state_dict = {key: _checked(read.path, key, tensor) for key, tensor in read.state_dict.items()}
+    return replace(read, state_dict=state_dict)
 
 
 def recognise_file(path: str | Path) -> ViTGeometry:
@@ -81,22 +112,25 @@ def recognise_file(path: str | Path) -> ViTGeometry:
     Raises:
         FileNotFoundError, CheckpointError: as :func:`read_sam_checkpoint`, values aside.
     """
-    return _read_named(path).geometry
+    return _read_named(path, verified=True).geometry
 
 
-def _read_named(path: str | Path) -> SamCheckpoint:
+def _read_named(path: str | Path, *, verified: bool) -> SamCheckpoint:
     file = checkpoint_file(path)
-    state_dict, naming = _find_state_dict(file, read_tensors(file))
+    state_dict, naming = _find_state_dict(file, read_tensors(file, verified=verified))
     if any(is_hf_name(key) for key in state_dict):
         state_dict = _renamed(file, ((official_name(key) or key, value) for key, value in state_dict.items()))
         naming = f"Hugging Face SamModel{naming}"
     else:
+        state_dict = _renamed(file, ((_WRAPPED_QKV.sub(r"\1\2", key), value) for key, value in state_dict.items()))
         naming = f"official names{naming}"
     try:
         geometry = recognise_vit(state_dict)
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
-    return SamCheckpoint(file, naming, geometry, state_dict)
+    ours = (*_PARTS, "vision_encoder.")
+    foreign = tuple(key for key in state_dict if key.startswith(ours) and not _SAM_NAME.fullmatch(key))
+    return SamCheckpoint(file, naming, geometry, foreign, state_dict)
 
 
 def _find_state_dict(path: Path, tensors: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
@@ -133,7 +167,7 @@ def _renamed(path: Path, items: Iterable[tuple[str, Tensor]]) -> dict[str, Tenso
     """A dict of renamed tensors; two different tensors under one name are an error, equal ones are shared."""
     renamed: dict[str, Tensor] = {}
     for key, value in items:
-        if key in renamed and not torch.equal(renamed[key], value):
+        if key in renamed and not _equal(renamed[key], value):
             remedy = "Save only the state dict of the model that is meant."
             raise bad_file(path, f"two different tensors for {key}", "one", remedy)
         renamed[key] = value
@@ -158,13 +192,29 @@ def _not_sam(path: Path, tensors: Mapping[str, Any], innermost: Mapping[str, Ten
     return bad_file(path, got, _EXPECTED, remedy)
 
 
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
+
+
 def _checked(path: Path, key: str, tensor: Tensor) -> Tensor:
-    """A weight in float32, all finite; tensors outside SAM's three parts may be of any other type."""
+    """As :func:`checked_weight`; tensors outside SAM's three parts may be of any other type."""
+    if tensor.dtype not in _FLOATS and not key.startswith(_PARTS):
+        return tensor
+    return checked_weight(path, key, tensor)
+
+
+def checked_weight(path: Path, key: str, tensor: Tensor) -> Tensor:
+    """A weight in float32.
+
+    Raises:
+        CheckpointError: it is empty, no float, or has values that are not finite.
+    """
     if tensor.dtype not in _FLOATS:
-        if not key.startswith(_PARTS):
-            return tensor
         remedy = "Quantised weights cannot be used; take the file before quantisation."
         raise bad_file(path, f"{key} as {tensor.dtype}", "float16, bfloat16, float32 or float64", remedy)
+    if tensor.numel() == 0:
+        remedy = "Use a complete checkpoint."
+        raise bad_file(path, f"{key} of shape {tuple(tensor.shape)}, without values", "weights", remedy)
     tensor = tensor.to(torch.float32)
     if not torch.isfinite(tensor).all():
         count = int((~torch.isfinite(tensor)).sum())

@@ -7,6 +7,7 @@ MA-SAM authors' code saves. Position tables and the patch embedding are fitted t
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +18,12 @@ from torch import Tensor
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.network.masam import is_adaptation
 from nnunetv2_masam.weights.catalogue import recognise_vit
-from nnunetv2_masam.weights.formats import read_sam_state_dict
-from nnunetv2_masam.weights.safe_read import CheckpointError, read_tensors
+from nnunetv2_masam.weights.formats import checked_weight, read_sam_checkpoint
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checkpoint_file, read_tensors, reading
+
+_logger = logging.getLogger("nnunetv2_masam")
 
 # Parts of SAM that MA-SAM starts anew or does not have.
 _NOT_FROM_SAM = {
@@ -49,6 +53,7 @@ class LoadReport:
         resized: the network's names → how the checkpoint's tensor was fitted.
         new: the network's names that the checkpoint does not bring; they keep their initialisation.
         refused: the checkpoint's names that were not taken → why.
+        warnings: what the user should know; each is also logged.
     """
 
     path: Path
@@ -56,6 +61,12 @@ class LoadReport:
     resized: dict[str, str] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        """Add a warning, and log it."""
+        self.warnings.append(message)
+        _logger.warning("%s", message)
 
     def __str__(self) -> str:
         lines = [
@@ -70,6 +81,7 @@ class LoadReport:
         for name, why in self.refused.items():
             reasons.setdefault(why, []).append(name)
         lines += [f"  refused: {shortened(names)}: {why}" for why, names in reasons.items()]
+        lines += [f"  WARNING: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
 
@@ -85,17 +97,29 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: the file is not a SAM checkpoint, is damaged, or is of another ViT. Nothing is loaded then.
+        CheckpointError: the file is not a SAM checkpoint, is damaged, is of another ViT or lacks a part of the image
+            encoder. Nothing is loaded then.
     """
+    checkpoint = read_sam_checkpoint(path)
     report = LoadReport(Path(path))
     tensors = {}
-    for name, tensor in read_sam_state_dict(path).items():
+    for name, tensor in checkpoint.state_dict.items():
         why = next((why for prefix, why in _NOT_FROM_SAM.items() if name.startswith(prefix)), None)
         if why is None:
             tensors[name] = tensor
         else:
             report.refused[name] = why
     _check_vit(network, tensors, report.path)
+    own = network.state_dict()
+    missing = [name for name in own if name.startswith("image_encoder.") and not is_adaptation(name)]
+    if missing := [name for name in missing if name not in tensors]:
+        got = f"a file without {len(missing)} tensors of SAM's image encoder ({shortened(missing, 2)})"
+        raise bad_file(checkpoint.path, got, "the whole image encoder", "Use a complete SAM checkpoint.")
+    if checkpoint.warning:
+        report.warn(checkpoint.warning)
+    for part in ("prompt_encoder.", "mask_decoder.transformer."):
+        if not any(name.startswith(part) for name in tensors):
+            report.warn(f"{checkpoint.path.name} has no {part}…; these weights start from random values")
     return _load(network, tensors, report)
 
 
@@ -113,15 +137,17 @@ def load_masam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
         FileNotFoundError: no such file.
         CheckpointError: the file is something else, is damaged or does not fit. Nothing is loaded then.
     """
+    file = checkpoint_file(path)
     report = LoadReport(Path(path))
     tensors = {}
-    for name, tensor in read_tensors(path).items():
-        if not isinstance(tensor, Tensor):
-            continue
-        if name.startswith("mask_decoder.iou_prediction_head."):
-            report.refused[name] = "no output depends on the IoU head; the network has none"
-        else:
-            tensors[masam_name(name)] = tensor.float()
+    with reading(file):
+        for name, tensor in read_tensors(file).items():
+            if not isinstance(tensor, Tensor):
+                continue
+            if name.startswith("mask_decoder.iou_prediction_head."):
+                report.refused[name] = "no output depends on the IoU head; the network has none"
+            else:
+                tensors[masam_name(name)] = checked_weight(file, name, tensor)
     if "image_encoder.fact.u.weight" not in tensors and not any(".adapter_1." in name for name in tensors):
         raise CheckpointError(
             f"{path}: expected a file saved by the MA-SAM authors' code (FacT and adapter tensors), got neither; "
@@ -188,7 +214,7 @@ def _load(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> Loa
 
 def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
     """``tensor`` in the shape of ``like`` where there is a rule for it, else as it is."""
-    if tensor.shape == like.shape:
+    if tensor.shape == like.shape or tensor.ndim != like.ndim:
         return tensor
     if name == "image_encoder.pos_embed" and tensor.shape[-1] == like.shape[-1]:
         table = tensor.permute(0, 3, 1, 2)  # (1, E, G, G')

@@ -1,14 +1,18 @@
 """Reading tensors from files of unknown origin: no code in them is executed, a bad file is one clear error.
 
-Pickles go through ``torch.load(weights_only=True)`` and nothing else; there is no fallback.
+Pickles go through ``torch.load(weights_only=True)`` and nothing else; there is no fallback. Before that, what the
+pickle describes is compared with what the file holds, so that nothing is computed from a file that does not fit.
 """
 
 from __future__ import annotations
 
 import pickle
 import re
+import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from nnunetv2_masam.files import list_folder, shortened
+from nnunetv2_masam.weights.archive import (
+    Archive,
+    ArchiveError,
+    check_contents,
+    check_storages,
+    read_index,
+)
+from nnunetv2_masam.weights.pickle_outline import (
+    MAX_BYTES,
+    Outline,
+    OutlineError,
+    Storage,
+    TensorOutline,
+    outline_pickle,
+)
+
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 # In a folder saved by Hugging Face's `save_pretrained`, which may hold the same weights in both forms.
 _FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
+MAX_NESTING = 16  # dicts within dicts
+_MAX_SHARING = 8  # how often all stored elements may be used by tensors that share them
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _EXPECTED = "a checkpoint saved by torch.save as tensors only, or a safetensors file"
 _FETCH_AGAIN = "Download or copy the file again and compare its sha256 (`nnUNetv2_masam weights`)."
 _RESAVE = (
@@ -37,27 +61,41 @@ def bad_file(path: Path, got: str, expected: str, remedy: str) -> CheckpointErro
     return CheckpointError(f"{path}: got {got}; expected {expected}. {remedy}")
 
 
-def read_tensors(path: str | Path) -> dict[str, Any]:
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a ``CheckpointError`` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "Check its permissions and its disk, or copy the file again."
+        raise bad_file(path, f"an unreadable file ({error.strerror or error})", _EXPECTED, remedy) from error
+
+
+def read_tensors(path: str | Path, *, verified: bool = False) -> dict[str, Any]:
     """Read the tensors of a checkpoint: a dict from names to CPU tensors or to further such dicts.
 
-    Whatever is neither a tensor nor a dict (epoch numbers, lists, names) is left out. Tensors of a zip-format
-    checkpoint are mapped from the file: copy them before the file is replaced.
+    Whatever is neither a tensor nor a dict (epoch numbers, lists, names) is left out. Tensors of an uncompressed
+    zip-format checkpoint are mapped from the file: copy them before the file is replaced.
 
     Args:
         path: a file written by ``torch.save`` or a safetensors file, or a folder with one such file.
+        verified: the file's sha256 is the expected one, so that the archive's own checksums need not be compared.
 
     Raises:
         FileNotFoundError: there is no such file, or no weights file in the folder.
         CheckpointError: the file is damaged, no checkpoint, without tensors, or contains pickled code.
     """
     path = checkpoint_file(path)
-    kind = _kind_of(path)
-    loaded = _load_safetensors(path) if kind == "safetensors" else _load_torch(path, zipped=kind == "zip")
+    with reading(path):
+        if _kind_of(path) == "safetensors":
+            loaded: Any = _load_safetensors(path)
+        else:
+            loaded = _load_pickled(path, verified=verified)
     if not isinstance(loaded, Mapping):
         raise bad_file(path, f"a {type(loaded).__name__}", "a dict of tensors", _RESAVE)
-    tensors = _only_tensors(loaded)
+    tensors = _only_tensors(path, loaded)
     if not tensors:
-        names = ", ".join(str(key) for key in list(loaded)[:5]) or "none"
+        names = shortened((str(key)[:80] for key in loaded), 5) or "none"
         raise bad_file(path, f"a dict without tensors (keys: {names})", "a dict of tensors", _RESAVE)
     return tensors
 
@@ -68,6 +106,7 @@ def checkpoint_file(path: str | Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     if not path.is_dir():
+        require_regular_file(path)
         return path
     found = weights_files(path)
     if len(found) == 1:
@@ -81,12 +120,21 @@ def checkpoint_file(path: str | Path) -> Path:
     raise bad_file(path, f"a folder with {len(found)} weights files ({names})", "one", "Name the file itself.")
 
 
+def require_regular_file(path: Path) -> None:
+    """Refuse pipes, sockets and devices: reading them can wait or go on for ever."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device"}
+        got = kinds.get(stat.S_IFMT(mode), "something that is no file")
+        raise bad_file(path, got, _EXPECTED, "Copy what it delivers to a file and name that.")
+
+
 def weights_files(folder: Path) -> list[Path]:
     """The weights files of a folder, by suffix; of a Hugging Face folder with both forms, the safetensors."""
     for name in _FOLDER_FILES:
         if (folder / name).is_file():
             return [folder / name]
-    return sorted(child for child in folder.iterdir() if child.is_file() and child.suffix in WEIGHT_SUFFIXES)
+    return [child for child in list_folder(folder) if child.is_file() and child.suffix in WEIGHT_SUFFIXES]
 
 
 def _kind_of(path: Path) -> str:
@@ -121,73 +169,167 @@ def _is_text(head: bytes) -> bool:
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    with open(path, "rb") as file:
+        header = int.from_bytes(file.read(8), "little")
     try:
+        if header > MAX_BYTES:
+            raise SafetensorError(f"a header of {header} bytes, expected at most {MAX_BYTES}")
         return load_file(path, device="cpu")
     except SafetensorError as error:
         got = f"{path.stat().st_size} bytes that are no valid safetensors file ({error})"
         raise bad_file(path, got, "a whole safetensors file", _FETCH_AGAIN) from error
 
 
-def _load_torch(path: Path, *, zipped: bool) -> Any:
-    if zipped:
-        _check_zip(path)
+def _load_pickled(path: Path, *, verified: bool) -> Any:
+    mapped = check_pickled(path, verified=verified)
     try:
-        # The legacy format has no alignment and cannot be mapped.
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True if zipped else None)
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True if mapped else None)
     except pickle.UnpicklingError as error:
-        raise _refused_pickle(path, str(error), zipped=zipped) from error
+        raise _refused_pickle(path, str(error)) from error
     except Exception as error:  # a damaged pickle can raise anything while it is decoded
         reason = f"{type(error).__name__}: {_first_line(error)}"
         got = f"{path.stat().st_size} bytes that torch.load cannot read ({reason})"
         raise bad_file(path, got, _EXPECTED, "It is damaged or truncated. " + _FETCH_AGAIN) from error
 
 
-def _check_zip(path: Path) -> None:
+def check_pickled(path: Path, *, verified: bool = False) -> bool:
+    """Compare what a file of ``torch.save`` describes with what it holds, before ``torch.load`` reads it.
+
+    Args:
+        path: a file in torch's zip format or its legacy format.
+        verified: see :func:`read_tensors`.
+
+    Returns:
+        Whether it can be mapped: compressed entries are not the tensors' bytes, and the legacy format has no alignment.
+
+    Raises:
+        CheckpointError: the file is damaged, or describes tensors that it does not hold or that are not dense.
+    """
+    try:
+        archive = _open_archive(path) if _kind_of(path) == "zip" else None
+        _check_tensors(path, _outline(path, archive))
+        if archive is not None and not verified:
+            check_contents(archive)
+    except ArchiveError as error:
+        remedy = "It is damaged or was re-packed wrongly. " + _FETCH_AGAIN
+        raise bad_file(path, f"an archive that cannot be read: {error}", "a whole checkpoint", remedy) from error
+    except OutlineError as error:
+        got = f"a pickle that is no tensor checkpoint ({error})"
+        raise bad_file(path, got, _EXPECTED, "It is damaged or of another kind. " + _FETCH_AGAIN) from error
+    return archive is not None and archive.is_stored
+
+
+def _open_archive(path: Path) -> Archive:
     """Tell a truncated archive, a foreign zip and TorchScript apart before torch reports all three alike."""
     if not zipfile.is_zipfile(path):
         got = f"the first {path.stat().st_size} bytes of a checkpoint (the table at its end is missing)"
         raise bad_file(path, got, "the whole file", "It is truncated. " + _FETCH_AGAIN)
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    archive = read_index(path)
+    names = list(archive.entries)
     if any(name.endswith("/constants.pkl") for name in names):
         raise bad_file(path, "a TorchScript archive, which is code", _EXPECTED, _RESAVE)
-    if not any(name.endswith("/data.pkl") for name in names):
+    pickles = [name for name in names if name.endswith("/data.pkl")]
+    if not pickles:
         got = f"a zip archive that is no checkpoint (it holds {', '.join(names[:3]) or 'nothing'})"
         raise bad_file(path, got, _EXPECTED, "If the checkpoint is inside, unpack it first.")
+    if len(pickles) > 1:
+        raise ArchiveError(f"{len(pickles)} of its entries are called data.pkl")
+    return archive
 
 
-def _refused_pickle(path: Path, message: str, *, zipped: bool) -> CheckpointError:
+def _outline(path: Path, archive: Archive | None) -> Outline:
+    """What the file describes, with storages that the file can hold."""
+    if archive is not None:
+        outline = outline_pickle(BytesIO(archive.read(archive.pickle_name)))
+        check_storages(archive, outline.storages.values())
+        return outline
+    with open(path, "rb") as file:
+        stream = BytesIO(file.read(MAX_BYTES))
+    first = outline_pickle(stream)
+    if first.root != _LEGACY_MAGIC:  # some other pickle, which torch.load refuses
+        return first
+    outline_pickle(stream)  # the protocol's version
+    outline_pickle(stream)  # sizes of C types
+    outline = outline_pickle(stream)
+    stored = sum(storage.bytes for storage in outline.storages.values())
+    if stored > path.stat().st_size:
+        got = f"{path.stat().st_size} bytes for tensors of {stored} bytes"
+        raise bad_file(path, got, "the whole file", "It is damaged or truncated. " + _FETCH_AGAIN)
+    return outline
+
+
+def _check_tensors(path: Path, outline: Outline) -> None:
+    """Refuse tensors that are not dense, or that do not lie within their storages."""
+    expected, remedy = "dense tensors", "Save it as tensors that are contiguous: tensor.to_dense().contiguous()."
+    for tensor in outline.tensors:
+        if fault := tensor.fault():
+            raise bad_file(path, f"{_name_of(outline.root, tensor)}{fault}", expected, remedy)
+    stored: set[Storage] = {tensor.storage for tensor in outline.tensors if tensor.storage is not None}
+    used = sum(tensor.numel * tensor.itemsize for tensor in outline.tensors)
+    if used > _MAX_SHARING * sum(storage.bytes for storage in stored):
+        raise bad_file(path, f"{len(outline.tensors)} tensors of {used} bytes that overlap", expected, remedy)
+
+
+def _name_of(root: Any, wanted: TensorOutline) -> str:
+    """``key: `` of a tensor that the outermost dict or a dict in it holds."""
+    for key, value in root.items() if isinstance(root, dict) else ():
+        inner = value if isinstance(value, dict) else {}
+        for name, tensor in ((key, value), *((f"{key}.{name}", tensor) for name, tensor in inner.items())):
+            if tensor is wanted:
+                return f"{name!s:.120} as "
+    return ""
+
+
+def _refused_pickle(path: Path, message: str) -> CheckpointError:
     wanted = re.search(r"GLOBAL (\S+)", message)
-    stream = _pickle_stream(path, zipped=zipped)
+    stream = _pickle_stream(path)
     if b"network_weights" in stream and b"trainer_name" in stream:
         remedy = "Use it with nnUNetv2_predict or -pretrained_weights."
         return bad_file(path, "an nnU-Net checkpoint", "SAM weights", remedy)
+    if b"model_state" in stream and b"optimizer_state" in stream:
+        got = f"a training checkpoint of torch_em (micro-sam), which holds code ({wanted[1] if wanted else '?'})"
+        remedy = "Export its weights where micro-sam is installed: micro_sam.util.export_custom_sam_model."
+        return bad_file(path, got, _EXPECTED, remedy)
     if wanted is None:
         got = f"a pickle that is no tensor checkpoint ({message.splitlines()[0]})"
         return bad_file(path, got, _EXPECTED, "It is damaged or of another kind. " + _FETCH_AGAIN)
     return bad_file(path, f"pickled code (it wants to call {wanted[1]})", _EXPECTED, _RESAVE)
 
 
-def _pickle_stream(path: Path, *, zipped: bool) -> bytes:
+def _pickle_stream(path: Path) -> bytes:
     """The undecoded pickle, to look for key names in."""
-    if not zipped:
-        with open(path, "rb") as file:
-            return file.read(1 << 20)
-    with zipfile.ZipFile(path) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-        return archive.read(name)
+    if _kind_of(path) == "zip":
+        archive = read_index(path)
+        return archive.read(archive.pickle_name)
+    with open(path, "rb") as file:
+        return file.read(1 << 20)
 
 
-def _only_tensors(mapping: Mapping[Any, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if not isinstance(key, str):
-            continue
-        if isinstance(value, Tensor):
-            kept[key] = value.detach()
-        elif isinstance(value, Mapping) and (inner := _only_tensors(value)):
-            kept[key] = inner
-    return kept
+def _only_tensors(path: Path, mapping: Mapping[Any, Any]) -> dict[str, Any]:
+    """The tensors in dicts within dicts; a dict that is met again is not gone through again."""
+    done: dict[int, dict[str, Any]] = {}
+    open_: set[int] = set()
+
+    def gather(mapping: Mapping[Any, Any]) -> dict[str, Any]:
+        if id(mapping) in done:
+            return done[id(mapping)]
+        if id(mapping) in open_ or len(open_) >= MAX_NESTING:
+            got = "a dict that contains itself" if id(mapping) in open_ else f"more than {MAX_NESTING} nested dicts"
+            raise bad_file(path, got, "a dict of tensors", _RESAVE)
+        open_.add(id(mapping))
+        kept: dict[str, Any] = {}
+        for key, value in mapping.items():
+            if not isinstance(key, str):
+                continue
+            if isinstance(value, Tensor):
+                kept[key] = value.detach()
+            elif isinstance(value, Mapping) and (inner := gather(value)):
+                kept[key] = inner
+        open_.remove(id(mapping))
+        done[id(mapping)] = kept
+        return kept
+
+    return gather(mapping)
 
 
 def _first_line(error: Exception) -> str:

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_masam.files import cache_folder, env_flag, sha256_of
+from nnunetv2_masam.files import cache_folder, env_flag, sha256_of, shortened
 from nnunetv2_masam.weights.catalogue import known_by_sha256
 from nnunetv2_masam.weights.formats import read_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import CheckpointError, weights_files
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, reading, require_regular_file, weights_files
 
 MARKER = "masam_slim_base"
 
@@ -57,11 +57,17 @@ def is_slim(state_dict: Mapping[str, Any]) -> bool:
     return MARKER in state_dict
 
 
-def read_base(path: str | Path) -> BaseTensors:
-    """Read a SAM file to be the base of slim state dicts."""
-    checkpoint = read_sam_checkpoint(path)
+def read_base(path: str | Path, *, verified: bool = False) -> BaseTensors:
+    """Read a SAM file to be the base of slim state dicts.
+
+    Args:
+        path: the file, or a folder with one.
+        verified: its sha256 is the one that is needed.
+    """
+    checkpoint = read_sam_checkpoint(path, verified=verified)
     file = checkpoint.path
-    return BaseTensors(SlimBase(file.name, file.stat().st_size, sha256_of(file)), checkpoint.state_dict)
+    with reading(file):
+        return BaseTensors(SlimBase(file.name, file.stat().st_size, sha256_of(file)), checkpoint.state_dict)
 
 
 def unchanged_names(state_dict: Mapping[str, Tensor], base: BaseTensors) -> list[str]:
@@ -81,8 +87,18 @@ def slim_state_dict(state_dict: Mapping[str, Any], names: Collection[str], base:
 
 
 def base_of(state_dict: Mapping[str, Any]) -> SlimBase:
-    """The base that a slim state dict names."""
+    """The base that a slim state dict names.
+
+    Raises:
+        CheckpointError: the marker is damaged.
+    """
     marker = state_dict[MARKER]
+    kinds = {"file": str, "bytes": int, "sha256": str, "tensors": list}
+    if not isinstance(marker, Mapping) or not all(isinstance(marker.get(key), kind) for key, kind in kinds.items()):
+        raise CheckpointError(
+            f"a slim checkpoint whose entry {MARKER} is damaged: got {str(marker)[:120]}; expected a dict of "
+            f"{', '.join(kinds)}. Copy the checkpoint again"
+        )
     return SlimBase(marker["file"], marker["bytes"], marker["sha256"])
 
 
@@ -98,7 +114,11 @@ def complete_state_dict(state_dict: Mapping[str, Any], base: BaseTensors) -> dic
             f"{base.base.file_name}: got sha256 {base.base.sha256}; the slim checkpoint needs {needed.file_name}, "
             f"{needed.bytes} bytes, sha256 {needed.sha256}"
         )
-    missing = {name: base.tensors[name] for name in state_dict[MARKER]["tensors"]}
+    names = state_dict[MARKER]["tensors"]
+    if unknown := [name for name in names if name not in base.tensors]:
+        got = f"no tensor {shortened(unknown, 2)}"
+        raise bad_file(Path(base.base.file_name), got, "all that the slim checkpoint leaves out", "Copy it again.")
+    missing = {name: base.tensors[name] for name in names}
     return {**{name: tensor for name, tensor in state_dict.items() if name != MARKER}, **missing}
 
 
@@ -114,9 +134,11 @@ def find_base(needed: SlimBase) -> Path:
             looked.append(f"{label}: not set")
             continue
         path = Path(place).expanduser()
+        if path.exists() and not path.is_dir():
+            require_regular_file(path)
         files = weights_files(path) if path.is_dir() else [path] if path.is_file() else []
         for file in files:
-            if file.stat().st_size == needed.bytes and sha256_of(file) == needed.sha256:
+            if file.stat().st_size == needed.bytes and _sha256_if_readable(file) == needed.sha256:
                 return file
         found = ", ".join(f"{file.name} ({file.stat().st_size} bytes)" for file in files)
         looked.append(f"{label}: {path}: {f'not among {found}' if found else 'not there'}")
@@ -129,6 +151,13 @@ def find_base(needed: SlimBase) -> Path:
         f"To get it: {download}; or copy it into {cache_folder()}, or set MASAM_CHECKPOINT to it. Where the file is, "
         f"nnUNetv2_masam merge FOLDER -o OUT makes a model folder that needs it no more."
     )
+
+
+def _sha256_if_readable(file: Path) -> str | None:
+    try:
+        return sha256_of(file)
+    except OSError:  # the file that is needed may lie beside it
+        return None
 
 
 class SlimCompletion:
@@ -149,7 +178,7 @@ class SlimCompletion:
             return
         needed = base_of(state_dict)
         if self.base is None or self.base.base.sha256 != needed.sha256:
-            self.base = read_base(find_base(needed))
+            self.base = read_base(find_base(needed), verified=True)
         completed = complete_state_dict(state_dict, self.base)
         del state_dict[MARKER]
         state_dict.update(completed)

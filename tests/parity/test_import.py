@@ -25,6 +25,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.sharing.authors_model import CONFIGURATION, TASKS
+from tests.conftest import TINY_VIT
+from tests.sam_file import write_sam_file
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SIDE = 128  # pixels, of the golden network
@@ -251,6 +253,36 @@ def test_what_does_not_fit_is_refused(golden, tmp_path, changed, message, capsys
     assert not (tmp_path / "imported").exists()
     error = capsys.readouterr().err
     assert re.search(message, error), error
+
+
+def test_two_vits_are_both_named(golden, tmp_path, capsys):
+    sam = write_sam_file(tmp_path / "other.pth", TINY_VIT)
+    assert main(import_arguments(golden, tmp_path, **{"--sam": sam})) == 2
+    error = capsys.readouterr().err
+    assert "was trained on a ViT (width 64, 3 blocks)" in error
+    assert "holds custom embed_dim=32, depth=2 (width 32, 2 blocks)" in error
+
+
+@pytest.mark.parametrize("lost", ["q_FacTs_002", "blocks.1.", "image_encoder.FacTv.weight", "mask_decoder.iou_token"])
+def test_tensor_that_neither_file_holds_is_an_error(golden, tmp_path, capsys, lost):
+    """FacT's cores, a block's adapters, a factor; what only SAM trains is in its file."""
+    kept = {name: t for name, t in torch.load(golden.masam_adapt, weights_only=True).items() if lost not in name}
+    torch.save(kept, tmp_path / "adapt.pth")
+    code = main(import_arguments(golden, tmp_path, **{"--adapt": tmp_path / "adapt.pth"}))
+    if lost == "mask_decoder.iou_token":
+        assert code == 0
+    else:
+        assert code == 2
+        assert "tensors of the network are neither in it nor in" in capsys.readouterr().err
+        assert not (tmp_path / "imported").exists()
+
+
+def test_values_that_are_not_finite_are_refused(golden, tmp_path, capsys):
+    content = torch.load(golden.masam_adapt, weights_only=True)
+    content["image_encoder.FacTu.weight"][0, :3] = float("nan")
+    torch.save(content, tmp_path / "adapt.pth")
+    assert main(import_arguments(golden, tmp_path, **{"--adapt": tmp_path / "adapt.pth"})) == 2
+    assert "3 NaN or infinite values in image_encoder.FacTu.weight" in capsys.readouterr().err
 
 
 def test_prostate_scales_each_volume(golden, imported, tmp_path, volume):

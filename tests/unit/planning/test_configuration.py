@@ -9,6 +9,7 @@ import pytest
 from nnunetv2_masam.planning import (
     NETWORK_CLASS,
     PlanningRules,
+    check_whole_numbers,
     explain_configuration,
     is_masam_configuration,
     plan_configuration,
@@ -125,3 +126,26 @@ def test_explanation_shows_the_plan_and_its_alternatives():
     smaller = [row for row in others if "384 x 384" in row]
     assert len(smaller) == 2
     assert all(float(row.replace("too large", "").split()[-1]) > 1 for row in smaller)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (("batch_size",), 24.0, "'edited' have batch_size: 24.0, expected an integer"),
+        (("micro_batch_size",), "2", "micro_batch_size: '2'"),
+        (("patch_size",), [5, 448.5, 448], r"patch_size: \[5, 448.5, 448\], expected a list of integers"),
+        (("training_patch_size",), 5, "training_patch_size: 5, expected a list"),
+        (("architecture", "arch_kwargs", "image_size"), [512, True], r"architecture\.arch_kwargs\.image_size"),
+        (("architecture", "arch_kwargs", "fact_rank"), 4.5, r"architecture\.arch_kwargs\.fact_rank: 4\.5"),
+        (("architecture", "arch_kwargs", "vit"), {"embed_dim": 64.0}, r"arch_kwargs\.vit\.embed_dim: 64\.0"),
+    ],
+)
+def test_decimals_in_edited_plans_are_refused_by_key(keys, value, message):
+    planned = json.loads(json.dumps(plan_configuration(baseline([148.0, 512.0, 512.0]), PlanningRules(), 14)))
+    check_whole_numbers(planned, "edited")
+    edited = planned
+    for key in keys[:-1]:
+        edited = edited[key]
+    edited[keys[-1]] = value
+    with pytest.raises(ValueError, match=message):
+        check_whole_numbers(planned, "edited")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
+import shutil
 import signal
-import subprocess
-import sys
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -16,7 +18,6 @@ import pytest
 import torch
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.sharing.model_folder import read_nnunet_checkpoint
 from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
@@ -182,7 +183,83 @@ def test_wrong_base_is_refused(model_folder, sam, tmp_path, capsys):
 
 def test_output_folder_with_content_is_refused(model_folder, sam, capsys):
     assert main(["slim", str(model_folder), "-o", str(model_folder), "--sam", str(sam)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "is a folder with files in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["slim", "merge", "merge --fold"])
+def test_damaged_second_checkpoint_leaves_nothing(model_folder, sam, tmp_path, capsys, command):
+    """And the retry with a good one is not refused."""
+    name, *options = command.split()
+    arguments = [name, str(model_folder), "-o", str(tmp_path / "out"), "--sam", str(sam), *options]
+    second = model_folder / "fold_1" / "checkpoint_final.pth"
+    good = second.read_bytes()
+    for damaged in (good[: len(good) // 2], good[:-3000] + b"x" + good[-2999:], b""):
+        second.write_bytes(damaged)
+        assert main(arguments) == 2
+        assert str(second) in capsys.readouterr().err
+        assert not list(tmp_path.glob("*out*"))
+        assert not list(tmp_path.glob(".*out*"))
+    second.write_bytes(good)
+    assert main(arguments) == 0
+
+
+def _write_and_be_interrupted(wait, *arguments):
+    threading.Timer(wait, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        main(list(arguments))
+    finally:
+        os._exit(0)
+
+
+@pytest.mark.parametrize("signals", [4, pytest.param(200, marks=pytest.mark.slow)])
+def test_interrupted_at_any_time_leaves_a_whole_folder_or_none(model_folder, sam, tmp_path, signals):
+    """By Ctrl-C, or killed: a folder that is there can be loaded, and one that is not can be written again."""
+    rng = np.random.default_rng(0)
+    started = time.monotonic()
+    main(["merge", str(model_folder), "-o", str(tmp_path / "first"), "--fold"])
+    duration = time.monotonic() - started
+    whole = {path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*")}
+    context = multiprocessing.get_context("fork")
+    for number in range(signals):
+        out = tmp_path / "out"
+        wait = rng.uniform(0, 2 * duration)
+        arguments = ("merge", str(model_folder), "-o", str(out), "--fold")
+        if number % 2:
+            child = context.Process(target=_write_and_be_interrupted, args=(wait, *arguments))
+            child.start()
+        else:
+            child = context.Process(target=main, args=(list(arguments),))
+            child.start()
+            time.sleep(wait)
+            child.kill()
+        child.join(60)
+        if out.exists():
+            assert {path.relative_to(out) for path in out.rglob("*")} == whole
+            assert bits(weights_of(out, "fold_1")) == bits(weights_of(tmp_path / "first", "fold_1"))
+            shutil.rmtree(out)
+    assert main(["merge", str(model_folder), "-o", str(tmp_path / "out"), "--fold"]) == 0
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_model_folder_that_does_not_fit_itself(model_folder, tmp_path, capsys):
+    """Plans of another shape, a configuration that they lack, FacT's cores without U."""
+    plans = model_folder / "plans.json"
+    good = plans.read_text()
+    for content, match in (
+        ("[]", "expected an object"),
+        ('{"configurations": {}}', "does not fit the plans"),
+        ("{", "JSON"),
+    ):
+        plans.write_text(content)
+        assert main(["merge", str(model_folder), "-o", str(tmp_path / "out"), "--fold"]) == 2
+        assert match in capsys.readouterr().err
+    plans.write_text(good)
+    checkpoint = torch.load(model_folder / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    del checkpoint["network_weights"]["image_encoder.fact.u.weight"]
+    torch.save(checkpoint, model_folder / "fold_0" / "checkpoint_final.pth")
+    assert main(["merge", str(model_folder), "-o", str(tmp_path / "out"), "--fold"]) == 2
+    assert "does not fit the plans" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
@@ -213,38 +290,3 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="Nothing in it was executed"):
         read_nnunet_checkpoint(tmp_path / "bad.pth")
     assert not (tmp_path / "executed").exists()
-
-
-def write_half_and_fail(path):
-    with atomic_file(path) as partial:
-        partial.write_bytes(b"half")
-        raise OSError("disk full")
-
-
-def test_failed_write_leaves_the_file(tmp_path):
-    path = tmp_path / "checkpoint.pth"
-    path.write_bytes(b"before")
-    with pytest.raises(OSError, match="disk full"):
-        write_half_and_fail(path)
-    assert path.read_bytes() == b"before"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_killed_while_writing_leaves_the_file(tmp_path):
-    path = tmp_path / "checkpoint.pth"
-    path.write_bytes(b"before")
-    code = (
-        "import os, signal, sys\n"
-        "from nnunetv2_masam.files import atomic_file\n"
-        "with atomic_file(sys.argv[1]) as partial:\n"
-        "    partial.write_bytes(b'half')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    process = subprocess.run([sys.executable, "-c", code, str(path)], cwd=Path(__file__).parents[3], check=False)
-    assert process.returncode == -signal.SIGKILL
-    assert path.read_bytes() == b"before"
-    assert len(list(tmp_path.iterdir())) == 2  # what the dead process left
-    with atomic_file(path) as partial:
-        partial.write_bytes(b"after")
-    assert path.read_bytes() == b"after"
-    assert list(tmp_path.iterdir()) == [path]

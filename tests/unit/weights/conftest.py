@@ -83,6 +83,10 @@ class Server(ThreadingHTTPServer):
         self.content = bytes(range(256)) * 4096  # 1 MiB
         self.behaviours = ["whole"]
         self.requests = 0
+        self.sent = 0  # bytes, by `endless`
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are part of the tests."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -127,6 +131,31 @@ class Handler(BaseHTTPRequestHandler):
         self.start(len(content))
         self.wfile.write(content[:100])
         time.sleep(4)
+
+    def endless(self, content: bytes) -> None:
+        self.send_response(200)
+        self.end_headers()
+        while True:  # until the client hangs up
+            self.wfile.write(content)
+            self.server.sent += len(content)
+
+    def trickles(self, content: bytes) -> None:
+        self.start(len(content))
+        self.drip(content)
+
+    def trickles_headers(self, content: bytes) -> None:
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
+        self.drip(b"x" * 1000)
+
+    def drip(self, content: bytes) -> None:
+        for byte in content[:100]:
+            self.wfile.write(bytes([byte]))
+            time.sleep(0.05)
+
+    def redirects_to_a_file(self, content: bytes) -> None:
+        self.send_response(302)
+        self.send_header("Location", "file:///etc/hostname")
+        self.end_headers()
 
     def has_nothing(self, content: bytes) -> None:
         self.send_error(404)

@@ -208,6 +208,14 @@ def test_nnunet_checkpoint_is_named_as_such(logging: list[Any], tmp_path: Path) 
     assert_refused(tmp_path / "checkpoint_final.pth", "an nnU-Net checkpoint")
 
 
+def test_training_checkpoint_of_micro_sam_says_how_to_export_it(sam_state_dict: StateDict, tmp_path: Path) -> None:
+    """Its loaders and losses are pickled with it."""
+    model = {f"sam.{key}": tensor for key, tensor in sam_state_dict.items()}
+    content = {"model_state": model, "optimizer_state": {}, "init": {"loss": nn.MSELoss()}}
+    torch.save(content, tmp_path / "best.pt")
+    assert_refused(tmp_path / "best.pt", r"torch_em \(micro-sam\).*MSELoss.*export_custom_sam_model")
+
+
 def test_missing_blocks(sam_state_dict: StateDict, tmp_path: Path) -> None:
     kept = {key: tensor for key, tensor in sam_state_dict.items() if ".blocks.0." not in key}
     torch.save(kept, tmp_path / "sam.pth")
@@ -264,4 +272,4 @@ def test_archive_whose_storage_is_missing(sam_state_dict: StateDict, tmp_path: P
         for name in whole.namelist():
             if not name.endswith("/data/5"):
                 partial.writestr(name, whole.read(name))
-    assert_refused(tmp_path / "sam.pth", "torch.load cannot read")
+    assert_refused(tmp_path / "sam.pth", "the entry archive/data/5 is missing")

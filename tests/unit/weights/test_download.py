@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import filelock
+import numpy as np
 import pytest
+import requests
 from torch import Tensor
 
-from nnunetv2_masam.files import cache_folder
 from nnunetv2_masam.weights import catalogue
 from nnunetv2_masam.weights.catalogue import KnownCheckpoint
 from nnunetv2_masam.weights.download import (
@@ -95,6 +97,63 @@ def test_server_that_stalls_is_given_up(server: Any, known: KnownCheckpoint, tmp
     assert_nothing_left(tmp_path)
 
 
+def test_body_without_end_stops_at_the_known_size(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["endless"]
+    with pytest.raises(CheckpointError, match=f"more than the {known.bytes} bytes of the file"):
+        download_checkpoint(known, tmp_path)
+    assert server.requests == 1
+    assert server.sent < 20 * known.bytes  # what the sockets buffer included
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("behaviour", ["trickles", "trickles_headers"])
+def test_server_that_trickles_is_given_up(behaviour: str, server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    """Each byte comes before the time-out of the socket, so only a bound of the whole ends it."""
+    server.behaviours = [behaviour]
+    start = time.monotonic()
+    with pytest.raises(FileNotFoundError, match=r"not finished after 0\.4 s"):
+        download_checkpoint(known, tmp_path, timeout_s=1.0, total_s=0.4)
+    assert time.monotonic() - start < 2
+    assert server.requests == 1
+    assert_nothing_left(tmp_path)
+
+    server.behaviours = ["whole"]
+    assert download_checkpoint(known, tmp_path).read_bytes() == server.content
+
+
+def test_waiting_for_another_process_ends(
+    server: Any, known: KnownCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = filelock.FileLock(tmp_path / f".{known.file_name}.lock")
+    with held, pytest.raises(FileNotFoundError, match=r"another process has held .*\.lock for 0\.3 s"):
+        download_checkpoint(known, tmp_path, total_s=0.3)
+    assert "Waiting for another process that downloads" in caplog.text
+    assert server.requests == 0
+
+
+def test_redirect_to_a_file_is_named(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+    server.behaviours = ["redirects_to_a_file"]
+    with pytest.raises(FileNotFoundError, match=r"neither http nor https \(.*file:///etc/hostname"):
+        download_checkpoint(known, tmp_path)
+    assert server.requests == 1
+    assert_nothing_left(tmp_path)
+
+
+def test_socks_proxy_without_its_package_is_named(
+    server: Any, known: KnownCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_pysocks(*args: object, **kwargs: object) -> None:
+        raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", without_pysocks)
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(FileNotFoundError, match=r"ALL_PROXY.* names a SOCKS proxy.*pip install 'requests\[socks\]'"):
+        download_checkpoint(replace(known, url="http://sam.invalid/sam.pth"), tmp_path)
+    assert server.requests == 0
+
+
 def test_missing_file_is_asked_for_once(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["has_nothing"]
     with pytest.raises(FileNotFoundError, match="404"):
@@ -164,18 +223,27 @@ def test_processes_that_ask_together_fetch_once(server: Any, as_vit_b: KnownChec
     assert server.requests == 1
 
 
-def test_a_killed_holder_frees_the_lock(server: Any, as_vit_b: KnownCheckpoint, tmp_path: Path) -> None:
-    server.behaviours = ["stalls", "whole"]
+@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_killed_holder_frees_the_lock(kills: int, server: Any, as_vit_b: KnownCheckpoint, tmp_path: Path) -> None:
+    """Killed at random times of a download: no half file under the name, and the next download works."""
     context = multiprocessing.get_context("fork")
-    child = context.Process(target=_download_in_child, args=(as_vit_b, cache_folder(), server.content, 0.0))
-    child.start()
-    while server.requests == 0:
-        time.sleep(0.01)
-    child.kill()
-    child.join(timeout=10)
-    assert not (cache_folder() / as_vit_b.file_name).exists()
-    assert resolve_sam_checkpoint("vit_b").read_bytes() == server.content
-    assert_only_file(cache_folder(), as_vit_b.file_name)
+    rng = np.random.default_rng(0)
+    server.behaviours = ["slowly"]
+    for number in range(kills):
+        folder = tmp_path / f"killed-{number}"
+        child = context.Process(target=_download_in_child, args=(as_vit_b, folder, server.content, 0.0))
+        before = server.requests
+        child.start()
+        while server.requests == before:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.3))
+        child.kill()
+        child.join(timeout=10)
+        assert not (folder / as_vit_b.file_name).exists()
+        server.behaviours = ["whole"]
+        assert download_checkpoint(as_vit_b, folder).read_bytes() == server.content
+        assert_only_file(folder, as_vit_b.file_name)
+        server.behaviours = ["slowly"]
 
 
 def assert_only_file(folder: Path, name: str) -> None:

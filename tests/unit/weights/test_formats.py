@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,10 @@ def to_hf(state_dict: StateDict) -> StateDict:
         lambda sd: {"state_dict": {f"model.{key}": value for key, value in sd.items()}, "epoch": 3},
         lambda sd: {"model_state_dict": sd},
         lambda sd: {"model": {"state_dict": sd}},
+        lambda sd: {"model_state": {f"sam.{key}": value for key, value in sd.items()}, "decoder_state": {"x": sd}},
+        lambda sd: {"model_state": sd, "decoder_state": OrderedDict(out=sd["image_encoder.pos_embed"])},
     ],
-    ids=["official", "module.", "model.", "sam.", "module.sam.", "_orig_mod.", *"abcd"],
+    ids=["official", "module.", "model.", "sam.", "module.sam.", "_orig_mod.", *"abcd", "micro-sam", "medico-sam"],
 )
 def test_wrapped_and_prefixed_files_give_the_official_names(
     wrap: Callable[[StateDict], dict[str, Any]], sam_state_dict: StateDict, tmp_path: Path
@@ -176,6 +179,30 @@ def test_other_float_types_become_float32(dtype: torch.dtype, sam_state_dict: St
 def test_extra_keys_are_kept(sam_state_dict: StateDict, tmp_path: Path) -> None:
     torch.save({**sam_state_dict, "step": torch.tensor(7)}, tmp_path / "sam.pth")
     assert read_sam_state_dict(tmp_path / "sam.pth")["step"].item() == 7
+
+
+@pytest.mark.parametrize(
+    ("rename", "added"),
+    [
+        ("", "image_encoder.blocks.0.Adapter.channel.0.weight"),  # SAM-Med2D
+        ("qkv.qkv.", "image_encoder.blocks.0.attn.qkv.linear_a_q.weight"),  # LoRA as in SAMed
+        ("qkv.qkv_proj.", "image_encoder.blocks.0.attn.qkv.w_a_linear_q.weight"),  # LoRA of micro-sam
+        ("", "mask_decoder.hf_token.weight"),  # HQ-SAM
+    ],
+)
+def test_adapters_of_other_methods_are_warned_of(
+    rename: str, added: str, sam_state_dict: StateDict, tmp_path: Path
+) -> None:
+    theirs = {re.sub(r"(?<=attn\.)qkv\.", rename or "qkv.", key): value for key, value in sam_state_dict.items()}
+    torch.save({"model": {**theirs, added: torch.zeros(4, 4)}}, tmp_path / "adapted.pth")
+    checkpoint = read_sam_checkpoint(tmp_path / "adapted.pth")
+    assert checkpoint.foreign == (added,)
+    assert f"adapted.pth holds 1 tensors that SAM does not have ({added})" in (checkpoint.warning or "")
+    assert_same({key: t for key, t in checkpoint.state_dict.items() if key != added}, sam_state_dict)
+
+
+def test_no_warning_for_sam_itself(sam_file: Path) -> None:
+    assert read_sam_checkpoint(sam_file).warning is None
 
 
 def test_geometry_is_read_from_the_shapes(sam_file: Path) -> None:

@@ -93,6 +93,41 @@ def test_another_vit_is_refused_and_nothing_loaded(sam_file, change):
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
+def test_missing_part_of_the_encoder_is_refused(sam_file):
+    path, sam = sam_file
+    missing = "image_encoder.blocks.1.mlp.lin2.weight"
+    torch.save({name: tensor for name, tensor in sam.items() if name != missing}, path)
+    with pytest.raises(CheckpointError, match=rf"a file without 1 tensors of SAM's image encoder \({missing}\)"):
+        load_sam_checkpoint(build(), path)
+
+
+def test_what_is_lost_is_logged_and_reported(sam_file, caplog):
+    """Adapters of another method; an encoder without the rest of SAM."""
+    path, sam = sam_file
+    adapter = "image_encoder.blocks.0.Adapter.channel.0.weight"
+    torch.save({**sam, adapter: torch.zeros(8, 32)}, path)
+    report = load_sam_checkpoint(build(), path)
+    assert report.refused[adapter] == "the network has no such tensor"
+    assert "WARNING: sam.pth holds 1 tensors that SAM does not have" in str(report)
+    assert [record.getMessage() for record in caplog.records] == report.warnings
+
+    torch.save({name: tensor for name, tensor in sam.items() if name.startswith("image_encoder.")}, path)
+    assert [warning.split(";")[0] for warning in load_sam_checkpoint(build(), path).warnings] == [
+        "sam.pth has no prompt_encoder.…",
+        "sam.pth has no mask_decoder.transformer.…",
+    ]
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (2, 2), (1, 2, 3, 4, 5)], ids=str)
+def test_tensors_of_other_dimensions_are_refused(sam_file, shape):
+    path, sam = sam_file
+    for name in ("image_encoder.neck.1.weight", "mask_decoder.iou_token.weight", "image_encoder.pos_embed"):
+        if len(shape) != sam[name].ndim:
+            torch.save({**sam, name: torch.zeros(shape)}, path)
+            with pytest.raises(CheckpointError, match=name):
+                load_sam_checkpoint(build(), path)
+
+
 def test_names_of_the_authors():
     block = "image_encoder.ImageEncoderViT.blocks.7.Block."
     assert masam_name("q_FacTs_007") == "image_encoder.blocks.7.attn.fact.q.weight"
@@ -110,6 +145,19 @@ def test_masam_file_with_other_sizes_is_refused(golden):
     other = MASAM(1, 9, vit=network.vit, image_size=network.image_size, fact_rank=4)
     with pytest.raises(CheckpointError, match="do not fit the network"):
         load_masam_checkpoint(other, golden.masam_adapt)
+
+
+@pytest.mark.parametrize("golden", ["tiny"], indirect=True)
+def test_masam_file_is_held_to_what_sam_files_are(golden, tmp_path):
+    content = torch.load(golden.masam_adapt, weights_only=True)
+    network, name = golden.network(1), "q_FacTs_000"
+    no_floats = (torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn)
+    cases = [(dtype, f"{name} as {dtype}") for dtype in no_floats]
+    cases += [(dtype, f"NaN or infinite values in {name}") for dtype in (torch.float16, torch.float32)]
+    for dtype, match in cases:
+        torch.save({**content, name: (content[name] * float("inf")).to(dtype)}, tmp_path / "bad.pth")
+        with pytest.raises(CheckpointError, match=match):
+            load_masam_checkpoint(network, tmp_path / "bad.pth")
 
 
 def test_sam_file_is_no_masam_file(sam_file):

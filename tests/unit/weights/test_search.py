@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,9 +56,9 @@ def test_named_folder_known_names_come_first(
 
 
 def vit_b_file(path: Path) -> None:
-    """A file with the shapes of a ViT-B, in a few kB: one value each, repeated by strides."""
-    blocks = {f"image_encoder.blocks.{index}.attn.rel_pos_h": torch.zeros(1).expand(27, 64) for index in range(12)}
-    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(1).expand(768, 3, 16, 16), **blocks}, path)
+    """A file with the tensors that a ViT-B is recognised by."""
+    blocks = {f"image_encoder.blocks.{index}.attn.rel_pos_h": torch.zeros(27, 64) for index in range(12)}
+    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 16, 16), **blocks}, path)
 
 
 def test_named_folder_the_only_fitting_file(
@@ -78,14 +80,20 @@ def test_named_folder_without_weights_for_this_vit_is_said_aloud(
     as_vit_b: KnownCheckpoint,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (sam_file.parent / "broken.pth").touch()
-    monkeypatch.setenv("MASAM_CHECKPOINT", str(sam_file.parent))
+    """One unreadable file does not hide the others; the warning reaches stderr where no logging is set up."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    folder = sam_file.parent
+    (folder / "broken.pth").touch()
+    (folder / "unreadable.pth").symlink_to("/proc/self/mem")
+    os.mkfifo(folder / "pipe.pth")
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(folder))
     assert resolve_sam_checkpoint("vit_b") == cache_folder() / as_vit_b.file_name
     said = capsys.readouterr().err
     assert "holds no weights for vit_b" in said
     assert "sam.pth: custom embed_dim=32, depth=2" in said
     assert "broken.pth: " in said
     assert "empty file" in said
+    assert "an unreadable file (Input/output error)" in said
 
 
 def test_cached_file_is_used_without_asking(server: Any, as_vit_b: KnownCheckpoint) -> None:

@@ -1,0 +1,128 @@
+"""One HTTP download that ends: within the file's size, within a total time, by one process at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+import pooch
+
+from nnunetv2_masam.weights.catalogue import KnownCheckpoint
+
+# Client errors after which a second try may succeed: request timeout, too early, too many requests.
+_TRANSIENT_STATUS = (408, 425, 429)
+_logger = logging.getLogger("nnunetv2_masam")
+
+
+class TooLongError(Exception):
+    """A body that goes on after the file's size; no error after which pooch tries again."""
+
+
+class BoundedDownloader:
+    """Pooch's HTTP download within the file's size and a total time; missing files are not asked for again."""
+
+    def __init__(self, known: KnownCheckpoint, timeout_s: float, longest_s: float, progress: bool | None) -> None:
+        self.known = known
+        self.longest_s = longest_s
+        self.deadline = time.monotonic() + longest_s
+        show = sys.stderr.isatty() if progress is None else progress
+        self.http = pooch.HTTPDownloader(
+            progressbar=show, chunk_size=1 << 16, timeout=timeout_s, headers={"Accept-Encoding": "identity"}
+        )
+
+    def __call__(self, url: str, output_file: str, fetcher: Any) -> None:
+        import requests  # slow to import, and needed for downloads only
+
+        try:
+            with open(output_file, "wb") as file:
+                bounded = _BoundedFile(file, self.known.bytes)
+                self._within_time(lambda: self.http(url, bounded, fetcher))
+        except requests.HTTPError as error:
+            status = 0 if error.response is None else error.response.status_code
+            if 400 <= status < 500 and status not in _TRANSIENT_STATUS:
+                raise FileNotFoundError(f"{url} could not be downloaded: {error}") from error
+            raise
+        except requests.exceptions.InvalidSchema as error:  # also a ValueError, after which pooch would try again
+            raise FileNotFoundError(_schema_message(url, str(error))) from error
+        size = Path(output_file).stat().st_size
+        if size != self.known.bytes:
+            raise ValueError(f"{size} bytes instead of {self.known.bytes}")
+
+    def _within_time(self, download: Callable[[], None]) -> None:
+        """Run ``download`` until the deadline; no time-out of a socket ends a server that trickles."""
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                download()
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=run, name="download", daemon=True)  # ends with its next write
+        thread.start()
+        thread.join(max(0.0, self.deadline - time.monotonic()))
+        if thread.is_alive():
+            raise TimeoutError(f"not finished after {self.longest_s:.3g} s; fetch the file by other means")
+        if failures:
+            raise failures[0]
+
+
+class _BoundedFile:
+    """A file that refuses to grow beyond ``limit`` bytes."""
+
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        self.file = file
+        self.limit = limit
+        self.written = 0
+
+    def write(self, piece: bytes) -> int:
+        """Write, unless the file would become too long."""
+        self.written += len(piece)
+        if self.written > self.limit:
+            raise TooLongError(f"more than the {self.limit} bytes of the file")
+        return self.file.write(piece)
+
+    def flush(self) -> None:
+        """As pooch does after each piece."""
+        self.file.flush()
+
+
+def _schema_message(url: str, reason: str) -> str:
+    if "SOCKS" in reason:
+        names = [name for name in os.environ if name.lower() in ("all_proxy", "https_proxy", "http_proxy")]
+        return (
+            f"{url} could not be downloaded: {', '.join(names) or 'the system'} names a SOCKS proxy, for which the "
+            "package PySocks is missing. Run `pip install 'requests[socks]'`, or name an HTTP proxy"
+        )
+    return (
+        f"{url} could not be downloaded: it is redirected to an address that is neither http nor https ({reason}). "
+        "A proxy or a login page probably stands between: fetch the file elsewhere"
+    )
+
+
+@contextmanager
+def locked(path: Path, longest_s: float) -> Iterator[None]:
+    """Hold a lock between processes; the operating system frees it when its holder dies."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        _logger.warning("Waiting for another process that downloads to %s …", path.parent)
+        try:
+            lock.acquire(timeout=longest_s)
+        except filelock.Timeout as error:
+            raise TimeoutError(
+                f"another process has held {path} for {longest_s:.3g} s; end it and try again"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
