@@ -120,7 +120,7 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     for part in ("prompt_encoder.", "mask_decoder.transformer."):
         if not any(name.startswith(part) for name in tensors):
             report.warn(f"{checkpoint.path.name} has no {part}…; these weights start from random values")
-    return _load(network, tensors, report)
+    return load_fitted(network, tensors, report)
 
 
 def load_masam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
@@ -153,7 +153,7 @@ def load_masam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
             f"{path}: expected a file saved by the MA-SAM authors' code (FacT and adapter tensors), got neither; "
             "for a SAM checkpoint use load_sam_checkpoint, for an nnU-Net checkpoint -pretrained_weights"
         )
-    return _load(network, tensors, report)
+    return load_fitted(network, tensors, report)
 
 
 def masam_name(name: str) -> str:
@@ -205,7 +205,7 @@ def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report
     return fitted
 
 
-def _load(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
+def load_fitted(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
     """Fit and copy ``tensors``, all or nothing."""
     own = network.state_dict()
     network.load_state_dict({**own, **fit_tensors(own, tensors, report)})
@@ -223,7 +223,7 @@ def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
     if ".attn.rel_pos_" in name and tensor.shape[1] == like.shape[1]:
         table = tensor.T[None]  # (1, E/heads, distances)
         return F.interpolate(table, like.shape[0], mode="linear", align_corners=False)[0].T
-    if name == "image_encoder.patch_embed.proj.weight" and tensor.shape[0] == like.shape[0]:
+    if name.endswith(".patch_embed.proj.weight") and tensor.shape[0] == like.shape[0]:
         summed = tensor.sum(dim=1, keepdim=True)  # (E, 1, 16, 16)
         channels = like.shape[1]
         return (summed / channels).expand(-1, channels, -1, -1).contiguous()
