@@ -10,7 +10,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test test-all lint format clean install
+.PHONY: demo test test-all lint format docs clean install
 
 demo: install
 	$(BIN)/python -u demo/run.py --output demo-output
@@ -30,6 +30,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 install: $(STAMP)
 
 $(STAMP): pyproject.toml $(wildcard registration/*)
@@ -40,5 +43,5 @@ $(STAMP): pyproject.toml $(wildcard registration/*)
 	@touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo-output site build dist .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

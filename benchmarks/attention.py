@@ -3,7 +3,7 @@
     python benchmarks/attention.py
 
 ``written out`` is SAM's own form, ``stored bias`` hands the positions' scores to the fused kernel as a mask, ``longer
-vectors`` is what ours does on GPUs and ``in parts`` what it does on CPUs. Writes
+vectors`` is the plain form and ``in parts`` the kernel for CPUs. Writes
 ``benchmarks/results/attention-<device>.json``: median seconds of a forward pass, and of one with its backward pass; the
 operations a second, as a share of what a large matrix product reaches on the same device; differences.
 """
@@ -22,7 +22,8 @@ from environment import describe_environment
 from rate import now, rate_of_a_large_product
 from torch import Tensor
 
-from nnunetv2_masam.network.attention import _fused_attention, _position_scores, _relative_table, decomposed_attention
+from nnunetv2_masam.network.attention import decomposed_attention, position_scores, relative_table
+from nnunetv2_masam.network.kernels.attention import attention_by_parts
 
 HEADS, HEAD_DIM = 12, 64
 GRIDS = {"windows": (45, (14, 14)), "global": (5, (32, 32))}  # (how many in five slices, tokens)
@@ -53,15 +54,15 @@ def _measure(
 ) -> dict[str, dict[str, float]]:
     tokens = grid[0] * grid[1]
     inputs = [torch.randn(count, HEADS, tokens, HEAD_DIM, device=device, requires_grad=True) for _ in range(3)]
-    tables = [_relative_table(0.02 * torch.randn(2 * side - 1, HEAD_DIM, device=device), side) for side in grid]
+    tables = [relative_table(0.02 * torch.randn(2 * side - 1, HEAD_DIM, device=device)) for side in grid]
     grad = torch.randn_like(inputs[0])
     sides: dict[str, Callable[..., Tensor]] = {
         "written out": _written_out,
         "stored bias": _stored_bias,
-        "longer vectors": _fused_attention,
+        "longer vectors": decomposed_attention,
     }
     if device == "cpu":
-        sides["in parts"] = decomposed_attention
+        sides["in parts"] = attention_by_parts
     seconds: dict[str, dict[str, list[float]]] = {name: {"forward": [], "both": []} for name in sides}
     outputs = {}
     for repeat in range(repeats + 1):
@@ -101,7 +102,7 @@ def _stored_bias(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table_w: Tens
 
 
 def _bias(q: Tensor, table_h: Tensor, table_w: Tensor) -> Tensor:
-    score_h, score_w = _position_scores(q, table_h, table_w)
+    score_h, score_w = position_scores(q, table_h, table_w)
     return (score_h[..., None] + score_w[..., None, :]).flatten(4, 5).flatten(2, 3)
 
 

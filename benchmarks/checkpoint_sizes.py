@@ -15,7 +15,6 @@ import torch
 from environment import describe_environment
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.masam import is_adaptation
 from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.weights import load_sam_checkpoint
 
@@ -36,9 +35,11 @@ def measure(vit: str) -> dict[str, float]:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         sam_file, whole, slim = (Path(folder) / name for name in ("sam.pth", "whole.pth", "slim.pth"))
-        source = MASAM(3, 1, vit=vit, image_size=SAM_IMAGE_SIZE).state_dict()
-        torch.save({n: t for n, t in source.items() if not is_adaptation(n) and ".seg_layers." not in n}, sam_file)
-        del source
+        source = MASAM(3, 1, vit=vit, image_size=SAM_IMAGE_SIZE)
+        added = {name for name, _ in source.adapter_parameters()}
+        sams = {n: t for n, t in source.state_dict().items() if n not in added and ".seg_layers." not in n}
+        torch.save(sams, sam_file)
+        del source, sams
         network = MASAM(INPUT_CHANNELS, NUM_CLASSES, vit=vit, image_size=IMAGE_SIZE)
         load_sam_checkpoint(network, sam_file)
         torch.save(network.state_dict(), whole)

@@ -24,7 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from nnunetv2_masam.network import MASAM, attention, mlp
+from nnunetv2_masam.network import MASAM, kernels
+from nnunetv2_masam.network.attention import decomposed_attention
 from nnunetv2_masam.planning.memory import MicroBatch
 
 
@@ -134,20 +135,16 @@ class _Tracker(TorchDispatchMode):
 
 @contextmanager
 def _gpu_rules() -> Iterator[None]:
-    """Autocast's rules for CUDA where those for CPUs differ, and the attention and MLP that are used there."""
+    """Autocast's rules for CUDA where those for CPUs differ, and the attention that is used there."""
 
     def in_float(function: Callable) -> Callable:
         return lambda x, *args, **kwargs: function(x.float(), *args, **kwargs)
-
-    def not_in_groups(_: Tensor) -> bool:  # a mock would keep the tensors that it is called with
-        return False
 
     with (
         mock.patch.object(F, "layer_norm", in_float(F.layer_norm)),
         mock.patch.object(torch, "softmax", in_float(torch.softmax)),
         mock.patch.object(Tensor, "pow", in_float(Tensor.pow)),
-        mock.patch.object(attention, "decomposed_attention", attention._fused_attention),
-        mock.patch.object(mlp, "_in_groups", not_in_groups),
+        mock.patch.object(kernels, "attention_by_parts", decomposed_attention),
     ):
         yield
 

@@ -61,9 +61,9 @@ def run_apart(stage: str, folder: str) -> float:
 
 def convert(folder: Path) -> None:
     """Frames to a case of nnU-Net."""
-    from nnunetv2_masam.datasets.video import find_classes, find_sequences
-    from nnunetv2_masam.datasets.video_cases import write_dataset
-    from nnunetv2_masam.datasets.video_classes import MaskReader
+    from nnunetv2_masam.video.cases import write_dataset
+    from nnunetv2_masam.video.classes import MaskReader
+    from nnunetv2_masam.video.sequences import find_classes, find_sequences
 
     sequences = find_sequences(folder / "source")
     reader = MaskReader(find_classes(folder / "source", sequences))

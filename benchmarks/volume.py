@@ -95,7 +95,11 @@ def their_procedure(theirs: nn.Module, volume: Tensor, device: str) -> np.ndarra
 
 
 def make_predictor(
-    network: nn.Module, tile: tuple[int, int, int], device: torch.device, mirror: bool
+    network: nn.Module,
+    tile: tuple[int, int, int],
+    device: torch.device,
+    mirror: bool,
+    num_classes: int = NUM_CLASSES + 1,
 ) -> nnUNetPredictor:
     """nnU-Net's predictor with its default settings, but for mirroring."""
     predictor = nnUNetPredictor(
@@ -103,7 +107,7 @@ def make_predictor(
     )
     configuration = {"patch_size": list(tile), "architecture": {}}
     plans = PlansManager({"plans_name": "benchmark", "configurations": {"3d_fullres": configuration}})
-    labels = {"background": 0} | {f"class {k}": k for k in range(1, NUM_CLASSES + 1)}
+    labels = {"background": 0} | {f"class {k}": k for k in range(1, num_classes)}
     predictor.manual_initialization(
         network, plans, plans.get_configuration("3d_fullres"), None, {"labels": labels}, "MASAM", (1, 2)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -68,6 +69,12 @@ def refuse_existing(path: Path) -> None:
         raise ValueError(f"{path}: {kind}, expected a new or empty folder. Choose another name, or remove it first")
 
 
+def refuse_other_content(path: Path, text: str) -> None:
+    """Raise ``ValueError`` if ``path`` is there and is not a file with this text."""
+    if path.exists() and (not path.is_file() or read_text(path) != text):
+        raise ValueError(f"{path}: is there and differs from what would be written. Give --overwrite to replace it")
+
+
 @contextmanager
 def _partial_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +83,29 @@ def _partial_folder(path: Path) -> Iterator[Path]:
     folder.mkdir()
     try:
         yield folder
+    except (OSError, RuntimeError) as error:
+        if _is_failed_write(error):
+            raise _disk_error(path, folder, error) from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_failed_write(error: Exception) -> bool:
+    """Whether a disk did not take what was written; torch says ``unexpected pos`` then and names no file."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(words in str(error) for words in ("unexpected pos", "file write failed", "No space left"))
+
+
+def _disk_error(path: Path, folder: Path, error: Exception) -> OSError:
+    written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    free = shutil.disk_usage(folder).free
+    return OSError(
+        f"{path}: could not be written, the disk of {path.parent} or its quota is probably full ({error}). It needs "
+        f"more than the {written} bytes that were written before; {free} bytes are free beside them. Free space, or "
+        "choose another disk, and try again"
+    )
 
 
 def _remove_stale(path: Path) -> None:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
-from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_masam.planning import PLANS_NAME, PlanningRules, explain_configuration, replan
+from nnunetv2_masam.files import read_json, write_text
+from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset
+from nnunetv2_masam.planning import (
+    PLANS_NAME,
+    PlanningRules,
+    explain_configuration,
+    is_masam_configuration,
+    replan,
+)
 
 
 class MASAMPlanner(ExperimentPlanner):
     """Takes spacing, normalisation and preprocessed data from a baseline's plans, the rest from our rules.
 
-    Attributes:
+    Args:
+        dataset_name_or_id, preprocessor_name, overwrite_target_spacing, suppress_transpose: as nnU-Net's planner.
+        gpu_memory_target_in_gb: memory of one GPU; None takes the rules' target.
+        plans_name: name of the plans to write.
         rules: what the recipe that will train on these plans asks for.
         baseline: name of the baseline's plans; nnU-Net's default ones are made where they are missing.
-    """
+        overwrite: replace plans of ours that differ from those planned now.
 
-    rules = PlanningRules()
-    baseline = "nnUNetPlans"
+    Raises:
+        ValueError: ``plans_name`` is no name, or is the baseline's.
+    """
 
     def __init__(
         self,
@@ -32,7 +44,13 @@ class MASAMPlanner(ExperimentPlanner):
         plans_name: str = PLANS_NAME,
         overwrite_target_spacing: list[float] | None = None,
         suppress_transpose: bool = False,
+        *,
+        rules: PlanningRules | None = None,
+        baseline: str = "nnUNetPlans",
+        overwrite: bool = False,
     ) -> None:
+        if checked_identifier(plans_name, "-overwrite_plans_name") == checked_identifier(baseline, "-base"):
+            raise ValueError(f"-overwrite_plans_name: {plans_name} are the baseline's own plans; choose another name")
         super().__init__(
             dataset_name_or_id,
             8 if gpu_memory_target_in_gb is None else gpu_memory_target_in_gb,
@@ -42,33 +60,82 @@ class MASAMPlanner(ExperimentPlanner):
             suppress_transpose,
         )
         self.vram_gb = gpu_memory_target_in_gb
+        self.rules = rules or PlanningRules()
+        self.baseline = baseline
+        self.overwrite = overwrite
+        self.plans_file: Path = preprocessed_dataset(self.dataset_name) / f"{plans_name}.json"
 
-    def plan_experiment(self) -> dict:
-        """Write ``<plans_name>.json`` beside the baseline's plans and return its content.
+    def plan(self) -> dict:
+        """The plans, not written yet.
 
         Raises:
-            FileNotFoundError: a baseline is asked for that is neither there nor nnU-Net's default.
+            ValueError: a baseline is asked for that is neither there nor nnU-Net's default, or even the smallest plan
+                does not fit the memory target.
         """
         baseline = self._baseline_plans()
         self.num_classes = PlansManager(baseline).get_label_manager(self.dataset_json).num_segmentation_heads
         self.plans = replan(baseline, self.rules, self.num_classes, self.vram_gb)
         self.plans.update(plans_name=self.plans_identifier, experiment_planner_used=type(self).__name__)
-        self.save_plans(deepcopy(self.plans))
         return self.plans
 
+    def plan_experiment(self) -> dict:
+        """Write ``<plans_name>.json`` beside the baseline's plans and return its content.
+
+        Raises:
+            ValueError: as :meth:`plan`, or other plans of that name are there.
+        """
+        plans = self.plan()
+        self.save_plans(deepcopy(plans))
+        return plans
+
+    def save_plans(self, plans: dict) -> None:
+        """Write plans; configurations of other names in the file are kept, as by nnU-Net's planner.
+
+        Raises:
+            ValueError: the file holds plans of another planner, or other plans and ``overwrite`` is not set.
+        """
+        recursive_fix_for_json_export(plans)
+        if self.plans_file.exists():
+            there = _read_plans(self.plans_file)
+            for name, configuration in there["configurations"].items():
+                plans["configurations"].setdefault(name, configuration)
+            self._check_replaced(there, plans)
+        write_text(self.plans_file, json.dumps(plans, indent=4))
+
     def explain(self, configuration: str) -> str:
-        """A planned configuration beside its alternatives, as a table; after :meth:`plan_experiment`."""
+        """A planned configuration beside its alternatives, as a table; after :meth:`plan`."""
         assert self.plans is not None
         planned = self.plans["configurations"][configuration]
         return explain_configuration(planned, self.rules, self.num_classes, self.vram_gb)
 
+    def _check_replaced(self, there: dict, plans: dict) -> None:
+        planner = there.get("experiment_planner_used")
+        if planner != type(self).__name__ and not any(map(is_masam_configuration, there["configurations"].values())):
+            raise ValueError(
+                f"{self.plans_file}: holds plans of {planner}, which are never overwritten; choose another name with "
+                "-overwrite_plans_name"
+            )
+        if not self.overwrite and there != json.loads(json.dumps(plans)):
+            raise ValueError(
+                f"{self.plans_file}: holds other plans, edited or made for another trainer or memory target. Replace "
+                "them with --overwrite, or choose another name with -overwrite_plans_name"
+            )
+
     def _baseline_plans(self) -> dict:
-        file = Path(str(nnUNet_preprocessed)) / self.dataset_name / f"{self.baseline}.json"
+        file = self.plans_file.with_name(f"{self.baseline}.json")
         if not file.is_file():
             if self.baseline != "nnUNetPlans":
-                raise FileNotFoundError(
+                raise ValueError(
                     f"no baseline plans {file}: run nnUNetv2_plan_experiment for {self.dataset_name} with the planner "
                     f"that writes {self.baseline}, or leave out -base"
                 )
             ExperimentPlanner(self.dataset_name).plan_experiment()
-        return load_json(str(file))
+        return _read_plans(file)
+
+
+def _read_plans(file: Path) -> dict:
+    plans = read_json(file, dict)
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, dict) or not all(isinstance(c, dict) for c in configurations.values()):
+        raise ValueError(f"{file}: configurations: expected an object of objects, as nnU-Net's planner writes it")
+    return dict(plans)

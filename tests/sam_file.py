@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.masam import is_adaptation
 
 
 def write_sam_file(path: Path, vit: dict, side: int = 64, seed: int = 0) -> Path:
     """Write a checkpoint with SAM's names, for three channels and images of ``side`` pixels."""
     torch.manual_seed(seed)
     network = MASAM(3, 1, vit=vit, image_size=(side, side), decoder_doublings=2)
+    added = {name for name, _ in network.adapter_parameters()}
     tensors = {
         name: torch.randn_like(tensor) * 0.05
         for name, tensor in network.state_dict().items()
-        if not is_adaptation(name) and ".seg_layers." not in name
+        if name not in added and ".seg_layers." not in name
     }
     torch.save(tensors, path)
     return path

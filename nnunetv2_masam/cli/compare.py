@@ -3,89 +3,263 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnunetv2_masam.evaluation.comparison import Comparison
+    from nnunetv2_masam.evaluation.request import CompareRequest, ModelSource
 
 EPILOG = """\
 Models are given as trainer__plans__configuration (or just the trainer, where that is unambiguous) and looked
-up in nnUNet_results, or as folders; LABEL=model sets the name in the tables. trainer@k3 means the folds with
-three training cases that few-shot has appended.
+up in nnUNet_results, as folders, or as a CSV file with the values of another tool; LABEL=model sets the name in
+the tables. trainer@k3 means the folds with three training cases that few-shot has appended.
 
   nnUNetv2_masam compare -d 4 nnUNetTrainer nnUNetTrainerMASAM -o comparison
   nnUNetv2_masam compare -d 4 "U-Net=nnUNetTrainer" "MA-SAM=nnUNetTrainerMASAM" --folds 0 1
   nnUNetv2_masam compare --predictions A=predA B=predB --references labelsTs --dataset-json dataset.json
 """
+# the choices of --metrics and --*-surface, spelled out so that --help needs no import
+OPTIONAL = ("sensitivity", "precision", "volume_error", "boundary_iou", "lesions")
+SURFACES = ("voxels", "mesh")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``compare``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    add = parser.add_argument
-    add("models", nargs="*", metavar="MODEL", help="models; all of the data set that have validation results")
-    add("-d", "--dataset", metavar="ID", help="data set, as an ID or name")
-    add("-o", "--output", type=Path, metavar="DIR", help="folder for tables, CSV, JSON and the HTML report")
-    add("--predictions", nargs="+", metavar="NAME=DIR", help="folders of test set predictions, instead of -d")
-    add(
-        "--references",
-        type=Path,
-        metavar="DIR",
-        help="reference segmentations (with -d: nnU-Net's copy of them)",
+    _add_input(parser.add_argument_group("input"))
+    _add_cases(parser.add_argument_group("cases and labels"))
+    _add_metrics(parser.add_argument_group("metrics"))
+    group = parser.add_argument_group("statistics")
+    group.add_argument(
+        "--baseline", metavar="NAME", help="Model that the others are compared with (default: the first)"
     )
-    add("--dataset-json", type=Path, metavar="FILE", help="dataset.json of the references")
-    add("--images", type=Path, metavar="DIR", help="images (case_0000), for the report (with -d: imagesTr)")
-    add("--baseline", metavar="NAME", help="model that the others are compared with (default: the first)")
-    add("--folds", nargs="+", type=int, metavar="K", help="only these folds (default: all)")
-    add("--common", action="store_true", help="cut to the cases that all models share, instead of refusing")
-    add("--match-labels-by-name", action="store_true", help="compare labels that models and references share")
-    add(
-        "--label-map",
-        type=Path,
-        metavar="FILE",
-        help='synonyms and merges: {"name": ["synonym", ["a", "b"]]}',
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="Seed of the statistics (default: %(default)s)")
+    group.add_argument(
+        "--across-prompts",
+        action="store_true",
+        help="Also test differences between models with and without box prompts",
     )
-    add(
-        "--prediction-labels",
-        nargs="+",
-        metavar="[NAME=]FILE",
-        help="dataset.json that says what the predictions' labels mean (default: the one beside them)",
-    )
-    add("--skip-bad", action="store_true", help="leave out cases that cannot be measured, instead of refusing")
-    add(
-        "--tolerance",
-        nargs="+",
-        default=[],
-        metavar="MM",
-        help="NSD tolerance in mm (default 2), also per label: --tolerance 2 pancreas=5",
-    )
-    add(
-        "--oracle",
-        nargs="+",
-        default=[],
-        metavar="NAME[=MM]",
-        help="models whose box prompts came from the reference, with that margin (default: found by itself)",
-    )
-    add("--across-prompts", action="store_true", help="also test differences between models with and without prompts")
-    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    group = parser.add_argument_group("output and speed")
+    add = group.add_argument
+    add("-o", "--output", type=Path, metavar="DIR", help="Folder for tables, CSV, JSON and the HTML report")
     add(
         "--cache",
         type=Path,
         metavar="DIR",
-        help="where measured values are remembered (default: the cache folder)",
+        help="Where measured values are remembered (default: metrics in the cache folder)",
     )
-    add("--no-cache", action="store_true", help="measure everything anew")
+    add("--no-cache", action="store_true", help="Measure everything anew, and remember nothing")
     add(
         "-np",
         "--processes",
         type=int,
         metavar="N",
-        help="processes (default: nnU-Net's, at most one per core)",
+        help="Number of processes (default: nnU-Net's, at most one per core)",
+    )
+
+
+def _add_input(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="Models to compare (default: every model with validation results)",
+    )
+    add("-d", "--dataset", metavar="ID", help="Dataset, as an ID or name")
+    add(
+        "--predictions",
+        nargs="+",
+        metavar="NAME=DIR",
+        help="Folders with test set predictions (or CSV files), instead of -d",
+    )
+    add(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="Folder with reference segmentations (default with -d: nnU-Net's copy)",
+    )
+    add(
+        "--dataset-json",
+        type=Path,
+        metavar="FILE",
+        help="dataset.json of the references (default with -d: a model's)",
+    )
+    add(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="Folder with the images, case_0000 and so on: for the report, and to tell which header is off where "
+        "a prediction and its reference differ (default with -d: imagesTr)",
+    )
+    add("--groups", type=Path, metavar="FILE", help="CSV file with the columns case and group, such as the site")
+    add(
+        "--oracle",
+        nargs="+",
+        default=[],
+        metavar="NAME[=MM]",
+        help="Models whose box prompts came from the reference, with that margin (default: found by itself)",
+    )
+
+
+def _add_cases(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--folds", nargs="+", type=int, metavar="K", help="Only these folds (default: all)")
+    add("--common", action="store_true", help="Cut to the cases that all models share, instead of refusing")
+    add("--skip-bad", action="store_true", help="Leave out cases that cannot be measured, instead of refusing")
+    add("--match-labels-by-name", action="store_true", help="Compare the labels that models and references share")
+    add(
+        "--label-map",
+        type=Path,
+        metavar="FILE",
+        help='JSON file with synonyms and merges: {"name": ["synonym", ["a", "b"]]}',
+    )
+    add(
+        "--prediction-labels",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="dataset.json that says what the predictions' labels mean (default: the one beside them)",
+    )
+
+
+def _add_metrics(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--tolerance",
+        nargs="+",
+        default=[],
+        metavar="MM",
+        help="NSD tolerance in mm, also per label: --tolerance 2 pancreas=5 (default: 2)",
+    )
+    add(
+        "--metrics",
+        nargs="+",
+        default=[],
+        choices=OPTIONAL,
+        metavar="NAME",
+        help=f"Further metrics, of: {', '.join(OPTIONAL)} (default: none)",
+    )
+    add(
+        "--distance-surface",
+        choices=SURFACES,
+        default="voxels",
+        help="Surface of HD95 and ASSD: border voxels, or the area-weighted mesh of NSD (default: %(default)s)",
+    )
+    add(
+        "--nsd-surface",
+        choices=SURFACES,
+        default="mesh",
+        help="Surface of NSD: area-weighted mesh, or border voxels (default: %(default)s)",
+    )
+    add(
+        "--lesion-iou",
+        type=float,
+        default=0.1,
+        metavar="X",
+        help="IoU from which a lesion counts as found (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print the tables and write the output folder."""
-    from nnunetv2_masam.evaluation import command
+    from nnunetv2_masam.evaluation.compare import check_output, compare_models
 
-    comparison = command.compare_from_arguments(args)
-    command.present(comparison, args.output, command.find_images(args))
+    request = read_request(args)
+    if args.output is not None:
+        check_output(args.output)
+    show(compare_models(request), args.output)
     return 0
+
+
+def read_request(args: argparse.Namespace) -> CompareRequest:
+    """The request that the arguments spell."""
+    from nnunetv2_masam.evaluation.metrics import MetricSettings
+    from nnunetv2_masam.evaluation.request import CompareRequest
+    from nnunetv2_masam.evaluation.results import split_specification
+    from nnunetv2_masam.files import cache_folder
+
+    if args.predictions and (args.models or args.dataset is not None):
+        raise ValueError(f"--predictions takes the folders; what is {args.dataset or args.models} for?")
+    tolerance_mm, by_label = _tolerances(args.tolerance)
+    optional = tuple(dict.fromkeys(args.metrics))
+    return CompareRequest(
+        models=_sources(args.predictions or args.models),
+        dataset=args.dataset,
+        references=args.references,
+        dataset_json=args.dataset_json,
+        images=args.images,
+        groups=args.groups,
+        baseline=args.baseline,
+        folds=args.folds,
+        common=args.common,
+        skip_bad=args.skip_bad,
+        match_labels_by_name=args.match_labels_by_name,
+        label_map=args.label_map,
+        prediction_labels={name: Path(path) for name, path in map(split_specification, args.prediction_labels)},
+        oracles=_oracles(args.oracle),
+        metrics=MetricSettings(optional, args.distance_surface, args.nsd_surface, args.lesion_iou),
+        tolerance_mm=tolerance_mm,
+        tolerance_by_label_mm=by_label,
+        across_prompts=args.across_prompts,
+        seed=args.seed,
+        cache=None if args.no_cache else args.cache or cache_folder() / "metrics",
+        processes=args.processes,
+    )
+
+
+def _sources(specifications: Sequence[str]) -> tuple[ModelSource, ...]:
+    from nnunetv2_masam.evaluation.request import ModelSource
+    from nnunetv2_masam.evaluation.results import split_specification
+
+    return tuple(ModelSource(source, name) for name, source in map(split_specification, specifications))
+
+
+def _tolerances(words: Sequence[str]) -> tuple[float, dict[str, float]]:
+    from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
+
+    tolerance_mm, by_label = DEFAULT_TOLERANCE_MM, {}
+    for word in words:
+        label, _, value = word.rpartition("=")
+        try:
+            size = float(value)
+        except ValueError:
+            raise ValueError(f"--tolerance {word!r}: expected millimetres, or LABEL=millimetres") from None
+        if label:
+            by_label[label] = size
+        else:
+            tolerance_mm = size
+    return tolerance_mm, by_label
+
+
+def _oracles(words: Sequence[str]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for word in words:
+        name, _, margin = word.partition("=")
+        try:
+            found[name] = float(margin) if margin else None
+        except ValueError:
+            raise ValueError(f"--oracle {word}: expected NAME or NAME=millimetres of margin") from None
+    return found
+
+
+def show(comparison: Comparison, output: Path | None) -> None:
+    """Print the tables of a comparison, and write all files into the output folder if there is one."""
+    from nnunetv2_masam.evaluation import tables
+    from nnunetv2_masam.evaluation.compare import write_comparison
+
+    print(f"\n{comparison.title}\n")
+    for note in comparison.notes:
+        print(f"Note: {note}\n")
+    print(tables.as_text(tables.quality_table(comparison)), end="\n\n")
+    if comparison.differences:
+        print(tables.as_text(tables.difference_table(comparison, ("Dice", "HD95_mm", "NSD"))), end="\n\n")
+    optional = (tables.margin_table(comparison), tables.empty_table(comparison), tables.cost_table(comparison))
+    for table in optional:
+        if table is not None:
+            print(tables.as_text(table), end="\n\n")
+    if output is not None:
+        print(f"written: {output}/ ({', '.join(write_comparison(comparison, output))})")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from nnunetv2_masam.cli.arguments import whole_number
+
+if TYPE_CHECKING:
+    from nnunetv2_masam.jobs import Job
 
 EPILOG = """\
 What is finished is skipped and what was interrupted is resumed, so the same command can be given again.
@@ -18,52 +23,77 @@ What is finished is skipped and what was interrupted is resumed, so the same com
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``crossval``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    add = parser.add_argument
-    add("-d", "--dataset", required=True, metavar="ID", help="preprocessed data set, as an ID or name")
-    add("-c", "--configuration", required=True, metavar="NAME", help="such as 3d_fullres")
-    add("-tr", "--trainers", nargs="+", required=True, metavar="TRAINER", help="the first is the baseline")
-    add("-p", "--plans", default="nnUNetPlans", metavar="NAME", help="plans identifier (default nnUNetPlans)")
-    add("--folds", nargs="+", type=int, metavar="K", help="folds (default: all of the cross-validation)")
-    add("--pretrained-weights", type=Path, metavar="FILE", help="checkpoint to fine-tune from")
+    add = parser.add_argument_group("what to train").add_argument
+    add("-d", "--dataset", required=True, metavar="ID", help="Number or name of the preprocessed dataset")
+    add("-c", "--configuration", required=True, metavar="NAME", help="Configuration, such as 3d_fullres")
+    add(
+        "-tr",
+        "--trainers",
+        nargs="+",
+        required=True,
+        metavar="TRAINER",
+        help="Trainers; the first one is the baseline of the comparison",
+    )
+    add("-p", "--plans", default="nnUNetPlans", metavar="NAME", help="Plans (default: %(default)s)")
+    add(
+        "--folds",
+        nargs="+",
+        type=whole_number,
+        metavar="K",
+        help="Folds to train (default: all of the cross-validation)",
+    )
+    add("--pretrained-weights", type=Path, metavar="FILE", help="Checkpoint to fine-tune from")
+    add = parser.add_argument_group("where to train").add_argument
     add("--gpus", nargs="+", metavar="N", help="GPUs to use, one training on each (default: the first)")
-    add("--device", default="cuda", choices=("cuda", "cpu", "mps"), help="as in nnUNetv2_train")
-    add("--slurm", nargs="*", metavar="KEY=VALUE", help="submit to SLURM with these submitit parameters")
-    add("--status", action="store_true", help="only show where it stands")
-    add("--dry-run", action="store_true", help="only show the commands")
+    add(
+        "--device",
+        default="cuda",
+        choices=("cuda", "cpu", "mps"),
+        metavar="DEVICE",
+        help="cuda, cpu or mps, as in nnUNetv2_train (default: %(default)s)",
+    )
+    add(
+        "--slurm",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="Submit to SLURM with these submitit parameters, instead of training here",
+    )
+    add = parser.add_argument_group("output").add_argument
+    add("--status", action="store_true", help="Only show where each training stands")
+    add("--dry-run", action="store_true", help="Only show the commands")
     add(
         "-o",
         "--output",
         type=Path,
         metavar="DIR",
-        help="logs and comparison (default: crossval beside the models)",
+        help="Folder for logs and comparison (default: crossval beside the models)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is left, then compare."""
-    from nnunetv2_masam.evaluation import crossval
+    from nnunetv2_masam import jobs as runner
 
     dataset, output, jobs = _prepare(args)
-    print("\n".join(crossval.status_lines(jobs)), flush=True)
-    left = [job for job in jobs if job.state() != crossval.FINISHED]
+    print("\n".join(runner.status_lines(jobs)), flush=True)
+    left = [job for job in jobs if job.state() != runner.FINISHED]
     if args.dry_run:
         print("\n".join(" ".join(job.command()) for job in left))
     if args.status or args.dry_run:
         return 0
     if left and args.slurm is not None:
-        submitted = crossval.submit(left, _parameters(args.slurm), output / "slurm")
+        submitted = runner.submit(left, _parameters(args.slurm), output / "slurm")
         print(f"submitted {len(submitted)} of {len(left)} jobs, the others are queued or running already;")
         print("give the same command again to see where it stands, and to compare when all are finished")
         return 0
     if left:
         gpus = args.gpus or ["0"] if args.device == "cuda" else [None]
         try:
-            failed = crossval.run_locally(left, gpus, _report)
+            failed = runner.run_locally(left, gpus, _report)
         except KeyboardInterrupt:
-            print("interrupted; the same command continues")
-            return 130
+            print("interrupted; the same command continues", flush=True)
+            raise
         if failed:
             print(f"{len(failed)} of {len(jobs)} failed; the same command tries them again:")
             print("\n".join(f"  {job.name}: {job.log}" for job in failed))
@@ -71,20 +101,18 @@ def run(args: argparse.Namespace) -> int:
     return _compare(args, dataset, output)
 
 
-def _prepare(args: argparse.Namespace) -> tuple[str, Path, list[Any]]:
-    from nnunetv2.paths import nnUNet_results
+def _prepare(args: argparse.Namespace) -> tuple[str, Path, list[Job]]:
+    from nnunetv2_masam.evaluation.results import find_splits
+    from nnunetv2_masam.jobs import make_jobs
+    from nnunetv2_masam.nnunet_files import dataset_name, folder_of
 
-    from nnunetv2_masam.evaluation import crossval, results
-
-    dataset = results.dataset_name(args.dataset)
-    if not nnUNet_results.is_set():
-        raise ValueError("nnUNet_results is not set")
-    splits = results.find_splits(dataset)
+    dataset = dataset_name(args.dataset)
+    splits = find_splits(dataset)
     # nnU-Net makes five folds at the first training
     folds = args.folds or (list(range(5)) if splits is None else sorted(splits))
-    base = Path(str(nnUNet_results))
+    base = folder_of("nnUNet_results")
     output = args.output or base / dataset / "crossval"
-    jobs = crossval.make_jobs(
+    jobs = make_jobs(
         dataset,
         args.configuration,
         args.trainers,
@@ -113,15 +141,14 @@ def _report(line: str) -> None:
 
 
 def _compare(args: argparse.Namespace, dataset: str, output: Path) -> int:
-    from nnunetv2_masam.cli import compare
+    from nnunetv2_masam.cli.compare import show
     from nnunetv2_masam.evaluation import results
+    from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models
 
     splits = results.find_splits(dataset, args.folds)
     if args.folds and splits is not None and not set(args.folds) <= set(splits):
         print("all folds are trained; compare few-shot folds with: nnUNetv2_masam compare -d ID TRAINER@kN ...")
         return 0
-    parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
-    models = [f"{trainer}__{args.plans}__{args.configuration}" for trainer in args.trainers]
-    folds = ["--folds", *map(str, args.folds)] if args.folds else []
-    return compare.run(parser.parse_args([*models, "-d", dataset, "-o", str(output / "comparison"), *folds]))
+    models = [ModelSource(f"{trainer}__{args.plans}__{args.configuration}") for trainer in args.trainers]
+    show(compare_models(CompareRequest(models, dataset=dataset, folds=args.folds)), output / "comparison")
+    return 0

@@ -1,4 +1,4 @@
-"""``nnUNetv2_masam doctor``: what is installed and found, and for each failure how to mend it."""
+"""``nnUNetv2_masam doctor``: what is installed and found, and for each failure how to fix it."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def _guarded(title: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Fin
     except ModuleNotFoundError as error:
         yield Finding(title, FAILED, str(error), f"pip install {error.name}")
     except Exception as error:  # a doctor that dies of what it should report is of no use
-        remedy = f"mend what the message names, or {REINSTALL}"
+        remedy = f"fix what the message names, or {REINSTALL}"
         if "torchvision" in str(error):  # nnU-Net imports all its own trainers, some with timm, before it finds ours
             remedy = "torchvision does not match torch: install both from the same index, in one pip command"
         yield Finding(title, FAILED, f"{type(error).__name__}: {error}", remedy)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+
+from nnunetv2_masam.cli.arguments import add_dataset, positive_int, whole_number
 
 EPILOG = """\
 Appends folds to splits_final.json, one per k and fold of the cross-validation; no fold changes its number.
@@ -17,72 +17,35 @@ Appends folds to splits_final.json, one per k and fold of the cross-validation; 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``few-shot``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    add = parser.add_argument
-    add(
-        "-d",
-        "--dataset",
-        required=True,
-        metavar="ID",
-        help="data set, as an ID or name; must be preprocessed",
+    add_dataset(parser, "Number or name of the dataset; must be preprocessed")
+    parser.add_argument(
+        "-k", nargs="+", type=positive_int, required=True, metavar="K", help="Numbers of training cases"
     )
-    add("-k", nargs="+", type=int, required=True, metavar="K", help="numbers of training cases")
-    add("--folds", nargs="+", type=int, metavar="F", help="folds of the cross-validation (default: all)")
-    add("--seed", type=int, default=0, help="of the choice of cases (default 0)")
+    parser.add_argument(
+        "--folds",
+        nargs="+",
+        type=whole_number,
+        metavar="F",
+        help="Folds of the cross-validation, or fixed folds (default: all of the cross-validation)",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="Seed of the choice of cases (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the splits and say which fold is which."""
-    from nnunetv2.paths import nnUNet_preprocessed
+    """Append the folds and print which fold is which."""
+    from nnunetv2_masam.folds.few_shot import FewShotRequest, append_few_shot_folds
 
-    from nnunetv2_masam.datasets.splits import read_fixed_folds, read_or_make_splits
-    from nnunetv2_masam.evaluation import fewshot, results
-    from nnunetv2_masam.files import read_json
-
-    dataset = results.dataset_name(args.dataset)
-    if not nnUNet_preprocessed.is_set():
-        raise ValueError("nnUNet_preprocessed is not set")
-    preprocessed = Path(str(nnUNet_preprocessed)) / dataset
-    dataset_json = read_json(results.find_dataset_json(dataset, []))
-    labels_of_case = _labels_of_cases(dataset, dataset_json)
-    splits = read_or_make_splits(preprocessed, list(labels_of_case))
-    used = {case for split in splits for case in [*split["train"], *split["val"]]}
-    if unknown := sorted(used - set(labels_of_case)):
-        raise ValueError(f"splits_final.json names cases without a reference segmentation: {', '.join(unknown)}")
-    existing = fewshot.read_few_shot_folds(preprocessed)
-    fixed = {entry.fold for entry in read_fixed_folds(preprocessed)}
-    splits, folds = fewshot.add_few_shot_folds(splits, existing, labels_of_case, args.k, args.folds, args.seed, fixed)
-    fewshot.write_few_shot_folds(preprocessed, splits, folds)
+    folds = None if args.folds is None else tuple(args.folds)
+    appended = append_few_shot_folds(FewShotRequest(args.dataset, tuple(args.k), folds, args.seed))
     print("fold  k  validates as fold  training cases")
-    for entry in folds:
+    for entry in appended.folds:
         note = f"  (no case holds: {', '.join(entry.missing_labels)})" if entry.missing_labels else ""
-        cases = ", ".join(splits[entry.fold]["train"])
+        cases = ", ".join(appended.training[entry.fold])
         print(f"{entry.fold:4d} {entry.k:2d}  {entry.base_fold:17d}  {cases}{note}")
-    print(f"\nwritten: {preprocessed / 'splits_final.json'}")
-    print(f"train with: nnUNetv2_train {dataset[7:10]} CONFIGURATION FOLD -tr TRAINER -pretrained_weights FILE")
+    print(f"\nwritten: {appended.preprocessed / 'splits_final.json'}")
+    number = appended.preprocessed.name[7:10]
+    print(f"train with: nnUNetv2_train {number} CONFIGURATION FOLD -tr TRAINER -pretrained_weights FILE")
     return 0
-
-
-def _labels_of_cases(dataset: str, dataset_json: dict[str, Any]) -> dict[str, frozenset[str]]:
-    from tqdm import tqdm
-
-    from nnunetv2_masam.evaluation import results
-    from nnunetv2_masam.evaluation.compare import find_reader
-    from nnunetv2_masam.evaluation.compute import mask_of, read_segmentation
-    from nnunetv2_masam.evaluation.labels import read_label_scheme
-    from nnunetv2_masam.files import list_folder
-
-    ending = dataset_json["file_ending"]
-    folder = results.find_references(dataset)
-    files = [path for path in list_folder(folder) if path.name.endswith(ending)]
-    if not files:
-        raise ValueError(f"{folder}: no segmentations (*{ending})")
-    reader = find_reader(dataset_json, None, files[0])
-    structures = read_label_scheme(dataset_json).structures
-    found = {}
-    for path in tqdm(files, desc="reading labels", unit="case", disable=None):
-        labels, _ = read_segmentation(path, reader)
-        held = {part.name for part in structures if mask_of(labels, part.reference_values).any()}
-        found[path.name.removesuffix(ending)] = frozenset(held)
-    return found

@@ -5,46 +5,73 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.sharing.authors_model import TASKS, import_authors_model
+from nnunetv2_masam.cli.arguments import add_output_folder, positive_int, positive_number
+
+TASKS = ("btcv", "generic", "prostate")  # spelled out so that --help needs no import
+EPILOG = """\
+  nnUNetv2_masam import-masam --adapt epoch_299.pth --sam sam_vit_h_4b8939.pth --task btcv --dataset-json dataset.json \
+-o nnUNetTrainerMASAM_paper__nnUNetMASAMImportPlans__3d_fullres
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Two weights files, the dataset's description, the task, and what no file tells."""
-    parser.add_argument("--adapt", type=Path, required=True, metavar="FILE", help="The authors' epoch_N.pth")
-    parser.add_argument("--sam", type=Path, required=True, metavar="FILE", help="SAM file that it was trained from")
-    parser.add_argument("--dataset-json", type=Path, required=True, metavar="FILE", help="nnU-Net's dataset.json")
-    parser.add_argument("--task", choices=sorted(TASKS), required=True, help="Dataset whose preparation to follow")
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="FOLDER", help="New model folder to write")
-    parser.add_argument(
+    parser.epilog = EPILOG
+    add = parser.add_argument_group("input").add_argument
+    add("--adapt", type=Path, required=True, metavar="FILE", help="The authors' epoch_N.pth")
+    add("--sam", type=Path, required=True, metavar="FILE", help="SAM file that it was trained from")
+    add("--dataset-json", type=Path, required=True, metavar="FILE", help="dataset.json of the nnU-Net dataset")
+    add(
+        "--task",
+        choices=TASKS,
+        required=True,
+        metavar="TASK",
+        help=f"Dataset whose preparation to follow: {', '.join(TASKS)}",
+    )
+    add_output_folder(parser, "New model folder to write")
+    add = parser.add_argument_group("the authors' settings").add_argument
+    add(
         "--image-size",
-        type=int,
+        type=positive_int,
         nargs=2,
         default=(512, 512),
         metavar="S",
         help="Network input in pixels (default: 512 512)",
     )
-    parser.add_argument(
-        "--in-plane", type=int, nargs=2, metavar="N", help="Rows and columns of the images (default: those of the task)"
+    add(
+        "--in-plane",
+        type=positive_int,
+        nargs=2,
+        metavar="N",
+        help="Rows and columns of the images (default: those of the task)",
     )
-    parser.add_argument(
+    add(
         "--window",
         type=float,
         nargs=2,
         metavar="I",
         help="Intensities that become 0 and 1 (default: those of the task)",
     )
-    parser.add_argument("--scale", type=float, default=1.0, help="FacT scale of the training (default: %(default)s)")
+    add(
+        "--scale",
+        type=positive_number,
+        default=1.0,
+        metavar="S",
+        help="FacT scale of the training (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Import, and print what differs from the authors' procedure."""
+    from nnunetv2_masam.sharing.authors_model import import_authors_model
+
     print(
         import_authors_model(
             args.adapt,
             args.sam,
             args.dataset_json,
             args.task,
-            args.out,
+            args.output,
             image_size=args.image_size,
             in_plane=args.in_plane,
             window=args.window,

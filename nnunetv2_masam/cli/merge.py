@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.sharing.model_folder import merge_folder
+from nnunetv2_masam.cli.arguments import add_output_folder
+
+EPILOG = """\
+  nnUNetv2_masam merge slim -o merged
+  nnUNetv2_masam merge nnUNetTrainerMASAM__nnUNetPlans__3d_fullres -o folded --fold
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Folder in, folder out, optionally the SAM file, and whether FacT or LoRA is folded in."""
-    parser.add_argument("folder", type=Path, help="Model folder (plans.json, dataset.json, fold_*)")
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="New folder to write")
+    parser.epilog = EPILOG
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="Model folder (plans.json, dataset.json, fold_*)")
+    add_output_folder(parser, "New folder to write")
     parser.add_argument(
         "--sam",
         type=Path,
@@ -28,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what became of each checkpoint."""
-    for line in merge_folder(args.folder, args.out, args.sam, args.fold):
+    from nnunetv2_masam.sharing.model_folder import merge_folder
+
+    for line in merge_folder(args.folder, args.output, args.sam, args.fold):
         print(line)
     return 0

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.sharing.model_folder import slim_folder
+from nnunetv2_masam.cli.arguments import add_output_folder
+
+EPILOG = """\
+  nnUNetv2_masam slim nnUNetTrainerMASAM__nnUNetPlans__3d_fullres -o slim
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Folder in, folder out, and optionally the SAM file."""
-    parser.add_argument("folder", type=Path, help="Model folder (plans.json, dataset.json, fold_*)")
-    parser.add_argument("-o", dest="out", type=Path, required=True, metavar="OUT", help="New folder to write")
+    parser.epilog = EPILOG
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="Model folder (plans.json, dataset.json, fold_*)")
+    add_output_folder(parser, "New folder to write")
     parser.add_argument(
         "--sam",
         type=Path,
@@ -22,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what was left out of each checkpoint."""
-    for line in slim_folder(args.folder, args.out, args.sam):
+    from nnunetv2_masam.sharing.model_folder import slim_folder
+
+    for line in slim_folder(args.folder, args.output, args.sam):
         print(line)
     return 0

@@ -1,1 +1,8 @@
-"""Public data sets and video frames to nnU-Net's raw layout: what is read, checked and written."""
+"""Public datasets of volumes as nnU-Net datasets.
+
+layout.py               files of a published dataset, found by pattern
+btcv.py, prostate6.py   which cases, labels and channels there are
+volumes.py              one volume with its labels: read, checked, written
+raw_dataset.py          all of them, whole or not at all, and a summary
+convert.py              what the commands call
+"""

@@ -1,10 +1,12 @@
-"""Files of a data set as published: found by pattern, and how a folder differs from what was expected."""
+"""Files of a dataset as published: found by pattern, and how a folder differs from what was expected."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from nnunetv2_masam.files import list_folder
 
 
 def numbered_files(folder: Path, pattern: str) -> dict[int, Path]:
@@ -19,7 +21,7 @@ def numbered_files(folder: Path, pattern: str) -> dict[int, Path]:
     """
     expression = re.compile(pattern + r"\.nii(?:\.gz)?", re.IGNORECASE)
     found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in list_folder(folder):
         match = expression.fullmatch(path.name)
         if match is None or not path.is_file():
             continue
@@ -37,7 +39,7 @@ def find_base(source: Path, below: Sequence[str], wanted: Sequence[str], name: s
         source: what the user gave.
         below: where else to look, relative to it.
         wanted: folders that must be there.
-        name: of the data set, for the error.
+        name: of the dataset, for the error.
         expected: its tree, for the error.
 
     Raises:
@@ -59,9 +61,9 @@ def pair(
     Args:
         images: by number.
         labels: by number.
-        expected: the numbers of the complete data set.
+        expected: the numbers of the complete dataset.
         where: what to call the place in an error.
-        partial: the data set may be incomplete.
+        partial: the dataset may be incomplete.
 
     Raises:
         ValueError: if an image or a label lacks its partner, or numbers are missing or unknown.
@@ -73,7 +75,7 @@ def pair(
         problems.append(f"label files without an image: {_numbers(alone)}")
     both = sorted(set(images) & set(labels))
     if unknown := sorted(set(both) - set(expected)):
-        problems.append(f"numbers that the data set does not have: {_numbers(unknown)}")
+        problems.append(f"numbers that the dataset does not have: {_numbers(unknown)}")
     missing = sorted(set(expected) - set(images) - set(labels))
     if missing and not partial:
         problems.append(f"missing: {_numbers(missing)} (convert what is there with --partial)")

@@ -1,9 +1,8 @@
-"""A data set in nnU-Net's raw layout: written completely or not at all, and a report of what is in it."""
+"""A dataset in nnU-Net's raw layout: written completely or not at all, and a report of what is in it."""
 
 from __future__ import annotations
 
-import json
-import tempfile
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,11 +15,12 @@ from typing import Any
 from tqdm import tqdm
 
 from nnunetv2_masam.datasets.volumes import Found, LabelRule, Volume, convert_volume
+from nnunetv2_masam.files import atomic_folder, write_json
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What ``dataset.json`` says of a data set.
+    """What ``dataset.json`` says of a dataset.
 
     Attributes:
         name: ``Name`` of ``DatasetXXX_Name``.
@@ -54,10 +54,10 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A data set that was written.
+    """A dataset that was written.
 
     Attributes:
-        folder: the data set's folder in nnUNet_raw.
+        folder: the dataset's folder in nnUNet_raw.
         training: what was found in each training case.
         test: the same for cases without labels.
         spec: what it is.
@@ -74,50 +74,25 @@ class RawDataset:
         return [found.case for found in self.training]
 
 
-def free_folder(dataset_id: int, name: str) -> Path:
-    """The folder of a new data set in nnUNet_raw.
-
-    Raises:
-        ValueError: if nnUNet_raw is not set, or the number is taken in any of nnU-Net's folders.
-    """
-    from nnunetv2.paths import nnUNet_raw
-    from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
-
-    if not 0 < dataset_id < 1000:
-        raise ValueError(f"-d {dataset_id}: expected a number from 1 to 999")
-    if not nnUNet_raw.is_set():
-        raise ValueError("nnUNet_raw is not set: set it to the folder for raw data sets")
-    taken = list(find_candidate_datasets(dataset_id))
-    if taken:
-        raise ValueError(
-            f"-d {dataset_id}: the number is taken by {', '.join(map(str, taken))} in nnUNet_raw, nnUNet_preprocessed "
-            "or nnUNet_results. Take another one, or remove those folders."
-        )
-    return Path(str(nnUNet_raw)) / f"Dataset{dataset_id:03d}_{name}"
-
-
 def write_dataset(
     folder: Path, spec: DatasetSpec, volumes: Sequence[Volume], rule: LabelRule, processes: int = 1
 ) -> RawDataset:
-    """Convert all volumes into a folder beside ``folder`` that takes its name at the end.
+    """Convert all volumes to a new folder, whole or not at all.
 
     Raises:
         ValueError: with everything that is wrong with the files; then nothing is left behind.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        partial_folder = Path(temporary) / folder.name
+    with atomic_folder(folder) as unfinished:
         for part in ("imagesTr", "labelsTr", *(["imagesTs"] if any(v.label is None for v in volumes) else [])):
-            (partial_folder / part).mkdir(parents=True)
-        found = _map(partial(convert_volume, folder=partial_folder, rule=rule), volumes, processes)
+            (unfinished / part).mkdir()
+        found = _map(partial(convert_volume, folder=unfinished, rule=rule), volumes, processes)
         if problems := [problem for entry in found for problem in entry.problems]:
             listing = "\n".join(f"  {problem}" for problem in problems)
             raise ValueError(f"{len(problems)} files are not as expected, nothing was written:\n{listing}")
         labelled = {volume.case for volume in volumes if volume.label is not None}
         training = tuple(entry for entry in found if entry.case in labelled)
         test = tuple(entry for entry in found if entry.case not in labelled)
-        (partial_folder / "dataset.json").write_text(json.dumps(spec.dataset_json(len(training)), indent=4))
-        partial_folder.rename(folder)
+        write_json(unfinished / "dataset.json", spec.dataset_json(len(training)), indent=4)
     return RawDataset(folder, training, test, spec)
 
 
@@ -127,8 +102,14 @@ def _map(convert: Callable[[Volume], Found], volumes: Sequence[Volume], processe
 
     if processes <= 1:
         return progress(map(convert, volumes))
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return progress(pool.map(convert, volumes))
+    # Ctrl-C reaches every process: the workers ignore it, and this one stops them
+    context, ignore = get_context("spawn"), partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=ignore) as pool:
+        try:
+            return progress(pool.map(convert, volumes))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def describe(dataset: RawDataset) -> str:

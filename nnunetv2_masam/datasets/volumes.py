@@ -28,7 +28,7 @@ class Volume:
     """One case as it was published.
 
     Attributes:
-        case: its name in the converted data set.
+        case: its name in the converted dataset.
         image: its image file.
         label: its label file; none for a test case.
     """
@@ -40,7 +40,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What the label files of a data set hold, and what becomes of it.
+    """What the label files of a dataset hold, and what becomes of it.
 
     Attributes:
         values: values that may occur.
@@ -81,7 +81,7 @@ def convert_volume(volume: Volume, folder: Path, rule: LabelRule) -> Found:
 
     Args:
         volume: the case.
-        folder: the data set being written, with ``imagesTr``, ``labelsTr`` and ``imagesTs``.
+        folder: the dataset being written, with ``imagesTr``, ``labelsTr`` and ``imagesTs``.
         rule: what its labels must be.
 
     Returns:
@@ -112,7 +112,7 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
     values = np.unique(array)
     if unexpected := [value for value in values.tolist() if value not in rule.values]:
         allowed = ", ".join(map(str, sorted(rule.values)))
-        raise ValueError(f"{path}: label values {_shorten(unexpected)}; the data set has {allowed}")
+        raise ValueError(f"{path}: label values {_shorten(unexpected)}; the dataset has {allowed}")
     notes = []
     if difference := geometry_difference(image, label):
         if not rule.copy_geometry:

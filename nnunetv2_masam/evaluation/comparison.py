@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
-from nnunetv2_masam.evaluation.compute import Measured
 from nnunetv2_masam.evaluation.cost import Cost, model_cost
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
+from nnunetv2_masam.evaluation.measure import Measured
 from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRICS
 from nnunetv2_masam.evaluation.prompted import Prompt
 from nnunetv2_masam.evaluation.statistics import PairedDifference, Summary, compare_pairs, summarise
@@ -39,6 +40,7 @@ class Comparison:
         file_ending: of the files.
         structures_of: the same by model, as predictions may use other label values.
         notes: what a reader must know.
+        images: folder of the images that were segmented, if they are at hand.
     """
 
     title: str
@@ -51,6 +53,7 @@ class Comparison:
     file_ending: str
     structures_of: Mapping[str, tuple[Structure, ...]]
     notes: list[str] = field(default_factory=list)
+    images: Path | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
     summaries: dict[str, dict[str, dict[str, Summary]]] = field(default_factory=dict)
     differences: dict[str, dict[str, dict[str, PairedDifference]]] = field(default_factory=dict)
@@ -60,6 +63,11 @@ class Comparison:
         """The baseline first, the others as given."""
         names = [model.name for model in self.lineup.models]
         return [self.baseline, *(name for name in names if name != self.baseline)]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All metrics, the standard ones first."""
+        return tuple(self.settings.get("metrics", METRICS))
 
     @property
     def prompts(self) -> dict[str, Prompt | None]:
@@ -103,6 +111,7 @@ def collect(
     settings: Mapping[str, Any],
     reader: type[BaseReaderWriter],
     file_ending: str,
+    images: Path | None = None,
     seed: int = 0,
     across_prompts: bool = False,
 ) -> Comparison:
@@ -117,6 +126,7 @@ def collect(
         settings: for the record.
         reader: nnU-Net's reader of the files.
         file_ending: of the files.
+        images: folder of the images that were segmented.
         seed: of the bootstrap.
         across_prompts: also test differences between models with and without box prompts.
     """
@@ -134,11 +144,12 @@ def collect(
         file_ending=file_ending,
         structures_of=structures,
         notes=list(lineup.notes),
+        images=images,
     )
-    folds = _folds(lineup)
+    folds = list(lineup.folds.values())
     for model in comparison.model_names:
         comparison.summaries[model] = {
-            name: {metric: summarise(comparison.values(model, name, metric), folds) for metric in METRICS}
+            name: {metric: summarise(comparison.values(model, name, metric), folds) for metric in comparison.metrics}
             for name in comparison.structure_names
         }
         if model != baseline and (across_prompts or not _apart(comparison, model)):
@@ -169,17 +180,12 @@ def _prompt_notes(comparison: Comparison) -> list[str]:
     return [note]
 
 
-def _folds(lineup: LineUp) -> list[int]:
-    """The fold of each case; a model with a flat folder does not know, so the others are asked."""
-    return [max(model.cases[case].fold for model in lineup.models) for case in lineup.cases]
-
-
 def _differences(comparison: Comparison, model: str, seed: int) -> dict[str, dict[str, PairedDifference]]:
     found: dict[str, dict[str, PairedDifference]] = {name: {} for name in comparison.structure_names}
     families = [[part.name for part in comparison.structures]]
     if AVERAGE in found:
         families.append([AVERAGE])
-    for metric in METRICS:
+    for metric in comparison.metrics:
         for family in families:
             pairs = compare_pairs(
                 [comparison.values(model, name, metric) for name in family],

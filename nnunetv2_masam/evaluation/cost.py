@@ -16,6 +16,7 @@ What is not recorded is None.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import pickle
@@ -35,6 +36,7 @@ from nnunetv2_masam.files import read_json
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
 TIMED_LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): +(.*?) *$")
+EPOCH_TIME = re.compile(r"Epoch time: (\d+(?:\.\d+)?) s")
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,21 @@ def fold_cost(folder: Path) -> Cost:
         costs["parameters"], costs["trained_parameters"] = count_parameters(checkpoint)
     costs |= _times(list(_timed_lines(sorted(folder.glob("training_log_*.txt")))))
     if (folder / "masam_cost.json").is_file():
-        stated = read_json(folder / "masam_cost.json")
-        if stated.get("peak_memory_bytes") is not None:
-            costs["peak_memory_gib"] = stated["peak_memory_bytes"] / 2**30
+        stated = _read_stated(folder / "masam_cost.json")
+        if (peak := stated.get("peak_memory_bytes")) is not None:
+            costs["peak_memory_gib"] = peak / 2**30
         for name in ("parameters", "trained_parameters", "seconds_per_epoch", "inference_seconds_per_case"):
             if stated.get(name) is not None:
                 costs[name] = stated[name]
     return Cost(**costs)
+
+
+def _read_stated(path: Path) -> dict[str, float | None]:
+    stated: dict[str, float | None] = read_json(path, dict)
+    for name, value in stated.items():
+        if not isinstance(value, (int, float, type(None))):
+            raise ValueError(f"{path}: {name} is {value!r}, expected a number. Correct it, or remove the file.")
+    return stated
 
 
 def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
@@ -99,10 +109,10 @@ def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
     try:
         content = inspect_checkpoint(checkpoint)
         weights = content["network_weights"]
-    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, KeyError, TypeError, EOFError):
+        counted = {tensor: tensor.size for key, tensor in weights.items() if not key.endswith(NOT_PARAMETERS)}
+        return sum(counted.values()), _with_optimizer_state(content.get("optimizer_state"))
+    except Exception:  # a damaged pickle can raise anything, and costs only these two numbers
         return None, None
-    counted = {tensor: tensor.size for key, tensor in weights.items() if not key.endswith(NOT_PARAMETERS)}
-    return sum(counted.values()), _with_optimizer_state(content.get("optimizer_state"))
 
 
 def _with_optimizer_state(optimizer_state: Any) -> int | None:
@@ -167,9 +177,10 @@ class _Inspector(pickle.Unpickler):
 
 def _timed_lines(logs: Sequence[Path]) -> Iterator[tuple[datetime, str]]:
     for log in logs:
-        for line in log.read_text(errors="replace").splitlines():
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             if match := TIMED_LINE.match(line):
-                yield datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S.%f"), match[2]
+                with contextlib.suppress(ValueError):  # a damaged line is no date
+                    yield datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S.%f"), match[2]
 
 
 def _times(lines: Sequence[tuple[datetime, str]]) -> dict[str, float | None]:
@@ -180,8 +191,8 @@ def _times(lines: Sequence[tuple[datetime, str]]) -> dict[str, float | None]:
         words = text.split()
         if len(words) == 2 and words[0] == "Epoch" and words[1].isdigit():
             epoch = int(words[1])
-        elif text.startswith("Epoch time: "):
-            seconds_of_epoch[epoch] = float(words[2])
+        elif match := EPOCH_TIME.match(text):
+            seconds_of_epoch[epoch] = float(match[1])
         elif len(words) == 2 and words[0] == "predicting":
             if words[1] in predictions:  # the validation was run again
                 predictions.clear()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_masam.files import read_json
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,59 @@ class LabelScheme:
     ignore_label: int | None
 
 
+def read_dataset_json(path: Path) -> dict[str, Any]:
+    """Read a ``dataset.json`` as far as a comparison needs it: its labels, and the ending of its files.
+
+    Raises:
+        ValueError: naming the file, where it is damaged or nnU-Net would not take its labels.
+    """
+    content: dict[str, Any] = read_json(path, dict)
+    ending = content.get("file_ending")
+    if not isinstance(ending, str) or not ending.startswith("."):
+        raise ValueError(f'{path}: file_ending is {ending!r}, expected an ending such as ".nii.gz"')
+    check_labels(path, content)
+    try:
+        read_label_scheme(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return content
+
+
+def check_labels(path: Path, content: Mapping[str, Any]) -> None:
+    """Check that the labels of a ``dataset.json`` map names to values or to lists of values.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    labels = content.get("labels")
+    if not isinstance(labels, dict) or not all(map(_is_label_or_region, labels.values())):
+        raise ValueError(
+            f"{path}: labels is {labels!r}, expected names with values or lists of values, "
+            'such as {"background": 0, "liver": 1}'
+        )
+
+
+def _is_label_or_region(value: Any) -> bool:
+    values = value if isinstance(value, list) and value else [value]
+    return all(
+        (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, str) and v.isdecimal()) for v in values
+    )
+
+
 def read_label_scheme(dataset_json: Mapping[str, Any], plans: Mapping[str, Any] | None = None) -> LabelScheme:
-    """Read the labels of a data set with nnU-Net's label manager, the plans' one where there are plans."""
-    if plans is not None:
-        manager = PlansManager(dict(plans)).get_label_manager(dict(dataset_json))
-    else:
-        manager = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
+    """Read the labels of a dataset with nnU-Net's label manager, the plans' one where there are plans.
+
+    Raises:
+        ValueError: nnU-Net does not take the labels.
+    """
+    try:
+        if plans is not None and "label_manager" in plans:
+            manager = PlansManager(dict(plans)).get_label_manager(dict(dataset_json))
+        else:
+            manager = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
+    except (AssertionError, RuntimeError, TypeError, KeyError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"nnU-Net does not take the labels {dataset_json.get('labels')!r}: {reason}") from error
     names = {_as_tuple(value): name for name, value in dataset_json["labels"].items()}
     found = manager.foreground_regions if manager.has_regions else manager.foreground_labels
     structures = []
@@ -132,14 +182,14 @@ def match_by_name(
         ValueError: if nothing is shared.
     """
     ways = {
-        _plain(name): [[name], *([way] if isinstance(way, str) else list(way) for way in found)]
+        plain_name(name): [[name], *([way] if isinstance(way, str) else list(way) for way in found)]
         for name, found in (label_map or {}).items()
     }
     reference = _named_values(reference_json)
     predictions = {model: _named_values(content) for model, content in prediction_jsons.items()}
-    merged = {_plain(part) for alternatives in ways.values() for way in alternatives for part in way}
+    merged = {plain_name(part) for alternatives in ways.values() for way in alternatives for part in way}
     candidates = [*ways, *(name for name in reference if name not in merged)]
-    names = {_plain(name): name for name in [*(label_map or {}), *reference_json["labels"]]}
+    names = {plain_name(name): name for name in [*(label_map or {}), *reference_json["labels"]]}
     structures: dict[str, list[Structure]] = {model: [] for model in predictions}
     notes, left_out = [], []
     for name in candidates:
@@ -170,11 +220,11 @@ def match_by_name(
 
 def _named_values(dataset_json: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     labels = {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
-    return {_plain(name): _as_tuple(value) for name, value in labels.items()}
+    return {plain_name(name): _as_tuple(value) for name, value in labels.items()}
 
 
 def _first_complete(alternatives: Sequence[Sequence[str]], there: Mapping[str, Any]) -> list[str] | None:
-    plain = ([_plain(part) for part in way] for way in alternatives)
+    plain = ([plain_name(part) for part in way] for way in alternatives)
     return next((way for way in plain if all(part in there for part in way)), None)
 
 
@@ -182,5 +232,6 @@ def _union(named: Mapping[str, tuple[int, ...]], names: Sequence[str]) -> tuple[
     return tuple(sorted({value for name in names for value in named[name]}))
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A label's name without what people write differently: case, underscores, hyphens, spaces."""
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model
-from nnunetv2_masam.files import list_folder
+from nnunetv2_masam.files import list_folder, shortened
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,19 @@ class LineUp:
         cases: in order.
         references: reference file by case.
         notes: what a reader of the tables must know, such as that cases were left out.
+        groups: group by case, such as the site; empty without groups.
     """
 
     models: tuple[Model, ...]
     cases: tuple[str, ...]
     references: Mapping[str, Path]
     notes: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """The fold of each case; a model without folds does not know it, so the others are asked."""
+        return {case: max(model.cases[case].fold for model in self.models) for case in self.cases}
 
     def without(self, cases: Sequence[str], reason: str) -> LineUp:
         """Leave out cases of all models, and say so."""
@@ -52,8 +59,8 @@ def line_up(
         models: as read from their folders.
         reference_folder: holds one file per case.
         file_ending: of the segmentations.
-        splits: which validation cases each fold must have.
-        folds: the folds asked for; all of `splits` by default.
+        splits: which validation cases each fold must have; without, every reference must be predicted.
+        folds: the folds asked for; all by default.
         common: cut to the cases that every model has in the same fold, instead of refusing.
         same_labels: label values mean the same in all models, so that their voxel counts can be compared.
 
@@ -65,7 +72,9 @@ def line_up(
         for path in list_folder(reference_folder)
         if path.name.endswith(file_ending) and not path.name.startswith(".")
     }
-    expected = _expected_cases(models, splits, folds)
+    if not references:
+        raise ValueError(f"{reference_folder}: no reference segmentations (*{file_ending})")
+    expected = _expected_cases(models, references, splits, folds)
     problems: dict[str, set[str]] = {}
     for model in models:
         _check_against(model, expected, problems)
@@ -78,7 +87,7 @@ def line_up(
     bad = set().union(*problems.values())
     if not problems:
         return LineUp(tuple(model.only(every) for model in models), every, references)
-    listing = "\n".join(f"  {problem}: {_shorten(cases)}" for problem, cases in problems.items())
+    listing = "\n".join(f"  {problem}: {shortened(sorted(cases), 12)}" for problem, cases in problems.items())
     if not common:
         raise ValueError(
             f"the models do not line up:\n{listing}\n"
@@ -94,16 +103,20 @@ def line_up(
 
 def _expected_cases(
     models: Sequence[Model],
+    references: Iterable[str],
     splits: Mapping[int, Sequence[str]] | None,
     folds: Sequence[int] | None,
 ) -> dict[str, int]:
-    """Case → fold that every model must have: by the splits file, else what any model has."""
-    if splits is not None and any(model.folds != [NO_FOLD] for model in models):
+    """Case → fold that every model must have: by the splits file, else all references and what any model has.
+
+    A case that no model predicted must be noticed too: without it, all would be measured on the rest in silence.
+    """
+    if splits is not None and (folds is not None or any(model.folds != [NO_FOLD] for model in models)):
         wanted = splits if folds is None else folds
         if unknown := sorted(set(wanted) - set(splits)):
             raise ValueError(f"--folds {unknown}: the cross-validation has the folds {sorted(splits)}")
         return {case: fold for fold in wanted for case in splits[fold]}
-    expected: dict[str, int] = {}
+    expected = dict.fromkeys(references, NO_FOLD) if folds is None else {}
     for model in models:
         for case in model.cases.values():
             if expected.get(case.case, NO_FOLD) == NO_FOLD:
@@ -141,8 +154,3 @@ def _check_same_reference(models: Sequence[Model], problems: dict[str, set[str]]
         if any(len(counts) > 1 for counts in seen.values()):
             problem = "nnU-Net's summary.json files were computed against different references"
             problems.setdefault(problem, set()).add(case)
-
-
-def _shorten(cases: set[str], most: int = 12) -> str:
-    shown = ", ".join(sorted(cases)[:most])
-    return shown if len(cases) <= most else f"{shown} and {len(cases) - most} more"

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import METRICS
+from nnunetv2_masam.evaluation.metrics import LESION_COUNTS
+from nnunetv2_masam.evaluation.results import NO_FOLD
 from nnunetv2_masam.evaluation.tables import all_tables, as_latex, as_markdown
+from nnunetv2_masam.files import atomic_file, write_json, write_text
 
-CASE_COLUMNS = (
-    *("model", "case", "label", "Dice", "IoU", "HD95_mm", "ASSD_mm", "NSD"),
-    *("volume_reference_ml", "volume_prediction_ml"),
-)
+CASE_COLUMNS = ("model", "case", "fold", "group", "label")  # before the metrics
 
 
 def write_latex(comparison: Comparison, path: Path) -> None:
     """All tables, to be used with ``\\input`` and the ``booktabs`` package."""
     notes = [f"% {line}" for note in [comparison.title, *comparison.notes] for line in note.splitlines()]
-    path.write_text("\n".join([r"% needs \usepackage{booktabs}", *notes, *map(as_latex, all_tables(comparison))]))
+    write_text(path, "\n".join([r"% needs \usepackage{booktabs}", *notes, *map(as_latex, all_tables(comparison))]))
 
 
 def write_cases_csv(comparison: Comparison, path: Path) -> None:
-    """One row per model, case and label; undefined values are empty cells."""
-    with path.open("w", newline="") as file:
+    """One row per model, case and label; undefined values are empty cells, and so are the fold and group of none."""
+    lineup = comparison.lineup
+    folds = lineup.folds
+    counts = LESION_COUNTS if "lesion_F1" in comparison.metrics else ()
+    columns = (*comparison.metrics, *counts, "volume_reference_ml", "volume_prediction_ml")
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(CASE_COLUMNS)
+        writer.writerow([*CASE_COLUMNS, *columns, "empty"])
         for model in comparison.model_names:
-            for case in comparison.lineup.cases:
+            for case in lineup.cases:
+                fold = "" if folds[case] == NO_FOLD else folds[case]
                 for part in comparison.structures:
                     record = comparison.records[model, case, part.name]
-                    values = [record[column] for column in CASE_COLUMNS[3:]]
-                    writer.writerow([model, case, part.name, *("" if math.isnan(value) else value for value in values)])
+                    values = ["" if math.isnan(record[column]) else record[column] for column in columns]
+                    group = lineup.groups.get(case, "")
+                    writer.writerow([model, case, fold, group, part.name, *values, record["empty"]])
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
@@ -48,7 +52,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
         "",
         *(as_markdown(table) for table in all_tables(comparison)),
     ]
-    path.write_text("\n".join(parts))
+    write_text(path, "\n".join(parts))
 
 
 def write_summary_json(comparison: Comparison, path: Path) -> None:
@@ -66,12 +70,13 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "prompts": {name: None if p is None else asdict(p) for name, p in comparison.prompts.items()},
         "labels": [asdict(part) for part in comparison.structures],
         "cases": list(comparison.lineup.cases),
+        "groups": dict(comparison.lineup.groups),
         "summaries": {
             model: {name: {metric: asdict(s) for metric, s in metrics.items()} for name, metrics in found.items()}
             for model, found in comparison.summaries.items()
         },
         "foreground_mean": {
-            model: {metric: comparison.foreground_mean(model, metric) for metric in METRICS}
+            model: {metric: comparison.foreground_mean(model, metric) for metric in comparison.metrics}
             for model in comparison.model_names
         },
         "differences": {
@@ -85,7 +90,7 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "costs": {model: asdict(cost) for model, cost in comparison.costs.items()},
         "values": cases,
     }
-    path.write_text(json.dumps(without_nan(content), indent=1, allow_nan=False))
+    write_json(path, without_nan(content))
 
 
 def without_nan(content: Any) -> Any:

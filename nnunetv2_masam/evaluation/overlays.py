@@ -1,9 +1,14 @@
-"""Overlays for the report: one slice of one case, with the contours of the reference and of the models."""
+"""Overlays for the report: one slice of one case, with the contours of the reference and of the models.
+
+The slice is chosen first, from counts of wrong voxels by slice, with one prediction in memory at a time; then only that
+slice is taken from each file. So memory is that of two label maps, however many labels and models there are.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +20,12 @@ from matplotlib.figure import Figure
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.compute import mask_of, read_segmentation, spacing_of
 from nnunetv2_masam.evaluation.figures import INK, Picture, colours
+from nnunetv2_masam.evaluation.labels import Structure
+from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
 
 REFERENCE_COLOUR = "#FFFFFF"
+PLANES = ("axial", "coronal", "sagittal")  # by array axis (D, H, W), where the axes are those of the body
 
 
 def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Path | None) -> Picture:
@@ -27,48 +34,65 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Pa
     Args:
         comparison: what was compared.
         case: which case.
-        models: whose contours to draw.
+        models: whose contours to draw; those that were measured elsewhere have none.
         images: folder with ``case_0000`` images; without it the reference's labels are the background.
     """
     reader = comparison.reader
-    reference, properties = read_segmentation(comparison.lineup.references[case], reader)
-    flips = upright_flips(properties)
-    reference = np.flip(reference, flips)
-    by_name = {model.name: model for model in comparison.lineup.models}
-    predictions = {
-        name: np.flip(read_segmentation(by_name[name].cases[case].path, reader)[0], flips) for name in models
+    files = {
+        model.name: model.cases[case].path
+        for model in comparison.lineup.models
+        if model.name in models and model.measured_elsewhere is None
     }
-    spacing_mm = spacing_of(properties)
-    reference_masks = [mask_of(reference, part.reference_values) for part in comparison.structures]
+    reference, properties = read_segmentation(comparison.lineup.references[case], reader)
+    spacing_mm, flips = spacing_of(properties), upright_flips(properties)
+    axis = 0 if len(spacing_mm) == 2 else int(np.argmax(spacing_mm))
+    counted = np.ones(reference.shape, bool)
+    if (ignore_label := comparison.settings.get("ignore_label")) is not None:
+        counted = reference != ignore_label
+    wrong = {
+        name: _wrong_by_slice(
+            reference, read_segmentation(path, reader)[0], counted, (comparison.structures, parts), axis
+        )
+        for name, path in files.items()
+        for parts in [comparison.structures_of[name]]
+    }
+    del counted
+    place = telling_slice(wrong, _present_by_slice(reference, comparison.structures, axis))
+    kept = tuple(a - (a > axis) for a in flips if a != axis)
+
+    def cut(volume: np.ndarray) -> np.ndarray:
+        return np.flip(np.take(volume, place, axis), kept)
+
+    shape, truth = reference.shape, cut(reference)
+    del reference
+    predicted = {name: cut(read_segmentation(path, reader)[0]) for name, path in files.items()}
+    reference_masks = [mask_of(truth, part.reference_values) for part in comparison.structures]
     masks = {
         name: [mask_of(labels, part.prediction_values) for part in comparison.structures_of[name]]
-        for name, labels in predictions.items()
+        for name, labels in predicted.items()
     }
-    axis, place = telling_slice(reference_masks, masks, spacing_mm)
     image = _read_image(images, case, comparison.file_ending, reader)
-    if image is None or image.shape != reference.shape:
-        background = reference.astype(float)
-    else:
-        background = np.flip(image, flips)
-    union = np.any([*reference_masks, *(mask for group in masks.values() for mask in group)], axis=0)
-    rows, columns = _window(np.take(union, place, axis), background.shape, axis)
+    fits = image is not None and image.shape == shape
+    background = cut(image) if image is not None and fits else truth.astype(float)
+    rows, columns = _window(np.any([*reference_masks, *(m for group in masks.values() for m in group)], axis=0))
     in_plane = [spacing_mm[a] for a in range(-len(spacing_mm), 0) if len(spacing_mm) == 2 or a + 3 != axis]
-    view = _View(axis, place, rows, columns, in_plane[0] / in_plane[1])
+    where = "" if shape[axis] == 1 else f"{_plane(properties, axis)} slice {place + 1} of {shape[axis]}"
+    view = _View(rows, columns, in_plane[0] / in_plane[1], where, fits)
     return _draw_overlay(comparison, case, view, background, reference_masks, masks)
 
 
 @dataclass(frozen=True)
 class _View:
-    """A window of one slice. `aspect` is the height of a voxel over its width."""
+    """A window of one slice. `aspect` is the height of a voxel over its width, `where` says which slice."""
 
-    axis: int
-    place: int
     rows: slice
     columns: slice
     aspect: float
+    where: str
+    on_image: bool
 
-    def cut(self, volume: np.ndarray) -> np.ndarray:
-        cut: np.ndarray = np.take(volume, self.place, self.axis)[self.rows, self.columns]
+    def cut(self, plane: np.ndarray) -> np.ndarray:
+        cut: np.ndarray = plane[self.rows, self.columns]
         return cut
 
 
@@ -81,10 +105,13 @@ def _draw_overlay(
     masks: dict[str, list[np.ndarray]],
 ) -> Picture:
     shown = view.cut(background)
-    low, high = np.percentile(shown, (0.5, 99.5))
+    finite = shown[np.isfinite(shown)]
+    low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     height, width = shown.shape[0] * view.aspect, shown.shape[1]
     panel = 2.9
-    figure = Figure(figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.3), layout="constrained")
+    labels = ", ".join(part.name for part in comparison.structures)
+    figure = Figure(figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.5), layout="constrained")
+    figure.suptitle(": ".join(part for part in (view.where, labels) if part), color=INK, fontsize=8)
     for i, name in enumerate([None, *masks]):
         axes = figure.add_subplot(1, len(masks) + 1, i + 1)
         axes.imshow(shown, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=view.aspect)
@@ -97,8 +124,18 @@ def _draw_overlay(
         axes.set_title(case if name is None else name, color=colour, fontsize=8)
         axes.set_axis_off()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return Picture(buffer.getvalue(), "image/png", f"{case}: image, reference (white) and contours")
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return Picture(buffer.getvalue(), "image/png", _description(comparison, case, view, labels, list(masks)))
+
+
+def _description(comparison: Comparison, case: str, view: _View, labels: str, models: Sequence[str]) -> str:
+    """The alternative text: which slice of what, and how good each model is in this case."""
+    place, name = comparison.lineup.cases.index(case), comparison.structure_names[-1]
+    dice = {model: comparison.values(model, name, "Dice")[place] for model in models}
+    scores = ", ".join(f"{m} (Dice {value:.3f})" if not math.isnan(value) else m for m, value in dice.items())
+    under = "on the image" if view.on_image else "on the reference's labels, as its image could not be shown"
+    where = f", {view.where}" if view.where else ""
+    return f"{case}{where}: {labels}, {under}. Reference in white; contours of {scores or 'no model'}"
 
 
 def _contour(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
@@ -106,28 +143,51 @@ def _contour(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
         axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=[width])
 
 
-def telling_slice(
-    reference: Sequence[np.ndarray], masks: dict[str, list[np.ndarray]], spacing_mm: Sequence[float]
-) -> tuple[int, int]:
-    """Across the axis of the coarsest spacing, the slice where the models' wrong voxels differ most.
+def _wrong_by_slice(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    counted: np.ndarray,
+    structures: tuple[Sequence[Structure], Sequence[Structure]],
+    axis: int,
+) -> np.ndarray:
+    """Wrong voxels over all structures by slice; `counted` is where voxels are judged."""
+    others = tuple(a for a in range(3) if a != axis)
+    wrong = np.zeros(reference.shape[axis], int)
+    for ours, theirs in zip(*structures, strict=True):
+        error = mask_of(reference, ours.reference_values) ^ mask_of(prediction, theirs.prediction_values)
+        wrong += np.count_nonzero(error & counted, axis=others)
+    return wrong
+
+
+def _present_by_slice(reference: np.ndarray, structures: Sequence[Structure], axis: int) -> np.ndarray:
+    others = tuple(a for a in range(3) if a != axis)
+    present = (np.count_nonzero(mask_of(reference, part.reference_values), axis=others) for part in structures)
+    return np.sum(list(present), axis=0)
+
+
+def telling_slice(wrong: Mapping[str, np.ndarray], present: np.ndarray) -> int:
+    """The slice where the models' numbers of wrong voxels differ most.
 
     One model, or models that agree, are shown where most is wrong; without errors, where most is to be seen.
+
+    Args:
+        wrong: wrong voxels by slice, by model.
+        present: voxels of the reference's structures by slice.
     """
-    axis = 0 if len(spacing_mm) == 2 else int(np.argmax(spacing_mm))
-    others = tuple(a for a in range(3) if a != axis)
-    wrong = [
-        np.sum([(mask ^ truth).sum(axis=others) for mask, truth in zip(group, reference, strict=True)], axis=0)
-        for group in masks.values()
-    ]
-    spread = np.max(wrong, axis=0) - np.min(wrong, axis=0)
-    for candidate in (
-        spread,
-        np.max(wrong, axis=0),
-        np.sum([truth.sum(axis=others) for truth in reference], axis=0),
-    ):
+    counts = np.array([*wrong.values()] or [np.zeros_like(present)])
+    for candidate in (counts.max(axis=0) - counts.min(axis=0), counts.max(axis=0), present):
         if candidate.any():
-            return axis, int(np.argmax(candidate))
-    return axis, reference[0].shape[axis] // 2
+            return int(np.argmax(candidate))
+    return len(present) // 2
+
+
+def _plane(properties: dict[str, Any], axis: int) -> str:
+    """The name of the planes across an array axis, where the file says how it lies in the body."""
+    direction = np.array(properties.get("sitk_stuff", {}).get("direction", ()))
+    if direction.size != 9:
+        return ""
+    points_to = int(np.argmax(np.abs(direction.reshape(3, 3)[:, 2 - axis])))
+    return PLANES[2 - points_to]
 
 
 def upright_flips(properties: dict[str, Any]) -> tuple[int, ...]:
@@ -142,20 +202,23 @@ def upright_flips(properties: dict[str, Any]) -> tuple[int, ...]:
     return tuple(axis for axis, flip in enumerate((head, not back, not left)) if flip)
 
 
-def _window(mask: np.ndarray, shape: Sequence[int], axis: int) -> tuple[slice, slice]:
+def _window(mask: np.ndarray) -> tuple[slice, slice]:
     """The part of a slice with something in it, with a margin of a fifth."""
-    plane = [size for a, size in enumerate(shape) if a != axis]
     if not mask.any():
-        return slice(0, plane[0]), slice(0, plane[1])
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
     box = get_bbox_from_mask(mask[None])[1:]
     margin = max(5, round(0.2 * max(stop - start for start, stop in box)))
-    (top, bottom), (left, right) = pad_bbox(box, margin, tuple(plane))
+    (top, bottom), (left, right) = pad_bbox(box, margin, mask.shape)
     return slice(top, bottom), slice(left, right)
 
 
 def _read_image(folder: Path | None, case: str, file_ending: str, reader: type[BaseReaderWriter]) -> np.ndarray | None:
+    """The first channel of a case; None if it is missing or damaged, which costs only the picture's background."""
     path = None if folder is None else folder / f"{case}_0000{file_ending}"
     if path is None or not path.is_file():
         return None
-    image: np.ndarray = reader().read_images((str(path),))[0][0]
+    try:
+        image: np.ndarray = reader().read_images((str(path),))[0][0]
+    except Exception:  # each reader has its own family of errors for a broken file
+        return None
     return image

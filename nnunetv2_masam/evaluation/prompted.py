@@ -49,7 +49,12 @@ def find_prompt(folder: Path, dataset_json: Mapping[str, Any] | None, cross_vali
     else:
         record = _record_of_inputs(folder)
     if record is not None:
-        return Prompt(str(record.get("source")), record.get("margin_mm"))
+        margin = record.get("margin_mm") if isinstance(record, dict) else "missing"
+        if margin is not None and not isinstance(margin, (int, float)):
+            raise ValueError(
+                f"{folder}: the record of its boxes is {record!r}, expected source and margin_mm (a number)"
+            )
+        return Prompt(str(record.get("source")), margin)
     return Prompt("unknown") if CHANNEL_KEY in (dataset_json or {}) else None
 
 
@@ -57,25 +62,23 @@ def _record_of_inputs(folder: Path) -> dict[str, Any] | None:
     """What ``nnUNetv2_masam boxes`` left beside the images that were predicted, if both can still be found."""
     if not (folder / PREDICTION_ARGUMENTS).is_file():
         return None
-    images = read_json(folder / PREDICTION_ARGUMENTS).get("list_of_lists_or_source_folder")
+    images = read_json(folder / PREDICTION_ARGUMENTS, dict).get("list_of_lists_or_source_folder")
     if not isinstance(images, str) or not (Path(images) / RECORD_FILE).is_file():
         return None
-    return dict(read_json(Path(images) / RECORD_FILE))
+    return dict(read_json(Path(images) / RECORD_FILE, dict))
 
 
-def read_oracles(specifications: Sequence[str], names: Sequence[str]) -> dict[str, Prompt]:
-    """``--oracle NAME`` or ``NAME=MM``: models whose boxes came from the reference, by name.
+def oracle_prompts(oracles: Mapping[str, float | None], names: Sequence[str]) -> dict[str, Prompt]:
+    """Prompts of the models whose boxes came from the reference.
+
+    Args:
+        oracles: the boxes' margin in mm, or None, by model.
+        names: of all models.
 
     Raises:
-        ValueError: there is no such model, or the margin is no number.
+        ValueError: there is no such model.
     """
-    found = {}
-    for specification in specifications:
-        name, _, margin = (specification, "", "") if specification in names else specification.rpartition("=")
+    for name in oracles:
         if name not in names:
-            raise ValueError(f"--oracle {specification}: the models are {', '.join(names)}")
-        try:
-            found[name] = Prompt(FROM_REFERENCE, float(margin) if margin else None)
-        except ValueError:
-            raise ValueError(f"--oracle {specification}: expected NAME or NAME=millimetres of margin") from None
-    return found
+            raise ValueError(f"--oracle {name}: the models are {', '.join(names)}")
+    return {name: Prompt(FROM_REFERENCE, margin) for name, margin in oracles.items()}

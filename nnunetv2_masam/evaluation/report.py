@@ -14,6 +14,7 @@ from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation import figures, overlays, tables
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.figures import Picture
+from nnunetv2_masam.files import write_text
 
 PLOTTED = ("Dice", "HD95_mm", "NSD")
 
@@ -48,7 +49,7 @@ def write_report(comparison: Comparison, path: Path, images: Path | None = None)
         shown=shown_cases(comparison, images),
         folders={model.name: model.folder for model in comparison.lineup.models},
     )
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def shown_cases(comparison: Comparison, images: Path | None) -> Mapping[str, list[ShownCase]]:

@@ -11,12 +11,15 @@ from typing import Any
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-from nnunetv2_masam.datasets.splits import read_fixed_folds
-from nnunetv2_masam.evaluation.fewshot import read_few_shot_folds
+from nnunetv2_masam.evaluation.labels import check_labels
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
-from nnunetv2_masam.files import list_folder, read_json
+from nnunetv2_masam.files import list_folder, read_json, shortened
+from nnunetv2_masam.folds.few_shot import read_few_shot_folds
+from nnunetv2_masam.folds.fixed import read_fixed_folds
 
 NO_FOLD = -1
+ALL_FOLD = "fold_all"
+NO_VALIDATION_IN_FOLD_ALL = "fold_all is validated on its own training cases, which says nothing on new ones"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Model:
         dataset_json: its ``dataset.json``, if it is beside it.
         nnunet_metrics: per case, what nnU-Net's ``summary.json`` says.
         prompt: what its predictions were prompted with, if with anything.
+        measured_elsewhere: by case and label, the values of a table that another tool wrote; None for a model whose
+            predictions are measured here.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Model:
     dataset_json: dict[str, Any] | None = None
     nnunet_metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     prompt: Prompt | None = None
+    measured_elsewhere: Mapping[tuple[str, str], Mapping[str, float]] | None = None
 
     @property
     def folds(self) -> list[int]:
@@ -84,7 +90,7 @@ def find_model_folder(model: str, dataset: str) -> Path:
 
     Args:
         model: what the user typed.
-        dataset: name of the data set, ``DatasetXXX_Name``.
+        dataset: name of the dataset, ``DatasetXXX_Name``.
     """
     if os.sep in model or Path(model).is_dir():
         if not Path(model).is_dir():
@@ -101,11 +107,14 @@ def find_model_folder(model: str, dataset: str) -> Path:
 
 
 def find_all_model_folders(dataset: str) -> list[Path]:
-    """Every model of a data set that has validation results; nnU-Net's default trainer first."""
+    """Every model of a dataset that has validation results of numbered folds; nnU-Net's default trainer first."""
     base = _results_folder(dataset)
-    found = [path for path in list_folder(base) if path.name.count("__") == 2 and any(path.glob("fold_*/validation"))]
+    there = [path for path in list_folder(base) if path.name.count("__") == 2 and path.is_dir()]
+    found = [path for path in there if any(path.glob("fold_[0-9]*/validation"))]
     if not found:
-        raise ValueError(f"{base}: no model with fold_*/validation; train one, or give folders")
+        only_all = [path.name for path in there if (path / ALL_FOLD / "validation").is_dir()]
+        reason = f" ({shortened(only_all)}: {NO_VALIDATION_IN_FOLD_ALL})" if only_all else ""
+        raise ValueError(f"{base}: no model with fold_*/validation{reason}; train one, or give folders")
     return sorted(found, key=lambda path: (not path.name.startswith("nnUNetTrainer__"), path.name))
 
 
@@ -126,9 +135,11 @@ def read_model(name: str, folder: Path, file_ending: str, folds: Mapping[int, in
             as themselves by default (``fold_all`` validates on its training cases).
     """
     model = Model(name, folder)
-    for attribute, file_name in (("plans", "plans.json"), ("dataset_json", "dataset.json")):
-        if (folder / file_name).is_file():
-            setattr(model, attribute, read_json(folder / file_name))
+    if (folder / "plans.json").is_file():
+        model.plans = read_json(folder / "plans.json", dict)
+    if (folder / "dataset.json").is_file():
+        model.dataset_json = read_json(folder / "dataset.json", dict)
+        check_labels(folder / "dataset.json", model.dataset_json or {})
     fold_folders = {
         int(path.name.removeprefix("fold_")): path
         for path in list_folder(folder)
@@ -140,7 +151,9 @@ def read_model(name: str, folder: Path, file_ending: str, folds: Mapping[int, in
         if (folds is None or fold in folds) and (path / "validation").is_dir():
             _read_predictions(model, path / "validation", folds[fold] if folds else fold, file_ending)
     if not model.cases:
-        raise ValueError(f"{folder}: no predictions (*{file_ending}), neither in fold_*/validation nor directly in it")
+        reason = f"; {NO_VALIDATION_IN_FOLD_ALL}" if (folder / ALL_FOLD).is_dir() else ""
+        where = "neither in fold_*/validation nor directly in it"
+        raise ValueError(f"{folder}: no predictions (*{file_ending}), {where}{reason}")
     model.prompt = find_prompt(folder, model.dataset_json, bool(fold_folders))
     return model
 
@@ -155,9 +168,28 @@ def _read_predictions(model: Model, folder: Path, fold: int, file_ending: str) -
             raise ValueError(f"{model.name}: case {case} is predicted twice:\n  {other}\n  {path}")
         model.cases[case] = PredictedCase(case, fold, path)
     if (folder / "summary.json").is_file():
-        for entry in read_json(folder / "summary.json").get("metric_per_case", []):
+        model.nnunet_metrics |= _read_summary(folder / "summary.json", file_ending)
+
+
+def _read_summary(path: Path, file_ending: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """The metrics in nnU-Net's ``summary.json`` by case and label; a file without any is fine."""
+    found = {}
+    content = read_json(path, dict)
+    try:
+        for entry in content.get("metric_per_case", []):
             case = Path(entry["prediction_file"].replace("\\", "/")).name.removesuffix(file_ending)
-            model.nnunet_metrics[case] = entry["metrics"]
+            for values in entry["metrics"].values():
+                if not isinstance(values["Dice"], (int, float, type(None))):
+                    raise TypeError(f"Dice is {values['Dice']!r}")
+                int(values.get("n_ref", 0))
+            found[case] = entry["metrics"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path}: is not what nnU-Net writes ({reason}). Only the check of Dice reads it: remove it, or let "
+            "nnU-Net write it anew (nnUNetv2_train … --val, or nnUNetv2_evaluate_folder)."
+        ) from error
+    return found
 
 
 def find_references(dataset: str, explicit: Path | None = None) -> Path:
@@ -180,7 +212,7 @@ def find_references(dataset: str, explicit: Path | None = None) -> Path:
 
 
 def find_dataset_json(dataset: str, folders: Sequence[Path]) -> Path:
-    """The data set's ``dataset.json``: beside a model, else in the preprocessed, else in the raw data set."""
+    """The dataset's ``dataset.json``: beside a model, else in the preprocessed, else in the raw dataset."""
     bases = [Path(str(base)) / dataset for base in (nnUNet_preprocessed, nnUNet_raw) if base.is_set()]
     for folder in [*folders, *bases]:
         if (folder / "dataset.json").is_file():
@@ -189,7 +221,7 @@ def find_dataset_json(dataset: str, folders: Sequence[Path]) -> Path:
 
 
 def find_images(dataset: str) -> Path | None:
-    """The training images of the raw data set, if they are there."""
+    """The training images of the raw dataset, if they are there."""
     folder = Path(str(nnUNet_raw)) / dataset / "imagesTr" if nnUNet_raw.is_set() else None
     return folder if folder is not None and folder.is_dir() else None
 
@@ -198,7 +230,7 @@ def find_splits(dataset: str, folds: Sequence[int] | None = None) -> dict[int, l
     """Fold → validation cases; None without a splits file.
 
     Args:
-        dataset: name of the data set.
+        dataset: name of the dataset.
         folds: the folds asked for. Without, those of the cross-validation, so no fixed ones. Few-shot folds never
             count: they repeat the validation cases of others.
     """
@@ -210,5 +242,12 @@ def find_splits(dataset: str, folds: Sequence[int] | None = None) -> dict[int, l
     left_out = {entry.fold for entry in read_few_shot_folds(folder)}
     if folds is None:
         left_out |= {entry.fold for entry in read_fixed_folds(folder)}
-    splits = read_json(folder / "splits_final.json")
+    path = folder / "splits_final.json"
+    splits = read_json(path, list)
+    for split in splits:
+        cases = split.get("val") if isinstance(split, dict) else None
+        if not isinstance(cases, list) or not all(isinstance(case, str) for case in cases):
+            raise ValueError(
+                f'{path}: expected a list of folds {{"train": [cases], "val": [cases]}}, as nnU-Net writes it'
+            )
     return {fold: split["val"] for fold, split in enumerate(splits) if fold not in left_out}

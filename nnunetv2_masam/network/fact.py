@@ -7,17 +7,13 @@ network. Source: Jie and Deng, FacT (AAAI 2023); MA-SAM, section 3.2.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
+from nnunetv2_masam.network.adaptation import Adaptation
 
 
-class FacTCores(nn.Module):
+class FacTCores(Adaptation):
     """One block's own factors, Σq and Σv."""
 
     def __init__(self, rank: int) -> None:
@@ -25,8 +21,12 @@ class FacTCores(nn.Module):
         self.q = nn.Linear(rank, rank, bias=False)
         self.v = nn.Linear(rank, rank, bias=False)
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, R) to Σq x and Σv x, (…, R) each."""
+        return self.q(x), self.v(x)
 
-class FacT(nn.Module):
+
+class FacT(Adaptation):
     """The factors U and V that all blocks share.
 
     Args:
@@ -44,49 +44,15 @@ class FacT(nn.Module):
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.v.weight)
 
-    def normalise_and_reduce(self, x: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-        """``norm(x)``, (…, E), and s·U of it, (…, R)."""
-        normed, reduced = _NormaliseAndReduce.apply(x, norm.weight, norm.bias, norm.eps, self.u.weight)
-        return normed, self.scale * reduced
-
-    def add_increments(self, q: Tensor, v: Tensor, reduced: Tensor, cores: FacTCores) -> tuple[Tensor, Tensor]:
-        """Query and value (…, E) with the increments for an input reduced to (…, R)."""
-        return q + self.v(self.dropout(cores.q(reduced))), v + self.v(self.dropout(cores.v(reduced)))
+    def forward(self, x: Tensor, cores: FacTCores) -> tuple[Tensor, Tensor]:
+        """(…, E) to the increments of query and value, (…, E) each."""
+        q, v = cores(self.scale * self.u(x))  # (…, R) each
+        return self.v(self.dropout(q)), self.v(self.dropout(v))
 
     def merge(self, qkv_weight: Tensor, cores: FacTCores) -> Tensor:
         """The projection's weight (3·E, E) with the increments added: the same outputs for one product fewer."""
-        dim = qkv_weight.shape[1]
-        merged = qkv_weight.clone()
+        query, key, value = qkv_weight.chunk(3)  # (E, E) each
         scaled_v = self.scale * self.v.weight
-        merged[:dim] += scaled_v @ (cores.q.weight @ self.u.weight)
-        merged[-dim:] += scaled_v @ (cores.v.weight @ self.u.weight)
-        return merged
-
-
-class _NormaliseAndReduce(torch.autograd.Function):
-    """LayerNorm of (…, E) and its product with U; only U's gradient needs the normalised input, which is not stored."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, u: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(x, weight, bias, u)
-        ctx.eps = eps
-        remember_autocast(ctx, x)
-        normed = F.layer_norm(x, x.shape[-1:], weight, bias, eps)
-        return normed, F.linear(normed, u)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_normed: Tensor, grad_reduced: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, u = ctx.saved_tensors
-        needed = ctx.needs_input_grad[:3]
-        with autocast_as_in_forward(ctx):
-            with torch.enable_grad():
-                x, weight, bias = (
-                    t.detach().requires_grad_(need) for t, need in zip((x, weight, bias), needed, strict=True)
-                )
-                normed = F.layer_norm(x, x.shape[-1:], weight, bias, ctx.eps)
-            grad_u = grad_reduced.flatten(0, -2).t() @ normed.detach().flatten(0, -2)
-            grad_normed = grad_normed + grad_reduced @ u
-        inputs = [t for t in (x, weight, bias) if t.requires_grad]
-        grads = iter(torch.autograd.grad(normed, inputs, grad_normed) if inputs else ())
-        return *(next(grads) if need else None for need in needed), None, grad_u
+        query = query + scaled_v @ (cores.q.weight @ self.u.weight)
+        value = value + scaled_v @ (cores.v.weight @ self.u.weight)
+        return torch.cat([query, key, value])

@@ -13,9 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.attention import Attention
 from nnunetv2_masam.network.fact import FacT
-from nnunetv2_masam.network.mlp import ResidualMLP
+from nnunetv2_masam.network.kernels import block_function
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE, WINDOW_SIZE, ViTSize
-from nnunetv2_masam.network.sam_parts import LayerNorm2d
+from nnunetv2_masam.network.sam_parts import LayerNorm2d, MLPBlock
 
 
 class PatchEmbed(nn.Module):
@@ -31,36 +31,36 @@ class PatchEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """Adapter, attention, adapter, MLP; each adds to its input, which in prediction it overwrites.
+    """Adapter, attention, adapter, MLP; each adds to its input.
 
     Args:
         vit: sizes of the encoder.
-        grid: token grid of the attention: a window, or the whole slice.
+        window: tokens that attend to each other, (down, across): a window, or the whole slice.
         fact_rank: rank of FacT; 0 leaves it out.
         adapter_channels: channels of the 3D adapters; 0 leaves them out.
         lora_rank: rank of LoRA; 0 leaves it out.
     """
 
     def __init__(
-        self, vit: ViTSize, grid: tuple[int, int], fact_rank: int, adapter_channels: int, lora_rank: int
+        self, vit: ViTSize, window: tuple[int, int], fact_rank: int, adapter_channels: int, lora_rank: int
     ) -> None:
         super().__init__()
         dim = vit.embed_dim
         self.adapter_1 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, vit.num_heads, grid, fact_rank, lora_rank)
+        self.attn = Attention(dim, vit.num_heads, window, fact_rank, lora_rank)
         self.adapter_2 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = ResidualMLP(embedding_dim=dim, mlp_dim=dim * MLP_RATIO)
+        self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=dim * MLP_RATIO)
 
     def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
-        """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape; without gradients in the place of x."""
+        """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape."""
         if self.adapter_1 is not None:
             x = self.adapter_1(x, depth)
-        x = self.attn(x, self.norm1, fact)
+        x = x + self.attn(self.norm1(x), fact)
         if self.adapter_2 is not None:
             x = self.adapter_2(x, depth)
-        return self.mlp(x, self.norm2)
+        return x + self.mlp(self.norm2(x))
 
 
 class ImageEncoder(nn.Module):
@@ -74,6 +74,9 @@ class ImageEncoder(nn.Module):
         adapter_channels: channels of the 3D adapters; 0 leaves them out.
         lora_rank: see :class:`~nnunetv2_masam.network.lora.LoRA`; 0 leaves it out.
         gradient_checkpointing: compute every block again in the backward pass instead of storing its inside.
+
+    Attributes:
+        kernels: ``auto``, ``plain`` or ``fast``; see :mod:`~nnunetv2_masam.network.kernels`.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
+        self.kernels = "auto"
         grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
         window = (WINDOW_SIZE, WINDOW_SIZE)
         self.patch_embed = PatchEmbed(input_channels, vit.embed_dim)
@@ -119,9 +123,10 @@ class ImageEncoder(nn.Module):
             (B·D, 256, G, G').
         """
         x = self.patch_embed(x) + self.pos_embed  # (N, G, G', E)
+        run = block_function(self.kernels, self.blocks, x)
         for block in self.blocks:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, self.fact, depth, use_reentrant=False)
+                x = checkpoint(run, block, x, self.fact, depth, use_reentrant=False)
             else:
-                x = block(x, self.fact, depth)
+                x = run(block, x, self.fact, depth)
         return self.neck(x.permute(0, 3, 1, 2))

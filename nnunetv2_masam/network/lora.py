@@ -7,10 +7,13 @@ SAMed (2023, arXiv:2304.13785), section 3.2.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from nnunetv2_masam.network.adaptation import Adaptation
 
-class LoRA(nn.Module):
+
+class LoRA(Adaptation):
     """What one block adds to its queries and values.
 
     Args:
@@ -27,14 +30,11 @@ class LoRA(nn.Module):
         nn.init.zeros_(self.b_q.weight)
         nn.init.zeros_(self.b_v.weight)
 
-    def add_increments(self, q: Tensor, v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Query and value (…, E) with the increments for input ``x`` (…, E)."""
-        return q + self.b_q(self.a_q(x)), v + self.b_v(self.a_v(x))
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, E) to the increments of query and value, (…, E) each."""
+        return self.b_q(self.a_q(x)), self.b_v(self.a_v(x))
 
     def merge(self, qkv_weight: Tensor) -> Tensor:
         """The projection's weight (3·E, E) with the increments added: the same outputs for one product."""
-        dim = qkv_weight.shape[1]
-        merged = qkv_weight.clone()
-        merged[:dim] += self.b_q.weight @ self.a_q.weight
-        merged[-dim:] += self.b_v.weight @ self.a_v.weight
-        return merged
+        query, key, value = qkv_weight.chunk(3)  # (E, E) each
+        return torch.cat([query + self.b_q.weight @ self.a_q.weight, key, value + self.b_v.weight @ self.a_v.weight])

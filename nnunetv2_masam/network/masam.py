@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
+from nnunetv2_masam.network.arguments import (
+    DEFAULTS,
+    PROMPTS,
+    TRAINABLE,
+    check_choice,
+    check_numbers,
+    checked_image_size,
+)
 from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.network.image_encoder import ImageEncoder
+from nnunetv2_masam.network.kernels import KERNELS
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, ViTSize, resolve_vit
 from nnunetv2_masam.network.sam_parts import PromptEncoder
 from nnunetv2_masam.network.slices import resize_in_plane, slices_to_volume, volume_to_slices
 
-PROMPTS = ("none", "box")
-TRAINABLE = ("masam", "decoder", "all")
-_SLICES_DECODED_AT_ONCE = 8  # in prediction: decoded slices are the largest of all tensors
+_SLICES_DECODED_AT_ONCE = 8  # in prediction
 
 
 class MASAM(nn.Module):
@@ -62,18 +71,18 @@ class MASAM(nn.Module):
         input_channels: int,
         num_classes: int,
         *,
-        vit: str | Mapping[str, Any] | ViTSize = "vit_b",
-        image_size: Sequence[int] = (512, 512),
-        fact_rank: int = 32,
-        fact_scale: float = 1.0,
-        fact_dropout: float = 0.1,
-        adapter_channels: int = 384,
-        lora_rank: int = 0,
-        decoder_doublings: int = 4,
-        prompt: str = "none",
-        trainable: str = "masam",
-        gradient_checkpointing: bool = False,
-        half_turn: bool = False,
+        vit: str | Mapping[str, Any] | ViTSize = DEFAULTS.vit,
+        image_size: Sequence[int] = DEFAULTS.image_size,
+        fact_rank: int = DEFAULTS.fact_rank,
+        fact_scale: float = DEFAULTS.fact_scale,
+        fact_dropout: float = DEFAULTS.fact_dropout,
+        adapter_channels: int = DEFAULTS.adapter_channels,
+        lora_rank: int = DEFAULTS.lora_rank,
+        decoder_doublings: int = DEFAULTS.decoder_doublings,
+        prompt: str = DEFAULTS.prompt,
+        trainable: str = DEFAULTS.trainable,
+        gradient_checkpointing: bool = DEFAULTS.gradient_checkpointing,
+        half_turn: bool = DEFAULTS.half_turn,
         deep_supervision: bool = False,
     ) -> None:
         super().__init__()
@@ -81,16 +90,11 @@ class MASAM(nn.Module):
             raise NotImplementedError(
                 "deep_supervision: the decoder has one output; a trainer must set enable_deep_supervision = False"
             )
-        self.image_size = _checked_image_size(image_size)
-        _check_choice("prompt", prompt, PROMPTS)
-        _check_choice("trainable", trainable, TRAINABLE)
-        for name, value in (("input_channels", input_channels), ("num_classes", num_classes)):
-            if value < 1:
-                raise ValueError(f"{name}: got {value}, expected at least 1")
-        ranks = (("fact_rank", fact_rank), ("adapter_channels", adapter_channels), ("lora_rank", lora_rank))
-        for name, value in ranks:
-            if value < 0:
-                raise ValueError(f"{name}: got {value}, expected 0 (left out) or more")
+        self.image_size = checked_image_size(image_size)
+        check_choice("prompt", prompt, PROMPTS)
+        check_choice("trainable", trainable, TRAINABLE)
+        check_numbers(1, input_channels=input_channels, num_classes=num_classes)
+        check_numbers(0, fact_rank=fact_rank, adapter_channels=adapter_channels, lora_rank=lora_rank)
         self.input_channels = input_channels
         self.image_channels = input_channels - (prompt == "box")
         if self.image_channels < 1:
@@ -125,6 +129,24 @@ class MASAM(nn.Module):
         )
         self.mask_decoder = MaskDecoder(num_classes, decoder_doublings)
         self._freeze()
+
+    @property
+    def kernels(self) -> str:
+        """``auto``, ``plain`` or ``fast``; see :mod:`~nnunetv2_masam.network.kernels`. No part of the plans."""
+        return self.image_encoder.kernels
+
+    @kernels.setter
+    def kernels(self, kernels: str) -> None:
+        check_choice("kernels", kernels, KERNELS)
+        self.image_encoder.kernels = kernels
+
+    def adapter_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters of what MA-SAM adds to SAM's image encoder: FacT, LoRA and 3D adapters."""
+        return adapter_parameters(self)
+
+    def adapters_disabled(self) -> AbstractContextManager[None]:
+        """A context in which the image encoder is SAM's own."""
+        return adapters_disabled(self)
 
     def forward(self, x: Tensor, boxes: Tensor | None = None) -> Tensor:
         """Segment a batch.
@@ -164,20 +186,26 @@ class MASAM(nn.Module):
                 f"boxes: got shape {tuple(boxes.shape)}, expected {(batch, depth, 4)}: x0, y0, x1, y1 for each slice"
             )
         embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
-        boxes = None if boxes is None else boxes.flatten(0, 1)
-        if torch.is_grad_enabled():
-            logits = resize_in_plane(self._decode(embedding, boxes), (height, width), mode="bilinear")
-        else:
-            logits = x.new_empty(batch * depth, self.num_classes, height, width, dtype=torch.float32)
-            for start in range(0, len(logits), _SLICES_DECODED_AT_ONCE):
-                part = slice(start, start + _SLICES_DECODED_AT_ONCE)
-                decoded = self._decode(embedding[part], None if boxes is None else boxes[part])
-                # in float32: torch resizes bfloat16 with antialiasing on no CPU
-                logits[part] = resize_in_plane(decoded.float(), (height, width), mode="bilinear")
+        logits = self._decode(embedding, None if boxes is None else boxes.flatten(0, 1), (height, width))
         volume = slices_to_volume(logits, depth)  # (B, K, D, H, W)
         return volume.flip(-2, -1) if self.half_turn else volume
 
-    def _decode(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:
+    def _decode(self, embedding: Tensor, boxes: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """Embedding (N, 256, G, G') and boxes (N, 4) to logits (N, K, H, W), for a size of (H, W).
+
+        Decoded slices are the largest of all tensors, so a few are decoded at a time where nothing is kept of them.
+        """
+        if torch.is_grad_enabled():
+            return resize_in_plane(self._decode_slices(embedding, boxes), size, mode="bilinear")
+        logits = embedding.new_empty(len(embedding), self.num_classes, *size, dtype=torch.float32)
+        for start in range(0, len(embedding), _SLICES_DECODED_AT_ONCE):
+            part = slice(start, start + _SLICES_DECODED_AT_ONCE)
+            decoded = self._decode_slices(embedding[part], None if boxes is None else boxes[part])
+            # in float32: torch resizes bfloat16 with antialiasing on no CPU
+            logits[part] = resize_in_plane(decoded.float(), size, mode="bilinear")
+        return logits
+
+    def _decode_slices(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:
         """Embedding (N, 256, G, G') and boxes (N, 4) to logits (N, K, S, S').
 
         A box is two more tokens that all others attend to, so slices with and without one are decoded apart.
@@ -192,18 +220,16 @@ class MASAM(nn.Module):
             corners = sum(self.prompt_encoder.point_embeddings[i].weight.sum() for i in (2, 3))
             return self._decode_alike(embedding, None) + 0.0 * corners
         with_box, without = has_box.nonzero()[:, 0], (~has_box).nonzero()[:, 0]
-        logits = torch.cat(
-            [
-                self._decode_alike(embedding[with_box], boxes[with_box]),
-                self._decode_alike(embedding[without], None),
-            ]
-        )
-        return logits[torch.cat([with_box, without]).argsort()]
+        decoded = [
+            self._decode_alike(embedding[with_box], boxes[with_box]),
+            self._decode_alike(embedding[without], None),
+        ]
+        return torch.cat(decoded)[torch.cat([with_box, without]).argsort()]
 
     def _decode_alike(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:
         """The same where every slice has a box, or none has."""
         # sines of random frequencies lose too much in half precision
-        with torch.autocast(self.prompt_encoder._get_device().type, enabled=False):
+        with torch.autocast(embedding.device.type, enabled=False):
             sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
             position = self.prompt_encoder.get_dense_pe()
         if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -218,26 +244,9 @@ class MASAM(nn.Module):
             parameter.requires_grad_(name.startswith("no_mask_embed.") or (corners and self.prompt == "box"))
         if self.trainable == "all":
             return
-        for name, parameter in self.image_encoder.named_parameters():
-            parameter.requires_grad_(self.trainable == "masam" and is_adaptation(name))
+        self.image_encoder.requires_grad_(False)
+        if self.trainable == "masam":
+            for _, parameter in self.adapter_parameters():
+                parameter.requires_grad_(True)
         if self.image_channels not in (1, 3):
             self.image_encoder.patch_embed.requires_grad_(True)
-
-
-def is_adaptation(name: str) -> bool:
-    """Whether a parameter of the image encoder is one of those that are added to SAM's."""
-    return any(part.startswith(("fact", "lora", "adapter_")) for part in name.split("."))
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
-
-
-def _checked_image_size(image_size: Sequence[int]) -> tuple[int, int]:
-    size = tuple(int(side) for side in image_size)
-    if len(size) != 2 or any(side < PATCH_SIZE or side % PATCH_SIZE for side in size):
-        raise ValueError(
-            f"image_size: got {tuple(image_size)}, expected two multiples of {PATCH_SIZE} pixels, the side of a token"
-        )
-    return size[0], size[1]

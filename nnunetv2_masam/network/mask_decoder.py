@@ -14,17 +14,33 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
-from nnunetv2_masam.network.sam_parts import MLP, LayerNorm2d, TwoWayTransformer
+from nnunetv2_masam.network.sam_parts import MLP, TwoWayTransformer
 
 _MAX_DOUBLINGS = PATCH_SIZE.bit_length() - 1  # from a token to a pixel
 
 
-class Upscaling(nn.Sequential):
-    """Grid to pixels: transposed convolutions of kernel and stride 2, four of them for channels from 256 to 8.
+class Doubling(nn.ConvTranspose2d):
+    """A transposed convolution whose kernel and stride are 2, on channels kept last.
 
-    A :class:`torch.nn.Sequential` for the names of its parameters only, which are SAM's. Without overlap, such a
-    convolution is a matrix product for each pixel; with the channels kept last it needs no copies, and neither does
-    the normalisation over them.
+    Its outputs do not overlap, so it is one matrix product for each pixel of its input.
+    """
+
+    def __init__(self, input_channels: int, output_channels: int) -> None:
+        super().__init__(input_channels, output_channels, kernel_size=2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, h, w, c) to (N, 2·h, 2·w, c')."""
+        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4·c', c)
+        assert self.bias is not None
+        x = F.linear(x, weight, self.bias.repeat(4)).unflatten(3, (2, 2, -1))  # (N, h, w, 2, 2, c')
+        return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+class Upscaling(nn.Sequential):
+    """Token grid to pixels: (N, G, G', 256) to (N, S, S', 8) with four doublings.
+
+    Parameters have SAM's names. Channels are kept last, where SAM has them second, so that the normalisation over them
+    needs no copies.
 
     Args:
         dim: channels of the grid.
@@ -40,30 +56,11 @@ class Upscaling(nn.Sequential):
             )
         channels = [dim, *(dim // 4 >> step for step in range(doublings))]
         for step, (before, after) in enumerate(itertools.pairwise(channels), start=1):
-            self.append(nn.ConvTranspose2d(before, after, kernel_size=2, stride=2))
+            self.append(Doubling(before, after))
             if step < doublings:
-                self.append(LayerNorm2d(after))
+                self.append(nn.LayerNorm(after, eps=1e-6))
             self.append(nn.GELU())
         self.out_channels = channels[-1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, G, G', 256) to (N, S, S', 8) with four doublings; each one fewer: half the sides, twice the channels."""
-        for layer in self:
-            if isinstance(layer, nn.ConvTranspose2d):
-                x = _double(x, layer)
-            elif isinstance(layer, LayerNorm2d):
-                x = F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, layer.eps)
-            else:
-                x = layer(x)
-        return x
-
-
-def _double(x: Tensor, convolution: nn.ConvTranspose2d) -> Tensor:
-    """A transposed convolution of kernel and stride 2 on (N, h, w, c) to (N, 2·h, 2·w, c')."""
-    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4·c', c)
-    assert convolution.bias is not None
-    x = F.linear(x, weight, convolution.bias.repeat(4)).unflatten(3, (2, 2, -1))  # (N, h, w, 2, 2, c')
-    return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 class SegmentationLayers(nn.Module):

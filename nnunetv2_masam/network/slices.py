@@ -1,31 +1,10 @@
-"""Volumes to slices on the batch axis, groups of slices, and slices back to volumes."""
+"""Volumes to slices on the batch axis, and slices back to volumes."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-TOKENS_AT_ONCE = 2**13  # on a GPU: an estimate, none was available
-_TOKENS_AT_ONCE_ON_CPU = 2**10  # with more, the system takes memory back between groups, and has to clear it again
-
-
-def slice_groups(x: Tensor) -> tuple[Tensor, ...]:
-    """Split (N, G, G', …) into groups of slices: enough to keep the device busy, and few to take little memory."""
-    at_once = _TOKENS_AT_ONCE_ON_CPU if x.device.type == "cpu" else TOKENS_AT_ONCE
-    return x.split(max(1, at_once // (x.shape[1] * x.shape[2])))
-
-
-def add_in_place(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """x + function(x) for (N, G, G', E), a group of slices at a time and in the place of x.
-
-    For prediction. Large results would be new memory each time, which a CPU has to clear first.
-    """
-    for part in slice_groups(x):
-        part += function(part)
-    return x
 
 
 def volume_to_slices(volume: Tensor, image_size: tuple[int, int]) -> Tensor:

@@ -10,7 +10,8 @@ preprocessed data are used as they are. What is decided here, in this order:
 - ``cost.py``: arithmetic operations of a forward pass, to compare plans by;
 - ``prediction.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
-- ``explain.py``: the choice beside its alternatives.
+- ``explain.py``: the choice beside its alternatives;
+- ``plan_dataset.py``: all of it for a dataset, with fingerprint and preprocessing where they are missing.
 
 ``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
 :func:`plan_configuration`.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.presets import PATCH_SIZE
 from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
@@ -58,15 +59,17 @@ class Candidate:
     @property
     def checkpointing(self) -> bool:
         """Whether every block is computed again in the backward pass."""
-        return bool(self.arch_kwargs.get("gradient_checkpointing", False))
+        return bool(self.arch_kwargs.get("gradient_checkpointing", DEFAULTS.gradient_checkpointing))
 
 
 def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vram_gb: float) -> Candidate:
     """The first of :func:`candidates` that fits.
 
     Raises:
-        ValueError: none does.
+        ValueError: none does, or the target is not a finite number above 0.
     """
+    if not 0 < vram_gb < math.inf:
+        raise ValueError(f"GPU memory target: got {vram_gb} GB, expected a finite number above 0")
     smallest = None
     for candidate in candidates(task, rules, arch_kwargs):
         if candidate.vram_gb <= vram_gb:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
 
 FLOAT = 4  # bytes
@@ -86,16 +87,17 @@ class Architecture:
     @classmethod
     def of(cls, arch_kwargs: Mapping[str, Any]) -> Architecture:
         """From the arguments as plans hold them."""
-        height, width = (side // PATCH_SIZE for side in arch_kwargs["image_size"])
+        arguments = {**asdict(DEFAULTS), **arch_kwargs}
+        height, width = (side // PATCH_SIZE for side in arguments["image_size"])
         return cls(
-            vit=resolve_vit(arch_kwargs["vit"]),
+            vit=resolve_vit(arguments["vit"]),
             grid=(height, width),
-            fact_rank=arch_kwargs.get("fact_rank", 32),
-            lora_rank=arch_kwargs.get("lora_rank", 0),
-            adapter_channels=arch_kwargs.get("adapter_channels", 384),
-            decoder_doublings=arch_kwargs.get("decoder_doublings", 4),
-            trainable=arch_kwargs.get("trainable", "masam"),
-            checkpointing=arch_kwargs.get("gradient_checkpointing", False),
+            fact_rank=arguments["fact_rank"],
+            lora_rank=arguments["lora_rank"],
+            adapter_channels=arguments["adapter_channels"],
+            decoder_doublings=arguments["decoder_doublings"],
+            trainable=arguments["trainable"],
+            checkpointing=arguments["gradient_checkpointing"],
         )
 
     @property
@@ -182,13 +184,13 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
         floats += 2 * e  # the adapters' inputs, and what their convolutions write
         computed += 2 * a
     if r:
-        computed += 5 * r  # of reduced inputs; the normalised one is computed again
+        computed += 5 * r + e  # reduced inputs and the normalised one
     if network.lora_rank:
         computed += (2 if precision.half else 1) * e + 2 * network.lora_rank
     if network.trainable == "all":  # the inputs of all matrix products
         computed += (1 + 1 + MLP_RATIO) * e
         if precision.half:  # a copy for each product
-            computed += (3 if r or network.lora_rank else 1) * e
+            computed += (2 if network.lora_rank else 1) * e
         elif not network.lora_rank:
             computed += e
         computed += 2 * e if precision.fused else 0  # queries, for the tables of relative positions

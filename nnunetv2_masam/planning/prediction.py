@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS
-from nnunetv2_masam.network.slices import TOKENS_AT_ONCE
+from nnunetv2_masam.network.arguments import DEFAULTS
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, TOKENS_AT_ONCE
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.memory import CONTEXT_GB, FLOAT, GB, Architecture, count_parameters
 
@@ -36,7 +36,7 @@ def prediction_slices(
         patch: H and W, voxels.
         vram_gb: memory target of one GPU in GB.
     """
-    if arch_kwargs.get("prompt", "none") == "box":
+    if arch_kwargs.get("prompt", DEFAULTS.prompt) == "box":
         return task.slices
     total, _ = count_parameters(Architecture.of(arch_kwargs), task.num_classes, task.input_channels)
     free_bytes = (vram_gb - CONTEXT_GB) * GB - FLOAT * total

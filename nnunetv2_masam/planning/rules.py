@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnunetv2_masam.network.arguments import DEFAULTS
+
 NETWORK_CLASS = "nnunetv2_masam.network.MASAM"
 PLANS_NAME = "nnUNetMASAMPlans"
 MIN_SLICES = 4  # of a 3D patch: nnU-Net's blurring augmentation cannot pad fewer
@@ -29,7 +31,7 @@ class PlanningRules:
         arch_kwargs: further arguments of the network.
     """
 
-    vit: str | Mapping[str, Any] = "vit_b"
+    vit: str | Mapping[str, Any] = DEFAULTS.vit
     slices: int = 5
     batch_size: int = 24
     vram_gb: float = 8.0

@@ -1,7 +1,8 @@
 """Box prompts through nnU-Net: a box is one more input channel, the last, 1 inside and 0 outside.
 
-    reference masks ─ from_masks.py ─┐
-    drawn boxes ───── drawn.py ──────┴→ voxels ─ writing.py ─→ case_000N beside the images
+    reference masks ─ from_masks.py ──────────────┐
+    tables ─ drawn.py, markups ─ markups.py ──────┴→ voxels ─ channel.py ─→ case_000N beside the images
+          for a dataset (box_dataset.py) or for prediction (inputs.py)
           ─ nnU-Net: resampling, augmentation (augmentation.py keeps the channel binary), sliding window
           ─ network/boxes.py: the channel of a stack → SAM's box coordinates
 

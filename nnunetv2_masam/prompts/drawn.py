@@ -1,4 +1,4 @@
-"""Boxes that a person drew: read from a CSV or JSON file, brought to voxels.
+"""Boxes that a person drew: read from a CSV or JSON file, converted to voxels.
 
 CSV, a row for each box; a row with nothing but a case says that it has none:
 
@@ -18,25 +18,51 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from nnunetv2_masam.files import read_json
 from nnunetv2_masam.prompts import VoxelBox
+from nnunetv2_masam.prompts.geometry import box_of_points, checked_box
+from nnunetv2_masam.prompts.markups import ENDING, read_markups
 
+BoxOfImage = Callable[[sitk.Image], VoxelBox]  # converts a drawn box to voxels of an image
 Corners = tuple[float, ...]  # x0, y0, z0, x1, y1, z1
 COLUMNS = ("x0", "y0", "z0", "x1", "y1", "z1")
 COORDINATES = ("voxel", "lps", "ras")
-_HALF_OPEN = 1e-4  # voxels by which a centre may miss a face that rounding has moved
+
+
+def read_drawn(path: Path, coordinates: str | None = None) -> dict[str, list[BoxOfImage]]:
+    """Boxes by case, from a table or from 3D Slicer's markups.
+
+    Args:
+        path: a ``.csv`` or ``.json`` file, a ``CASE.mrk.json`` file, or a folder of those.
+        coordinates: one of ``COORDINATES``, for tables; markups know theirs.
+
+    Raises:
+        ValueError: it cannot be read, or ``coordinates`` are missing or superfluous.
+    """
+    if path.is_dir() or path.name.lower().endswith(ENDING):
+        if coordinates is not None:
+            raise ValueError(f"--coordinates: {path} holds markups, which say themselves whether they are LPS or RAS")
+        return {case: [region.voxel_box for region in found] for case, found in read_markups(path).items()}
+    boxes = read_boxes(path)
+    if coordinates not in COORDINATES:
+        raise ValueError(
+            f"--coordinates: got {coordinates!r}; say whether the numbers in {path.name} are voxel, lps or ras "
+            "(millimetres)"
+        )
+    return {case: [partial(voxel_box, corners, coordinates) for corners in found] for case, found in boxes.items()}
 
 
 def read_boxes(path: Path) -> dict[str, list[Corners]]:
-    """Boxes by case.
+    """Boxes by case, from a table.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -49,7 +75,7 @@ def read_boxes(path: Path) -> dict[str, list[Corners]]:
     elif path.suffix.lower() == ".csv":
         rows = _rows_of_csv(path)
     else:
-        raise ValueError(f"--from: got {path.name}, expected a .csv or .json file")
+        raise ValueError(f"--from: got {path.name}, expected a .csv or .json file, CASE.mrk.json or a folder of those")
     boxes: dict[str, list[Corners]] = {}
     faults = []
     for place, case, values in rows:
@@ -79,10 +105,7 @@ def _rows_of_csv(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
 
 
 def _rows_of_json(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
+    content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(found, list) for found in content.values()):
         raise ValueError(f'{path}: expected {{"case": [[x0, y0, z0, x1, y1, z1], ...], ...}}')
     rows: list[tuple[str, str, Sequence[Any] | None]] = []
@@ -114,29 +137,10 @@ def voxel_box(corners: Corners, coordinates: str, image: sitk.Image) -> VoxelBox
     Raises:
         ValueError: the box does not lie inside the image, or is given in parts of voxels.
     """
-    if image.GetDimension() != 3:
-        raise ValueError(f"got an image of {image.GetDimension()} dimensions, boxes are for images of 3")
     if coordinates == "voxel":
         if any(value != int(value) for value in corners):
             raise ValueError(f"{corners}: voxels are whole numbers; for millimetres give --coordinates lps or ras")
-        first, last = np.array(corners[:3], int), np.array(corners[3:], int)
-    else:
-        first, last = _voxels_between(corners, -1.0 if coordinates == "ras" else 1.0, image)
-    size = np.array(image.GetSize())
-    if (first < 0).any() or (last >= size).any():
-        raise ValueError(
-            f"{corners} ({coordinates}) is not inside the image: voxels {first.tolist()} to {last.tolist()} along x, "
-            f"y, z, which has {[0, 0, 0]} to {(size - 1).tolist()}"
-        )
-    return [[int(low), int(high) + 1] for low, high in zip(first[::-1], last[::-1], strict=True)]
-
-
-def _voxels_between(corners: Corners, sign: float, image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """First and last voxel, x first, whose centre lies between two corners; the nearest one if none does."""
+        return checked_box(np.array(corners[:3], int), np.array(corners[3:], int), image, f"{corners} (voxel)")
+    sign = -1.0 if coordinates == "ras" else 1.0
     points = itertools.product(*zip(corners[:3], corners[3:], strict=True))
-    indices = np.array([image.TransformPhysicalPointToContinuousIndex((sign * x, sign * y, z)) for x, y, z in points])
-    low, high = indices.min(axis=0), indices.max(axis=0)
-    first, last = np.ceil(low - _HALF_OPEN), np.floor(high + _HALF_OPEN)
-    nearest = np.rint((low + high) / 2)
-    between = first <= last
-    return np.where(between, first, nearest).astype(int), np.where(between, last, nearest).astype(int)
+    return box_of_points([(sign * x, sign * y, z) for x, y, z in points], image, f"{corners} ({coordinates})")

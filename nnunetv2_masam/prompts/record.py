@@ -33,7 +33,7 @@ def add_box_channel(dataset_json: Mapping[str, Any], record: Mapping[str, Any]) 
 
 
 def check_box_channel(dataset_json: Mapping[str, Any], trainer: str) -> None:
-    """Refuse a data set whose last channel is not a box.
+    """Refuse a dataset whose last channel is not a box.
 
     Raises:
         ValueError: with the command that writes one.
@@ -42,8 +42,8 @@ def check_box_channel(dataset_json: Mapping[str, Any], trainer: str) -> None:
     last = max(names)
     if dataset_json.get(CHANNEL_KEY) != last or str(names[last]).casefold() != CHANNEL_NAME.casefold():
         raise ValueError(
-            f"{trainer} takes a box prompt from the data set's last channel, but dataset.json has the channels "
+            f"{trainer} takes a box prompt from the dataset's last channel, but dataset.json has the channels "
             f"{dataset_json['channel_names']} and {CHANNEL_KEY}: {dataset_json.get(CHANNEL_KEY)}; expected the last "
-            f"one to be called {CHANNEL_NAME} and its number under {CHANNEL_KEY}. Write such a data set with "
-            "nnUNetv2_masam boxes -d DATASET -o DatasetXXX_Name --label LABEL"
+            f"one to be called {CHANNEL_NAME} and its number under {CHANNEL_KEY}. Write such a dataset with "
+            "nnUNetv2_masam boxes dataset -d DATASET -o DatasetXXX_Name --label LABEL"
         )

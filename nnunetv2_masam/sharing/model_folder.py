@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, shortened, write_json
+from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.download import find_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, check_pickled, reading
+from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checked_torch_load, reading
 from nnunetv2_masam.weights.slim import (
     MARKER,
     BaseTensors,
@@ -52,10 +53,8 @@ def read_nnunet_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
-        with reading(path):
-            check_pickled(path)
-        with torch.serialization.safe_globals(_numpy_numbers()):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with reading(path), torch.serialization.safe_globals(_numpy_numbers()):
+            checkpoint = checked_torch_load(path)
     except CheckpointError:
         raise
     except Exception as error:  # a damaged pickle can raise anything while it is decoded
@@ -131,6 +130,11 @@ def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold: bool = 
         CheckpointError: ``sam`` is not the base.
     """
     plans = read_json(_required(folder / "plans.json"), dict)
+    configurations = plans.get("configurations")
+    if not isinstance(configurations, dict) or not all(isinstance(value, dict) for value in configurations.values()):
+        raise ValueError(
+            f"{folder / 'plans.json'}: got no configurations; expected the plans that nnU-Net stored there"
+        )
 
     def convert(checkpoint: dict[str, Any], path: Path) -> str:
         was_slim = is_slim(checkpoint["network_weights"])
@@ -152,7 +156,7 @@ def _fold(checkpoint: dict[str, Any], plans: dict[str, Any], path: Path) -> None
     """Fold the increments of a whole checkpoint, with the scale that the plans beside it name."""
     try:
         configuration = plans["configurations"][checkpoint["init_args"]["configuration"]]
-        scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", 1.0)
+        scale = configuration["architecture"]["arch_kwargs"].get("fact_scale", DEFAULTS.fact_scale)
         checkpoint["network_weights"] = fold_increments(checkpoint["network_weights"], scale)
         if "plans" in checkpoint["init_args"]:
             _without_increments(checkpoint["init_args"]["plans"])

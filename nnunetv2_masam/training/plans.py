@@ -11,6 +11,7 @@ from nnunetv2.paths import nnUNet_results
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_masam.network import resolve_vit
+from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.presets import PATCH_SIZE
 from nnunetv2_masam.planning import (
     MIN_SLICES,
@@ -77,7 +78,7 @@ def _stored_configuration(plans: dict[str, Any], configuration: str, trainer: st
 def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str) -> None:
     """Refuse plans that the recipe cannot train, before anything is computed."""
     check_whole_numbers(configuration, plans_name)
-    vit = configuration["architecture"]["arch_kwargs"].get("vit", "vit_b")
+    vit = configuration["architecture"]["arch_kwargs"].get("vit", DEFAULTS.vit)
     if resolve_vit(vit) != resolve_vit(rules.vit):
         raise ValueError(
             f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on the "

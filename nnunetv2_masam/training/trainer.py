@@ -122,12 +122,14 @@ class MASAMTrainer(nnUNetTrainer):
     ) -> nn.Module:
         """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading.
 
-        ``MASAM_CPU_BF16=1`` in the environment makes it predict in bfloat16 on CPUs.
+        ``MASAM_CPU_BF16=1`` in the environment makes it predict in bfloat16 on CPUs; ``MASAM_KERNELS`` is its
+        ``kernels``: ``auto``, ``plain`` or ``fast``.
         """
         network = nnUNetTrainer.build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
         network.bf16_on_cpu = os.environ.get("MASAM_CPU_BF16", "").lower() in ("1", "t", "true")
+        network.kernels = os.environ.get("MASAM_KERNELS", "auto")
         network.register_load_state_dict_pre_hook(SlimCompletion())
         return network
 
@@ -163,7 +165,7 @@ class MASAMTrainer(nnUNetTrainer):
         total, trained = self._count_parameters()
         self.print_to_log_file(
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
-            f"{self.batch_size} samples a step, {self.micro_batch_size} at once"
+            f"{self.batch_size} samples a step, {self.micro_batch_size} at once; kernels: {self.masam.kernels}"
         )
         super().on_train_start()
 

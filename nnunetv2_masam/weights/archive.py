@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from nnunetv2_masam.weights.pickle_outline import MAX_BYTES, Storage
@@ -16,6 +17,8 @@ from nnunetv2_masam.weights.pickle_outline import MAX_BYTES, Storage
 MAX_EXPANSION = 10  # times the file's size, for what compressed entries become; weights hardly compress
 _SMALL = 64 << 20  # bytes that may be read whatever the expansion
 _PIECE = 1 << 20
+# what zipfile raises for damaged archives
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 
 
 class ArchiveError(ValueError):
@@ -58,14 +61,29 @@ class Archive:
         Raises:
             ArchiveError: it is damaged.
         """
-        with zipfile.ZipFile(self.path) as archive:
-            info = archive.getinfo(name)
-            if not self.has_checksums:
-                info.CRC = None  # type: ignore[assignment]  # zipfile compares nothing then
-            try:
-                return archive.read(info)
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-                raise ArchiveError(f"{name} is damaged ({error})") from error
+        with zipfile.ZipFile(self.path) as opened:
+            return self._read_from(opened, name)
+
+    def _read_from(self, opened: zipfile.ZipFile, name: str) -> bytes:
+        info = opened.getinfo(name)
+        if not self.has_checksums:
+            info.CRC = None  # type: ignore[assignment]  # zipfile compares nothing then
+        try:
+            return opened.read(info)
+        except _DAMAGE as error:
+            raise ArchiveError(f"{name} is damaged ({error})") from error
+
+    def unpacked(self) -> BytesIO:
+        """The same archive without compression, in memory.
+
+        torch's own reader of compressed entries returns what memory held before if an index is damaged in some ways.
+        """
+        buffer = BytesIO()
+        with zipfile.ZipFile(self.path) as opened, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as stored:
+            for name in self.entries:
+                stored.writestr(name, self._read_from(opened, name))
+        buffer.seek(0)
+        return buffer
 
 
 def read_index(path: Path) -> Archive:
@@ -77,7 +95,7 @@ def read_index(path: Path) -> Archive:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except _DAMAGE as error:
         raise ArchiveError(f"its index is damaged ({error})") from error
     if len({info.filename.lower() for info in infos}) != len(infos):
         raise ArchiveError("two entries of it have the same name")
@@ -114,5 +132,5 @@ def check_contents(archive: Archive) -> None:
                 with opened.open(info) as entry:
                     while entry.read(_PIECE):
                         pass
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            except _DAMAGE as error:
                 raise ArchiveError(f"{info.filename} is damaged ({error})") from error

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-MAX_BYTES = 8 << 20  # of a pickle; that of a ViT-H's training checkpoint has about 0.5 MB
-MAX_OPCODES = 1_000_000  # 30 times that checkpoint's
+MAX_BYTES = 8 << 20  # of a pickle; that of a training checkpoint with ViT-H has 0.4 MB
+MAX_OPCODES = 500_000  # five times those of such a checkpoint
 
 _STORAGE_DTYPES: dict[str, torch.dtype] = {
     "torch.FloatStorage": torch.float32,

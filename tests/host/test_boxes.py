@@ -34,7 +34,7 @@ def boxed(workspace: Workspace, shell: Shell) -> str:
     """The plain data set with boxes, preprocessed."""
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
 
-    shell("nnUNetv2_masam", "boxes", "-d", "901", "-o", DATASET, "--label", "core")
+    shell("nnUNetv2_masam", "boxes", "dataset", "-d", "901", "-o", DATASET, "--label", "core")
     extract_fingerprints([904], num_processes=1, check_dataset_integrity=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("nnUNet_n_proc_DA", "1")
@@ -52,7 +52,7 @@ def test_train_and_predict(workspace, shell, boxed, tmp_path):
     assert find_prompt(model, json.loads((model / "dataset.json").read_text()), True) == Prompt("reference", 0.0)
 
     raw, inputs, output = workspace.raw / "Dataset901_Plain", tmp_path / "inputs", tmp_path / "predictions"
-    shell("nnUNetv2_masam", "boxes", "-i", raw / "imagesTs", "-o", inputs, "--references", raw / "labelsTs",
+    shell("nnUNetv2_masam", "boxes", "images", "-i", raw / "imagesTs", "-o", inputs, "--references", raw / "labelsTs",
           "--label", "core", "--margin-mm", "2")  # fmt: skip
     shell("nnUNetv2_predict", "-i", inputs, "-o", output, "-d", "904", "-c", "3d_fullres", "-f", "0", "-tr", TRAINER,
           "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip

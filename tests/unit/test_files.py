@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -129,3 +131,29 @@ def test_env_flag(monkeypatch, value, on):
 def test_shortened():
     assert shortened("abc") == "a, b, c"
     assert shortened(range(9), most=2) == "0, 1 and 7 more"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),  # as torch.save says it
+    ],
+)
+@pytest.mark.parametrize("writer", [atomic_file, atomic_folder])
+def test_a_full_disk_is_named(tmp_path, error, writer):
+    with pytest.raises(OSError, match=r"target: could not be written, .* needs more than the 7 bytes") as caught:
+        _fail_while_writing(writer, tmp_path / "target", error)
+    assert str(shutil.disk_usage(tmp_path).free)[:3] in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _fail_while_writing(writer, path, error):
+    with writer(path) as partial:
+        (partial / "file" if partial.is_dir() else partial).write_text("content")
+        raise error
+
+
+def test_errors_that_no_disk_makes_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^shape$"), atomic_file(tmp_path / "target"):
+        raise RuntimeError("shape")

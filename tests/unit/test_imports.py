@@ -12,15 +12,20 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 # part: parts of the package that it may import
 ALLOWED = {
     "network": {"network"},
-    "planning": {"files", "planning", "network"},
+    "planning": {"files", "nnunet_files", "planning", "network", "catalogue"},
     "weights": {"files", "weights", "network"},
     "sharing": {"files", "sharing", "weights", "planning", "network"},
-    "prompts": {"files", "prompts", "network"},
-    "evaluation": {"files", "evaluation", "prompts", "datasets"},  # the splits of a data set are read by both
-    "datasets": {"files", "datasets"},
+    "prompts": {"files", "images", "nnunet_files", "prompts", "network"},
+    "evaluation": {"files", "evaluation", "prompts", "folds"},
+    "folds": {"files", "nnunet_files", "folds"},
+    "datasets": {"files", "nnunet_files", "datasets", "folds"},
+    "video": {"files", "images", "nnunet_files", "video", "folds"},
+    "jobs": {"files", "nnunet_files"},
     "training": {"files", "training", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
     "files": set(),
+    "images": set(),
+    "nnunet_files": {"files"},
 }
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
@@ -55,3 +60,16 @@ def test_network_knows_nothing_of_its_host():
     for file in files_of("network"):
         roots = {name.split(".")[0] for name in imports(file)}
         assert not roots & FOREIGN_TO_NETWORK, file.name
+
+
+def test_only_commands_parse_arguments_and_print():
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if file.is_relative_to(PACKAGE / "cli"):
+            continue
+        names = {node.func.id for node in ast.walk(ast.parse(file.read_text())) if _is_plain_call(node)}
+        assert "print" not in names, file
+        assert "argparse" not in imports(file), file
+
+
+def _is_plain_call(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)

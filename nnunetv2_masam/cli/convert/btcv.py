@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.convert import common
+from nnunetv2_masam.cli.convert import volumes
 
 EPILOG = """\
 SRC is the folder with RawData/Training/img/img0001.nii.gz and RawData/Training/label/label0001.nii.gz, as the
@@ -16,20 +16,17 @@ challenge distributes it. Test images (RawData/Testing/img) go to imagesTs.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``convert btcv``."""
-    common.add_arguments(parser, EPILOG)
-    parser.add_argument(
-        "--paper", action="store_true", help="merge the adrenal glands into one label, as the MA-SAM authors do"
-    )
-    parser.add_argument(
-        "--paper-split", action="store_true", help="append the authors' split as a fold: 0035 to 0040 for validation"
+    volumes.add_arguments(parser, EPILOG)
+    group = parser.add_argument_group("as in the MA-SAM paper")
+    group.add_argument("--paper", action="store_true", help="Merge the adrenal glands into one label")
+    group.add_argument(
+        "--paper-split", action="store_true", help="Append the authors' split as a fold: 0035 to 0040 for validation"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find, check, convert, report; append the fold that is asked for."""
-    from nnunetv2_masam.datasets import btcv
+    """Convert, and print what was found and written."""
+    from nnunetv2_masam.datasets.convert import convert_btcv
 
-    volumes = btcv.find_volumes(args.source, partial=args.partial)
-    spec = btcv.spec(merge_adrenal_glands=args.paper)
-    rule = btcv.rule(merge_adrenal_glands=args.paper, copy_geometry=args.copy_geometry)
-    return common.convert(args, volumes, spec, rule, ["btcv-paper"] if args.paper_split else [])
+    request = volumes.request_of(args, ["btcv-paper"] if args.paper_split else [])
+    return volumes.report(convert_btcv(request, merge_adrenal_glands=args.paper))

@@ -1,32 +1,36 @@
-"""``nnUNetv2_masam convert endovis18``: the challenge's sequences as an nnU-Net data set."""
+"""``nnUNetv2_masam convert endovis18``: the challenge's sequences as an nnU-Net dataset."""
 
 from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.convert.video import add_dataset_arguments, convert
-from nnunetv2_masam.datasets.endovis18 import CLASSES, LAYOUT, find_endovis18
+from nnunetv2_masam.cli.convert import video
 
-EPILOG = f"""\
+EPILOG = """\
 expected layout, as the challenge published it:
 
-{LAYOUT}
+SRC/…/seq_N/                 any folders between, such as miccai_challenge_2018_release_1/
+  left_frames/frame000.png
+  labels/frame000.png        RGB, the challenge's colours; none where labels are not released
+SRC/test_data/…/seq_N/       the released test sequences: below any folder whose name begins with "test"
+SRC/repairs/…/seq_N_frame042.png   optional: corrected labels of training sequences
+
 Training sequences become imagesTr and labelsTr with folds by sequence, the released test sequences imagesTs and
 labelsTs. Labels of any size will do, as long as a sequence's frames and labels have one. Frames without a label are
 left out, as in the MA-SAM authors' preparation, whose test set are the four released test sequences.
+
+  nnUNetv2_masam convert endovis18 EndoVis2018 -d 18
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``convert endovis18``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    add_dataset_arguments(parser)
+    video.add_dataset_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and say what was left out and written."""
-    sequences, notes = find_endovis18(args.source)
-    for note in notes:
-        print(note)
-    return convert(args, "EndoVis18", sequences, CLASSES, reference="https://arxiv.org/abs/2001.11190")
+    """Convert, and print what was left out and written."""
+    from nnunetv2_masam.video.convert import VideoRequest, convert_endovis18
+
+    return video.report(convert_endovis18(VideoRequest(**video.dataset_fields(args))))

@@ -13,7 +13,7 @@ from nnunetv2_masam.evaluation.labels import match_by_name, read_label_map
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "datasets.md"
 
-# as in the data set's dataset.json, misspelling included; nnU-Net's conversion takes them from there
+# as in the dataset's dataset.json, misspelling included; nnU-Net's conversion takes them from there
 AMOS = (
     "background,spleen,right kidney,left kidney,gall bladder,esophagus,liver,stomach,arota,postcava,pancreas,"
     "right adrenal gland,left adrenal gland,duodenum,bladder,prostate/uterus"

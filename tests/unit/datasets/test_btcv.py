@@ -104,7 +104,7 @@ def test_missing_and_unknown_cases(tmp_path: Path, folders: Folders, capsys: pyt
     message = capsys.readouterr().err
     assert "images without a label file: 0002" in message
     assert "label files without an image: 0003" in message
-    assert "numbers that the data set does not have: 0011" in message
+    assert "numbers that the dataset does not have: 0011" in message
     assert "missing: 0004, 0005" in message
 
 
@@ -113,7 +113,7 @@ def test_partial(tmp_path: Path, folders: Folders, capsys: pytest.CaptureFixture
     assert convert(source) == 2
     assert "--partial" in capsys.readouterr().err
     assert convert(source, "--partial", "--paper-split") == 2
-    assert "split btcv-paper: cases that the data set does not have: BTCV_0035" in capsys.readouterr().err
+    assert "split btcv-paper: cases that the dataset does not have: BTCV_0035" in capsys.readouterr().err
     assert list(folders.raw.iterdir()) == []
     assert convert(source, "--partial") == 0
     assert json.loads((folders.raw / "Dataset017_BTCV" / "dataset.json").read_text())["numTraining"] == 6
@@ -152,7 +152,7 @@ def test_same_image_twice_is_said(tmp_path: Path, folders: Folders, capsys: pyte
 def test_taken_number(btcv: Path, folders: Folders, capsys: pytest.CaptureFixture[str], where: str) -> None:
     (getattr(folders, where) / "Dataset017_Other").mkdir()
     assert convert(btcv) == 2
-    assert "-d 17: the number is taken by Dataset017_Other" in capsys.readouterr().err
+    assert "dataset number 17: taken by Dataset017_Other" in capsys.readouterr().err
 
 
 def test_several_processes(tmp_path: Path, folders: Folders) -> None:

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.datasets.paper_splits import PROSTATE_SITES
+from nnunetv2_masam.folds.published import PROSTATE_SITES
 from tests.unit.datasets.conftest import PROSTATE_NUMBERS, Folders, label_array, write_volume
 
 
@@ -81,7 +81,7 @@ def test_wrong_files(prostate6: Path, tmp_path: Path, folders: Folders, capsys: 
     write_volume(source / "HK" / "Case41_segmentation.nii.gz", label_array((1,)), (0.7, 0.7, 3.0))
     assert convert(source, "--partial") == 2
     message = capsys.readouterr().err
-    assert "Case40_segmentation.nii.gz: label values 3; the data set has 0, 1, 2" in message
+    assert "Case40_segmentation.nii.gz: label values 3; the dataset has 0, 1, 2" in message
     assert "Case41_segmentation.nii.gz: spacing 3 x 0.7 x 0.7 mm, its image 3 x 0.8 x 0.7 mm" in message
     assert list(folders.raw.iterdir()) == []
     write_volume(source / "HK" / "Case40_segmentation.nii.gz", label_array((1,)))

@@ -55,7 +55,7 @@ def test_label_values_out_of_range(volume: Volume, target: Path, value: float, s
     labels[3, 3, 3] = value
     write_volume(volume.label, labels)
     (problem,) = convert_volume(volume, target, RULE).problems
-    assert problem.endswith(f"label.nii.gz: label values {shown}; the data set has 0, 1, 2, 3")
+    assert problem.endswith(f"label.nii.gz: label values {shown}; the dataset has 0, 1, 2, 3")
 
 
 def test_label_values_stored_as_floats_are_fine(volume: Volume, target: Path) -> None:

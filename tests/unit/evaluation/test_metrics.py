@@ -1,18 +1,23 @@
-"""Values that can be worked out by hand on anisotropic spacing, and an independent implementation."""
+"""Values that can be worked out by hand on anisotropic spacing, and independent implementations."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+import torch
 from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from nnunetv2_masam.evaluation.metrics import METRICS, image_diagonal_mm, structure_metrics
+from nnunetv2_masam.evaluation.metrics import METRICS, MetricSettings, image_diagonal_mm, structure_metrics
 
 SPACING_MM = (5.0, 2.0, 0.5)
+MESH = MetricSettings(distance_surface="mesh")
+VOXELS = MetricSettings(nsd_surface="voxels")
 
 
 def block(shape: tuple[int, ...], *bounds: tuple[int, int]) -> np.ndarray:
@@ -24,13 +29,23 @@ def block(shape: tuple[int, ...], *bounds: tuple[int, int]) -> np.ndarray:
 @pytest.mark.parametrize(("axis", "voxels"), [(0, 1), (1, 2), (2, 3)])
 def test_single_voxels_are_as_far_apart_as_the_spacing_says(axis: int, voxels: int) -> None:
     reference = block((12, 12, 12), (5, 6), (5, 6), (5, 6))
-    found = structure_metrics(reference, np.roll(reference, voxels, axis), SPACING_MM, tolerance_mm=0.1)
-    # half of the eight elements (voxel corners) look at the other voxel, half look away from it
+    prediction = np.roll(reference, voxels, axis)
     far, near = voxels * SPACING_MM[axis], (voxels - 1) * SPACING_MM[axis]
-    assert found["HD95_mm"] == pytest.approx(far)
-    assert found["ASSD_mm"] == pytest.approx((far + near) / 2)
-    assert found["NSD"] == pytest.approx(0.5 if near == 0 else 0.0)
-    assert found["Dice"] == 0
+    found = structure_metrics(reference, prediction, SPACING_MM, 0.1, settings=VOXELS)
+    assert [found[metric] for metric in METRICS] == pytest.approx([0, 0, far, far, 0])
+    # half of the eight elements (voxel corners) look at the other voxel, half look away from it
+    found = structure_metrics(reference, prediction, SPACING_MM, 0.1, settings=MESH)
+    assert [found[metric] for metric in METRICS] == pytest.approx([0, 0, far, (far + near) / 2, 0.5 * (near == 0)])
+
+
+def test_nsd_is_between_surfaces_and_not_between_voxel_centres() -> None:
+    """Two voxels, centres 3 mm apart: the sides that face each other are 2 mm apart, the far ones 3 mm."""
+    reference = block((4, 4, 8), (1, 2), (1, 2), (1, 2))
+    prediction = np.roll(reference, 3, axis=2)
+    for tolerance_mm, mesh, voxels in ((1.9, 0.0, 0.0), (2.0, 0.5, 0.0), (3.0, 1.0, 1.0)):
+        found = structure_metrics(reference, prediction, (1, 1, 1), tolerance_mm)
+        assert found["NSD"] == mesh
+        assert structure_metrics(reference, prediction, (1, 1, 1), tolerance_mm, settings=VOXELS)["NSD"] == voxels
 
 
 @pytest.mark.parametrize(("tolerance_mm", "nsd"), [(0.4, 0.5), (0.5, 1.0)])
@@ -38,7 +53,7 @@ def test_slabs_that_end_one_slice_apart(tolerance_mm: float, nsd: float) -> None
     """Two slabs, 200 x 200 mm: one of the two planes agrees, the other is one slice (0.5 mm) off."""
     spacing_mm = (0.5, 5.0, 5.0)
     reference, prediction = block((20, 40, 40), (5, 10)), block((20, 40, 40), (5, 11))
-    found = structure_metrics(reference, prediction, spacing_mm, tolerance_mm)
+    found = structure_metrics(reference, prediction, spacing_mm, tolerance_mm, settings=MESH)
     # planes of 40000 mm2 each; the slabs' sides add 2000 mm2 that are partly within the tolerance
     assert found["NSD"] == pytest.approx(nsd, abs=2000 / 82000)
     assert found["ASSD_mm"] == pytest.approx(0.25, abs=0.5 * 2000 / 82000)
@@ -53,13 +68,74 @@ def test_equal_masks_are_perfect() -> None:
     assert [found[metric] for metric in METRICS] == [1.0, 1.0, 0.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_against_brute_force(seed: int) -> None:
-    """All pairs of surface elements with `cdist`; elements and areas derived here from scratch."""
+def random_pair(seed: int, shape: tuple[int, ...] = (14, 16, 18)) -> tuple[np.ndarray, np.ndarray]:
+    """Two blobs that overlap and touch the image's border."""
     random = np.random.default_rng(seed)
-    smooth = ndimage.gaussian_filter(random.normal(size=(2, 14, 16, 18)), (0, 2, 2, 2))
-    reference, prediction = smooth[0] > 0.02, (smooth[0] + 0.7 * smooth[1]) > 0.02
-    found = structure_metrics(reference, prediction, SPACING_MM, tolerance_mm=2.0)
+    smooth = ndimage.gaussian_filter(random.normal(size=(2, *shape)), (0, *[2] * len(shape)))
+    return smooth[0] > 0.02, (smooth[0] + 0.7 * smooth[1]) > 0.02
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_border_voxels_against_monai_and_simpleitk(seed: int, dimensions: int) -> None:
+    monai_metrics = pytest.importorskip("monai.metrics")
+    spacing_mm = SPACING_MM[-dimensions:]
+    reference, prediction = random_pair(seed, (1, 24, 26) if dimensions == 2 else (14, 16, 18))
+    found = structure_metrics(reference, prediction, spacing_mm, 2.0, settings=VOXELS)
+    if dimensions == 2:
+        reference, prediction = reference[0], prediction[0]
+    pair = torch.tensor(prediction)[None, None], torch.tensor(reference)[None, None]
+    options: dict[str, Any] = {"include_background": True, "spacing": list(spacing_mm)}
+    # MONAI computes in single precision
+    assert found["HD95_mm"] == pytest.approx(
+        monai_metrics.compute_hausdorff_distance(*pair, percentile=95, **options).item(), rel=1e-5
+    )
+    assert found["ASSD_mm"] == pytest.approx(
+        monai_metrics.compute_average_surface_distance(*pair, symmetric=True, **options).item(), rel=1e-5
+    )
+    assert found["NSD"] == pytest.approx(monai_metrics.compute_surface_dice(*pair, [2.0], **options).item(), rel=1e-5)
+    to_prediction, to_reference = itk_distances(reference, prediction, spacing_mm)
+    assert found["HD95_mm"] == pytest.approx(max(np.percentile(d, 95) for d in (to_prediction, to_reference)))
+    assert found["ASSD_mm"] == pytest.approx(np.concatenate([to_prediction, to_reference]).mean(), rel=1e-5)
+
+
+def itk_distances(reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, ...]) -> list[np.ndarray]:
+    """Distances of each mask's contour to the other's, by ITK's contour and distance map."""
+    contours = []
+    for mask in (reference, prediction):
+        image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
+        image.SetSpacing(spacing_mm[::-1])
+        contours.append(sitk.LabelContour(image, fullyConnected=False))
+    maps = [
+        np.abs(sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(c, squaredDistance=False, useImageSpacing=True)))
+        for c in contours
+    ]
+    inside = [sitk.GetArrayFromImage(contour) > 0 for contour in contours]
+    return [maps[1][inside[0]], maps[0][inside[1]]]
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.5, 0.5, 0.5), (1.0, 0.5, 0.5)])
+def test_concentric_spheres(spacing_mm: tuple[float, ...]) -> None:
+    """Radii of 15 and 18 mm: every distance is 3 mm, but for the voxels' size."""
+    shape = tuple(round(40 / size) for size in spacing_mm)
+    axes = [(np.arange(n) - (n - 1) / 2) * size for n, size in zip(shape, spacing_mm, strict=True)]
+    radius = np.sqrt(sum(np.square(axis) for axis in np.meshgrid(*axes, indexing="ij")))
+    reference, prediction = radius <= 15, radius <= 18
+    voxels, mesh = (structure_metrics(reference, prediction, spacing_mm, 4, settings=s) for s in (VOXELS, MESH))
+    assert voxels["ASSD_mm"] == pytest.approx(3, abs=0.2)
+    assert voxels["HD95_mm"] == pytest.approx(3, abs=0.3)
+    assert float(mesh["ASSD_mm"]) < float(voxels["ASSD_mm"])
+    assert (voxels["NSD"], mesh["NSD"]) == (1, 1)
+    for settings in (VOXELS, MESH):
+        assert structure_metrics(reference, prediction, spacing_mm, 1.5, settings=settings)["NSD"] < 0.02
+    assert voxels["Dice"] == pytest.approx(2 * 15**3 / (15**3 + 18**3), abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mesh_against_brute_force(seed: int) -> None:
+    """All pairs of surface elements with `cdist`; elements and areas derived here from scratch."""
+    reference, prediction = random_pair(seed)
+    found = structure_metrics(reference, prediction, SPACING_MM, tolerance_mm=2.0, settings=MESH)
     ours, ours_area = corner_elements(reference)
     theirs, theirs_area = corner_elements(prediction)
     distances = cdist(ours * SPACING_MM, theirs * SPACING_MM)
@@ -108,7 +184,7 @@ def weighted_percentile(values: np.ndarray, weights: np.ndarray, share: float) -
 def test_empty_prediction_is_the_worst_value_and_named() -> None:
     mask = block((4, 5, 6), (1, 2), (1, 3), (1, 3))
     found = structure_metrics(mask, np.zeros_like(mask), SPACING_MM)
-    diagonal = math.sqrt((3 * 5.0) ** 2 + (4 * 2.0) ** 2 + (5 * 0.5) ** 2)
+    diagonal = math.sqrt((4 * 5.0) ** 2 + (5 * 2.0) ** 2 + (6 * 0.5) ** 2)
     assert [found[metric] for metric in METRICS] == [0.0, 0.0, diagonal, diagonal, 0.0]
     assert found["empty"] == "prediction"
     assert found["volume_prediction_ml"] == 0.0
@@ -142,9 +218,54 @@ def test_two_dimensions_measure_contours() -> None:
     reference = block((1, 12, 12), (0, 1), (3, 6), (3, 6))
     found = structure_metrics(reference, np.roll(reference, 6, axis=2), (2.0, 0.5))
     assert found["HD95_mm"] == pytest.approx(6 * 0.5)
-    assert image_diagonal_mm((1, 12, 12), (2.0, 0.5)) == pytest.approx(math.hypot(11 * 2.0, 11 * 0.5))
+    assert image_diagonal_mm((1, 12, 12), (2.0, 0.5)) == pytest.approx(math.hypot(12 * 2.0, 12 * 0.5))
 
 
 def test_unequal_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="must be equal"):
         structure_metrics(np.zeros((2, 2, 2), bool), np.zeros((2, 2, 3), bool), SPACING_MM)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 4), (3, 1, 1)])
+def test_a_missed_structure_is_farther_away_than_any_found_one(shape: tuple[int, ...]) -> None:
+    everything, corner = np.ones(shape, bool), np.zeros(shape, bool)
+    missed = structure_metrics(everything, corner, (1.0, 1.0, 1.0))
+    corner[0, 0, 0] = True
+    found = structure_metrics(everything, corner, (1.0, 1.0, 1.0))
+    for metric in ("HD95_mm", "ASSD_mm"):
+        assert missed[metric] > found[metric]
+
+
+def test_optional_metrics_by_hand() -> None:
+    reference, prediction = block((5, 12, 12), (1, 4), (1, 5), (1, 5)), block((5, 12, 12), (1, 4), (1, 5), (3, 8))
+    everything = MetricSettings(("sensitivity", "precision", "volume_error", "boundary_iou", "lesions"))
+    found = structure_metrics(reference, prediction, (2.0, 1.0, 1.0), 0.5, settings=everything)
+    # 48 and 60 voxels, of which 24 are shared
+    assert found["sensitivity"] == 0.5
+    assert found["precision"] == pytest.approx(24 / 60)
+    assert found["relative_volume_error"] == pytest.approx(12 / 48)
+    # without the inner 2 x 2 and 2 x 3 voxels of the middle slice, of which none is inside of both
+    assert found["boundary_IoU"] == pytest.approx((24 - 4) / (44 + 54 - 20))
+    assert [found[name] for name in ("lesions_reference", "lesions_prediction", "lesions_matched")] == [1, 1, 1]
+    assert set(everything.columns) | {"empty"} == set(found)
+
+
+def test_optional_metrics_of_empty_masks() -> None:
+    mask, nothing = block((4, 5, 6), (1, 2), (1, 3), (1, 3)), np.zeros((4, 5, 6), bool)
+    settings = MetricSettings(("sensitivity", "precision", "volume_error", "boundary_iou", "lesions"))
+
+    def measured(reference: np.ndarray, prediction: np.ndarray) -> list[float]:
+        found = structure_metrics(reference, prediction, SPACING_MM, settings=settings)
+        return [float(found[metric]) for metric in settings.metrics[5:]]
+
+    nan = math.nan
+    np.testing.assert_equal(measured(mask, nothing), [0, 0, 1, 0, 0, 0, 0])
+    np.testing.assert_equal(measured(nothing, mask), [nan, 0, nan, 0, 0, nan, 1])
+    np.testing.assert_equal(measured(nothing, nothing), [nan, nan, nan, nan, nan, nan, 0])
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\['f2'\] are unknown"):
+        MetricSettings(("f2",))
+    with pytest.raises(ValueError, match="lesion_iou"):
+        MetricSettings(lesion_iou=0)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-from nnunetv2_masam.evaluation.compute import read_segmentation, spacing_of
-from nnunetv2_masam.evaluation.overlays import telling_slice, upright_flips
+from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models
+from nnunetv2_masam.evaluation.measure import Measured, Task
+from nnunetv2_masam.evaluation.overlays import overlay, telling_slice, upright_flips
+from nnunetv2_masam.evaluation.segmentation import read_segmentation, spacing_of
+from tests.unit.evaluation.conftest import FakeDataset, blobs, write_volume
 
 
 @pytest.mark.parametrize(
@@ -31,16 +37,65 @@ def test_readers_without_a_direction_are_shown_as_stored() -> None:
 
 
 def test_slice_is_where_errors_differ_most() -> None:
-    truth = np.zeros((6, 8, 8), bool)
-    truth[1:5, 2:6, 2:6] = True
-    good, bad = truth.copy(), truth.copy()
-    good[1, 2:6, 2:6] = bad[1, 2:6, 2:6] = False  # both wrong: no difference
-    bad[3, 2:4, 2:6] = False
-    spacing_mm = (3.0, 1.0, 1.0)
-    assert telling_slice([truth], {"A": [good], "B": [bad]}, spacing_mm) == (0, 3)
-    assert telling_slice([truth], {"A": [good]}, spacing_mm) == (0, 1)
-    assert telling_slice([truth], {"A": [good], "B": [bad]}, (1.0, 1.0, 3.0))[0] == 2
-    assert telling_slice([truth], {"A": [truth]}, spacing_mm)[1] in range(1, 5)
+    present = np.array([0, 16, 16, 17, 16, 0])
+    good, bad = np.array([0, 16, 0, 0, 0, 0]), np.array([0, 16, 0, 8, 0, 0])
+    assert telling_slice({"A": good, "B": bad}, present) == 3
+    assert telling_slice({"A": good}, present) == 1
+    assert telling_slice({"A": good, "B": good}, present) == 1
+    assert telling_slice({"A": 0 * good}, present) == 3
+    assert telling_slice({}, 0 * present) == 3
+
+
+def test_voxels_under_the_ignore_label_choose_no_slice(dataset: Any) -> None:
+    """Slice 8 has the most wrong voxels, nearly all of them where the reference ignores; slice 3 is what counts."""
+    labels = {**dataset.dataset_json["labels"], "ignore": 3}
+    dataset.dataset_json["labels"] = labels
+    reference = blobs(0)
+    reference[8, :, 5:] = 3
+    first, second = blobs(0), blobs(0)
+    first[8, :, 5:] = 1
+    second[3, 3:5, 4:9] = 0
+    write_volume(dataset.references / "case_0.nii.gz", reference)
+    for trainer, labels in (("nnUNetTrainer", first), ("nnUNetTrainerMASAM", second)):
+        dataset.write_json(dataset.model_folder(trainer) / "dataset.json", dataset.dataset_json)
+        write_volume(dataset.prediction(trainer, "case_0"), labels)
+        (dataset.model_folder(trainer) / "fold_0" / "validation" / "summary.json").unlink()
+    models = [ModelSource(name) for name in ("nnUNetTrainer", "nnUNetTrainerMASAM")]
+    comparison = compare_models(CompareRequest(models, dataset="901", folds=[0], processes=1))
+    assert "axial slice 4 of 10" in overlay(comparison, "case_0", comparison.model_names, None).alt
+
+
+def test_memory_does_not_grow_with_labels_and_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peak of what numpy holds, in bytes a voxel; the images that ITK reads come on top."""
+    shape, peaks = (16, 160, 160), {}
+    volume = np.arange(np.prod(shape)).reshape(shape)
+    for labels, models in ((1, 1), (12, 4)):
+        folder = tmp_path / str(labels)
+        values = {"background": 0} | {f"label {i}": i for i in range(1, labels + 1)}
+        for name in ("references", *map(str, range(models))):
+            write_volume(folder / name / "case.nii.gz", (volume // 5000 % (labels + 1)).astype(np.uint8))
+        FakeDataset.write_json(folder / "dataset.json", {"labels": values, "file_ending": ".nii.gz"})
+        request = CompareRequest(
+            [ModelSource(str(folder / str(i))) for i in range(models)],
+            references=folder / "references",
+            dataset_json=folder / "dataset.json",
+            processes=1,
+            cache=None,
+        )
+        with mock.patch("nnunetv2_masam.evaluation.compare.measure_all", lambda tasks, *_: [made_up(t) for t in tasks]):
+            comparison = compare_models(request)
+        monkeypatch.setattr("nnunetv2_masam.evaluation.overlays._draw_overlay", lambda *_: None)
+        tracemalloc.start()
+        overlay(comparison, "case", comparison.model_names, None)
+        peaks[labels] = tracemalloc.get_traced_memory()[1] / volume.size
+        tracemalloc.stop()
+    assert peaks[12] < peaks[1] + 4
+    assert peaks[12] < 12
+
+
+def made_up(task: Task) -> Measured:
+    record = {**dict.fromkeys(task.settings.columns, 1.0), "empty": ""}
+    return Measured(task.model, task.case, {part.name: record for part in task.structures})
 
 
 def test_spacing_of_two_and_three_dimensions(tmp_path: Path) -> None:

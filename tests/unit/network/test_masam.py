@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nnunetv2_masam.network import MASAM, slices
+from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.network.kernels import prediction
 from tests.conftest import TINY_VIT
 
 
@@ -45,7 +46,7 @@ def test_2d_is_one_slice():
 @pytest.mark.parametrize("tokens_at_once", [1, 20, 2**10])
 def test_prediction_in_place_and_in_groups_equals_the_forward_pass_of_training(monkeypatch, tokens_at_once):
     """Groups of one slice, of some slices whose number does not divide the depth, and all in one."""
-    monkeypatch.setattr(slices, "_TOKENS_AT_ONCE_ON_CPU", tokens_at_once)
+    monkeypatch.setattr(prediction, "_TOKENS_AT_ONCE_ON_CPU", tokens_at_once)
     network = build(image_size=(48, 48)).eval()  # 9 tokens
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)

@@ -96,7 +96,7 @@ def test_csv_and_json_say_the_same(tmp_path: Path):
         ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,5,", "expected six numbers"),
         ("b.json", '{"a": [[1, 2, 3, 4, 5]]}', "box 1, a: got"),
         ("b.json", "[1, 2]", 'expected {"case"'),
-        ("b.json", "{", "not JSON"),
+        ("b.json", "{", "cannot be read as JSON"),
         ("b.txt", "", r"expected a \.csv or \.json file"),
     ],
 )

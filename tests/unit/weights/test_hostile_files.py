@@ -10,6 +10,7 @@ import struct
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nnunetv2_masam.files import sha256_of
+from nnunetv2_masam.weights.catalogue import CHECKPOINTS
 from nnunetv2_masam.weights.formats import CheckpointError, read_sam_state_dict, recognise_file
 from nnunetv2_masam.weights.safe_read import read_tensors
 
@@ -34,6 +37,7 @@ def outcome(read: Callable[[Path], Any], path: Path) -> str:
     receiver, sender = context.Pipe(duplex=False)
 
     def child() -> None:
+        torch.set_num_threads(1)  # a forked process has lost the threads of its parent
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -62,11 +66,11 @@ def assert_ends_in_one_error(path: Path, match: str, read: Callable[[Path], Any]
     assert len(said) < 1500, "one sentence, whatever the file holds"
 
 
-def repacked(source: Path, target: Path, compression: int, replace: dict[str, bytes] | None = None) -> Path:
+def repacked(source: Path, target: Path, compression: int, changed: dict[str, bytes] | None = None) -> Path:
     """The archive once more, by zipfile: compressed, or with other content in some entries."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
         for name in old.namelist():
-            content = (replace or {}).get(name.split("/", 1)[1], old.read(name))
+            content = (changed or {}).get(name.split("/", 1)[1], old.read(name))
             new.writestr(name, content)
     return target
 
@@ -98,12 +102,15 @@ def test_storage_record_of_another_size(kept: float, sam_file: Path, tmp_path: P
     assert_ends_in_one_error(path, f"sam/data/3 has {len(short)} bytes, its tensors need {len(whole)}")
 
 
-def test_damage_is_noticed_by_the_checksum(sam_file: Path, tmp_path: Path) -> None:
+def test_damage_is_noticed_by_the_checksum(sam_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = bytearray(sam_file.read_bytes())
     content[len(content) // 2] ^= 1
     sam_file.write_bytes(content)
     assert_ends_in_one_error(sam_file, "is damaged (Bad CRC-32")
     assert recognise_file(sam_file).embed_dim == 32  # does not look at the values
+    known = replace(CHECKPOINTS["vit_b"], sha256=sha256_of(sam_file))
+    monkeypatch.setitem(CHECKPOINTS, "vit_b", known)  # then the checksums are wrong, not the file
+    assert read_sam_state_dict(sam_file)
 
 
 def test_archive_without_checksums_is_read(sam_state_dict: StateDict, tmp_path: Path) -> None:
@@ -172,7 +179,7 @@ def called(name: bytes, number: int) -> bytes:
     [
         (levels(100_000), "nested dicts"),
         (b"\x80\x02" + b"N" * (64 << 20), "data.pkl has 67108866 bytes"),
-        (b"\x80\x02" + b"}" * (2 << 20) + b".", "more than 1000000 opcodes"),
+        (b"\x80\x02" + b"}" * (2 << 20) + b".", "more than 500000 opcodes"),
         (tuples_of_tuples(40), "keys are no names or numbers"),
         (called(b"torch\nFloatTensor", 1 << 40), "a call of torch.FloatTensor"),
         (called(b"builtins\nbytearray", 1 << 40), "a call of bytearray with a size"),
@@ -291,5 +298,5 @@ def test_damaged_at_random(form: str, count: int, tmp_path: Path) -> None:
             for name in tensors if form in ("zip", "deflated") else ():
                 assert torch.equal(got[name], tensors[name])
         assert message.startswith(str(target))
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
     assert refused > count // 10

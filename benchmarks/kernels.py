@@ -1,0 +1,143 @@
+"""Plain form against kernels: a forward pass and a training step of ViT-B, each kernel on and off, in turn.
+
+    python benchmarks/kernels.py
+
+Seconds are medians of runs without autocast, in float32 on a CPU; peak memory is what the allocator has handed out at
+once beyond weights and moments. A kernel stays if it makes a forward pass or a training step 1.15 times as fast or
+takes a fifth off its peak memory. Writes ``benchmarks/results/kernels-<device>.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import torch
+from environment import describe_environment
+from rate import now
+from step_memory import peak_of_allocations
+from torch import Tensor
+
+from nnunetv2_masam.network import MASAM, kernels
+from nnunetv2_masam.network import image_encoder as encoder_module
+from nnunetv2_masam.network.attention import decomposed_attention
+from nnunetv2_masam.network.kernels import training
+from nnunetv2_masam.network.kernels.attention import attention_by_parts
+from nnunetv2_masam.network.kernels.prediction import predict_block
+from nnunetv2_masam.training.loss import MASAMLoss
+
+NUM_CLASSES = 14
+STEP = ("plain", "adapters recomputed", "attention by parts", "fast")
+FORWARD = ("plain", "in place", "fast")
+GB = 1024**3
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vit", default="vit_b")
+    parser.add_argument("--size", type=int, default=512, help="pixels")
+    parser.add_argument("--slices", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    network = MASAM(1, NUM_CLASSES, vit=args.vit, image_size=(args.size, args.size)).to(args.device)
+    volume = torch.rand(1, 1, args.slices, args.size, args.size, device=args.device)
+    labels = torch.randint(0, NUM_CLASSES, (1, 1, args.slices, args.size, args.size), device=args.device)
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
+
+    def forward() -> None:
+        network.eval()
+        with torch.inference_mode():
+            network(volume)
+
+    def step() -> None:
+        network.train()
+        optimizer.zero_grad()
+        MASAMLoss()(network(volume), labels).backward()
+        optimizer.step()
+
+    result: dict[str, object] = {
+        "environment": describe_environment(),
+        "settings": {k: str(v) for k, v in vars(args).items()} | {"seed": 0, "num_classes": NUM_CLASSES},
+    }
+    for name, run, sides in (("forward pass", forward, FORWARD), ("training step", step, STEP)):
+        result[name] = compare(run, sides, args.repeats, args.device)
+        print(json.dumps(result[name], indent=1), flush=True)
+    result["lines of code"] = {
+        path.name: sum(1 for _ in path.open()) for path in sorted(Path(kernels.__file__).parent.glob("*.py"))
+    }
+    target = Path(__file__).parent / "results" / f"kernels-{args.device}.json"
+    target.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def compare(run: Callable[[], None], sides: tuple[str, ...], repeats: int, device: str) -> dict[str, dict[str, object]]:
+    """Seconds and peak memory of every side, taken in turn."""
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for repeat in range(repeats + 1):
+        for side in sides:
+            with only(side):
+                started = now(device)
+                run()
+                if repeat:  # the first of each warms up
+                    seconds[side].append(round(now(device) - started, 2))
+    peaks = {}
+    for side in sides:
+        with only(side):
+            peaks[side] = _peak_gb(run, device)
+    return {
+        side: {
+            "seconds": seconds[side],
+            "median_seconds": statistics.median(seconds[side]),
+            "times_as_fast_as_plain": round(statistics.median(seconds["plain"]) / statistics.median(seconds[side]), 2),
+            "peak_gb": round(peaks[side], 3),
+            "share_of_plain_memory": round(peaks[side] / peaks["plain"], 3),
+        }
+        for side in sides
+    }
+
+
+def _peak_gb(run: Callable[[], None], device: str) -> float:
+    if device == "cpu":
+        return peak_of_allocations(run) / GB
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return torch.cuda.max_memory_allocated() / GB
+
+
+@contextmanager
+def only(side: str) -> Iterator[None]:
+    """The image encoder with no kernel, all, or the one named."""
+    functions = {
+        "plain": kernels._call,
+        "adapters recomputed": partial(training.train_block, attention=decomposed_attention),
+        "attention by parts": partial(training.train_block, attention=attention_by_parts),
+        "in place": partial(predict_block, attention=decomposed_attention),
+    }
+    with ExitStack() as stack:
+        if side == "attention by parts":
+            stack.enter_context(mock.patch.object(training, "recomputed_adapter", _plain_adapter))
+        if side == "fast":
+            stack.enter_context(mock.patch.object(encoder_module, "block_function", _all_kernels))
+        else:
+            stack.enter_context(mock.patch.object(encoder_module, "block_function", return_value=functions[side]))
+        yield
+
+
+def _plain_adapter(adapter: Callable[..., Tensor], x: Tensor, depth: int) -> Tensor:
+    return adapter(x, depth)
+
+
+def _all_kernels(_: str, blocks: torch.nn.ModuleList, x: Tensor) -> Callable[..., Tensor]:
+    return kernels.block_function("fast", blocks, x)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the commands on boxes share: which boxes to make of a mask, and what is printed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunetv2_masam.cli.arguments import distance_mm, whole_number
+
+if TYPE_CHECKING:
+    from nnunetv2_masam.prompts.channel import Written
+    from nnunetv2_masam.prompts.from_masks import MaskBoxes
+
+
+def add_rule(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Which boxes are made of reference masks."""
+    group = parser.add_argument_group("boxes from references")
+    group.add_argument(
+        "--label", nargs="+", required=required, metavar="NAME", help="Labels or regions to box, taken together"
+    )
+    group.add_argument("--one-box", action="store_true", help="One box around all lesions of a case, not one for each")
+    group.add_argument(
+        "--margin-mm",
+        type=distance_mm,
+        default=0.0,
+        metavar="MM",
+        help="Margin on every side, rounded to voxels (default: %(default)s)",
+    )
+    group.add_argument(
+        "--jitter-mm",
+        type=distance_mm,
+        default=0.0,
+        metavar="MM",
+        help="Largest random distance by which a face moves (default: %(default)s)",
+    )
+    group.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="Seed of the random distances (default: %(default)s)"
+    )
+
+
+def add_dataset_json(parser: argparse.ArgumentParser, folder: str) -> None:
+    """``--dataset-json``, which names the labels."""
+    parser.add_argument(
+        "--dataset-json",
+        type=Path,
+        metavar="FILE",
+        help=f"dataset.json of the references (default: the one beside the folder of {folder})",
+    )
+
+
+def rule_of(args: argparse.Namespace) -> MaskBoxes:
+    """The arguments of :func:`add_rule`."""
+    from nnunetv2_masam.prompts.from_masks import MaskBoxes
+
+    return MaskBoxes(tuple(args.label), not args.one_box, args.margin_mm, args.jitter_mm, args.seed)
+
+
+def report(written: Written) -> int:
+    """Print what became of each case."""
+    without = sorted(case for case, count in written.boxes.items() if count == 0)
+    print(f"{sum(written.boxes.values())} boxes in {len(written.boxes)} cases")
+    if without:
+        print(f"{len(without)} cases without a box: {', '.join(without)}")
+    if written.left_out:
+        print(f"{len(written.left_out)} test cases without a reference left out: {', '.join(written.left_out)}")
+    return 0

@@ -1,0 +1,62 @@
+"""Subcommands whose modules are imported when they are called, and how their help looks."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of epilogs, which hold examples."""
+
+
+class LazyParser(argparse.ArgumentParser):
+    """A parser that imports its module and declares its arguments when it is about to parse."""
+
+    module: str | None = None
+    rewrite: Callable[[list[str]], list[str]] | None = None  # a module's own: earlier spellings to today's
+
+    def load(self) -> None:
+        """Import the module, unless that is done."""
+        if self.module is not None:
+            name, self.module = self.module, None
+            module = importlib.import_module(name)
+            module.add_arguments(self)
+            self.rewrite = getattr(module, "rewrite", None)
+            if hasattr(module, "run"):
+                self.set_defaults(run=module.run, prog=self.prog)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, with all arguments declared."""
+        self.load()
+        if self.rewrite is not None and args is not None:
+            args = self.rewrite(list(args))
+        return super().parse_known_args(args, namespace)
+
+
+def add_subcommands(parser: argparse.ArgumentParser, commands: Mapping[str, tuple[str, str]], package: str) -> None:
+    """Declare subcommands.
+
+    Args:
+        parser: of the command.
+        commands: name → module in the package, and a line of help.
+        package: dotted name.
+    """
+    subparsers = parser.add_subparsers(
+        title="commands", dest=f"{package}.command", metavar="COMMAND", required=True, parser_class=LazyParser
+    )
+    for name, (module, summary) in commands.items():
+        subparser: LazyParser = subparsers.add_parser(
+            name, help=summary, description=f"{summary}.", formatter_class=HelpFormatter
+        )
+        subparser.module = f"{package}.{module}"
+
+
+def all_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """A parser and those of all its subcommands, loaded."""
+    if isinstance(parser, LazyParser):
+        parser.load()
+    below: Sequence[Any] = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [parser, *(found for action in below for child in action.choices.values() for found in all_parsers(child))]

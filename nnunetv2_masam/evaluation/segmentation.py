@@ -1,0 +1,177 @@
+"""Segmentations as files: reading them with nnU-Net's readers, and whether two of them lie in the same place.
+
+nnU-Net trains and evaluates by voxel index and only warns where the origin or direction of a label file differs from
+its image's. Here such a pair is measured by index where a third file confirms it: the prediction has its image's
+header, and the reference is off by little (`MAX_ANGLE_DEG`, a voxel). Everything else would compare different places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+# a NIfTI header stores float32, so origins and directions come back rounded
+GEOMETRY_TOLERANCE = 1e-3
+MAX_ANGLE_DEG = 5.0
+
+
+def find_reader(
+    dataset_json: Mapping[str, Any], plans: Mapping[str, Any] | None, example: Path
+) -> type[BaseReaderWriter]:
+    """nnU-Net's reader for the segmentations: the plans' one, else the one that ``dataset.json`` leads to."""
+    try:
+        if plans is not None and "image_reader_writer" in plans:
+            reader: type[BaseReaderWriter] = PlansManager(dict(plans)).image_reader_writer_class
+            return reader
+        found: type[BaseReaderWriter] = determine_reader_writer_from_dataset_json(
+            dict(dataset_json), str(example), verbose=False
+        )
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"{example}: nnU-Net has no reader for it ({error})") from error
+    return found
+
+
+def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read a segmentation with nnU-Net's reader.
+
+    Returns:
+        integer labels (D, H, W), one byte each where that is enough, and the reader's properties.
+
+    Raises:
+        ValueError: naming the file, where it cannot be read, has several channels or holds other than whole numbers.
+    """
+    try:
+        array, properties = reader().read_seg(str(path))
+    except Exception as error:  # each reader has its own family of errors for a broken file
+        raise unreadable(path, error) from error
+    if len(array) != 1:
+        raise ValueError(f"{path}: has {len(array)} channels or time points, so it is no segmentation of one image")
+    small = array.size == 0 or (array.min() >= 0 and array.max() <= 255)
+    with np.errstate(invalid="ignore"):  # NaN becomes some number, and is found unequal below
+        labels = array[0].astype(np.uint8 if small else np.int32)
+    if not np.array_equal(labels, array[0]):
+        raise ValueError(f"{path}: holds values that are not whole numbers, so it is no segmentation")
+    return labels, properties
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error of a file that a reader could not read, with the last line of the reader's own message."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return ValueError(f"{path}: cannot be read ({lines[-1]})")
+
+
+def spacing_of(properties: dict[str, Any]) -> list[float]:
+    """Voxel size (D, H, W) in mm; (H, W) for a 2D image, whose first number nnU-Net's readers make up."""
+    spacing = [float(size) for size in properties["spacing"]]
+    stored = properties.get("sitk_stuff", {}).get("spacing", spacing)
+    is_2d = len(stored) == 2 or ("sitk_stuff" not in properties and spacing[0] == 999)
+    return spacing[1:] if is_2d else spacing
+
+
+def mask_of(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Where a label map has one of the values."""
+    return labels == values[0] if len(values) == 1 else np.isin(labels, values)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a volume lies. `origin` and `direction` (columns: the array's x, y, z) are None where a format has none."""
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    origin: np.ndarray | None = None
+    direction: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, shape: Sequence[int], properties: Mapping[str, Any]) -> Geometry:
+        """From an array's shape (D, H, W) and the properties that nnU-Net's reader returned with it."""
+        origin = direction = None
+        if "sitk_stuff" in properties:
+            origin = np.array(properties["sitk_stuff"]["origin"], dtype=float)
+            direction = np.array(properties["sitk_stuff"]["direction"], dtype=float).reshape(len(origin), -1)
+        elif "original_affine" in properties.get("nibabel_stuff", {}):
+            affine = np.array(properties["nibabel_stuff"]["original_affine"], dtype=float)
+            origin = affine[:3, 3]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+        return cls(tuple(shape), tuple(float(size) for size in properties["spacing"]), origin, direction)
+
+    def differences(self, other: Geometry) -> list[str]:
+        """In what this geometry is not the other, with both values; empty if it is the same."""
+        pairs = {
+            "shape": (self.shape, other.shape),
+            "spacing (mm)": (self.spacing_mm, other.spacing_mm),
+            "origin": (self.origin, other.origin),
+            "direction": (self.direction, other.direction),
+        }
+        return [f"{what} {_plain(a)} instead of {_plain(b)}" for what, (a, b) in pairs.items() if not _close(a, b)]
+
+    def slightly_off(self, other: Geometry) -> bool:
+        """Whether only origin and direction differ, by at most a voxel and `MAX_ANGLE_DEG`."""
+        if not (_close(self.shape, other.shape) and _close(self.spacing_mm, other.spacing_mm)):
+            return False
+        if self.origin is None or other.origin is None or self.direction is None or other.direction is None:
+            return False
+        if self.origin.shape != other.origin.shape:
+            return False
+        near = np.linalg.norm(self.origin - other.origin) <= np.linalg.norm(self.spacing_mm[-len(self.origin) :])
+        cosines = np.sum(self.direction * other.direction, axis=0)
+        return bool(near and np.all(cosines >= np.cos(np.deg2rad(MAX_ANGLE_DEG))))
+
+
+def check_geometry(
+    reference: tuple[Path, Geometry],
+    prediction: tuple[Path, Geometry],
+    image: tuple[Path, Geometry] | None,
+) -> str:
+    """Check that a prediction lies where its reference does.
+
+    Args:
+        reference: file and geometry.
+        prediction: file and geometry.
+        image: file and geometry of what was segmented, if it is at hand.
+
+    Returns:
+        a note where the two are measured by voxel index although the reference's header is slightly off; else "".
+
+    Raises:
+        ValueError: naming the file that is off, as far as the image tells which one it is.
+    """
+    (reference_file, there), (prediction_file, here) = reference, prediction
+    off = here.differences(there)
+    if not off:
+        return ""
+    advice = "Predict on the images that the references belong to."
+    what = f"has {', '.join(off)} as its reference {reference_file} has."
+    if image is None:
+        if here.slightly_off(there):
+            advice = "If only the reference's header is off, --images shows it: give the images that were segmented."
+        raise ValueError(f"{prediction_file}: {what} {advice}")
+    image_file, where = image
+    if here.differences(where):
+        if there.differences(where):
+            what = f"{what} Neither has the geometry of {image_file}."
+        raise ValueError(f"{prediction_file}: {what} {advice}")
+    off = there.differences(where)
+    what = f"{reference_file}: has {', '.join(off)} as its image {image_file} and the prediction have"
+    if not there.slightly_off(where):
+        raise ValueError(f"{what}. Correct the reference's header if its voxels belong to that image.")
+    return what
+
+
+def _close(ours: Any, theirs: Any) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    return a.shape == b.shape and np.allclose(a, b, rtol=0, atol=GEOMETRY_TOLERANCE)
+
+
+def _plain(numbers: Any) -> str:
+    return "none" if numbers is None else "(" + ", ".join(f"{float(n):g}" for n in np.ravel(numbers)) + ")"

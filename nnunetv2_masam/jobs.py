@@ -1,0 +1,281 @@
+"""All folds of several trainers, as stock ``nnUNetv2_train`` commands: on this machine's GPUs, or by SLURM.
+
+What a job has to do is read from its folder when it starts: nothing (finished), only the validation, the rest
+of an interrupted training, or all of it. So starting again after an interruption, or being requeued by a
+cluster, resumes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from nnunetv2_masam.files import read_json, write_json
+from nnunetv2_masam.nnunet_files import checked_identifier
+
+FINISHED, VALIDATE, RESUME, NEW = "finished", "to be validated", "to be resumed", "to be trained"
+EPOCH_LINE = re.compile(r"Epoch (\d+)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fold of one trainer.
+
+    Attributes:
+        dataset: name of the dataset.
+        configuration: such as ``3d_fullres``.
+        fold: number of the fold.
+        trainer: class name.
+        plans: plans identifier.
+        folder: where nnU-Net puts the fold's results.
+        log: file that takes what the command prints.
+        pretrained_weights: checkpoint to fine-tune from, if any.
+        device: ``cuda``, ``cpu`` or ``mps``.
+    """
+
+    dataset: str
+    configuration: str
+    fold: int
+    trainer: str
+    plans: str
+    folder: Path
+    log: Path
+    pretrained_weights: Path | None = None
+    device: str = "cuda"
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.trainer} fold {self.fold}"
+
+    def state(self) -> str:
+        """What is left to do, by the files that nnU-Net leaves."""
+        trained = (self.folder / "checkpoint_final.pth").is_file()
+        if trained and (self.folder / "validation" / "summary.json").is_file():
+            return FINISHED
+        if trained:
+            return VALIDATE
+        # nnU-Net's --c continues from the latest checkpoint, else from the best
+        started = any((self.folder / f"checkpoint_{kind}.pth").is_file() for kind in ("latest", "best"))
+        return RESUME if started else NEW
+
+    def command(self) -> list[str]:
+        """The stock command for what is left to do."""
+        program = shutil.which("nnUNetv2_train") or str(Path(sys.executable).parent / "nnUNetv2_train")
+        words = [
+            program,
+            self.dataset,
+            self.configuration,
+            str(self.fold),
+            "-tr",
+            self.trainer,
+            "-p",
+            self.plans,
+        ]
+        words += ["-device", self.device] if self.device != "cuda" else []
+        state = self.state()
+        if state == NEW and self.pretrained_weights is not None:
+            words += ["-pretrained_weights", str(self.pretrained_weights)]
+        return words + {VALIDATE: ["--val"], RESUME: ["--c"]}.get(state, [])
+
+    def epoch(self) -> int | None:
+        """The last epoch that its log tells of."""
+        try:
+            found = EPOCH_LINE.findall(self.log.read_text(errors="replace"))
+        except FileNotFoundError:
+            return None
+        return int(found[-1]) if found else None
+
+
+def make_jobs(
+    dataset: str,
+    configuration: str,
+    trainers: Sequence[str],
+    folds: Sequence[int],
+    *,
+    results: Path,
+    logs: Path,
+    plans: str = "nnUNetPlans",
+    pretrained_weights: Path | None = None,
+    device: str = "cuda",
+) -> list[Job]:
+    """Jobs fold by fold, so that after the first ones all trainers can be compared on the same folds.
+
+    Raises:
+        ValueError: a trainer, plans or configuration is no name.
+    """
+    for name, what in ((configuration, "-c"), (plans, "-p"), *((trainer, "-tr") for trainer in trainers)):
+        checked_identifier(name, what)
+    return [
+        Job(
+            dataset=dataset,
+            configuration=configuration,
+            fold=fold,
+            trainer=trainer,
+            plans=plans,
+            folder=results / dataset / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}",
+            log=logs / f"{trainer}__{plans}__{configuration}__fold_{fold}.log",
+            pretrained_weights=pretrained_weights,
+            device=device,
+        )
+        for fold in folds
+        for trainer in trainers
+    ]
+
+
+def run_job(
+    job: Job,
+    gpu: str | None = None,
+    started: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
+) -> int:
+    """Do what is left of a job, and append what it prints to its log.
+
+    Args:
+        job: what to do.
+        gpu: value of ``CUDA_VISIBLE_DEVICES``; as it is if None.
+        started: is given the process, so that it can be stopped.
+
+    Returns:
+        the command's exit code; 0 without running anything if the job is finished.
+    """
+    if job.state() == FINISHED:
+        return 0
+    environment = dict(os.environ)
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    command = job.command()
+    with job.log.open("ab") as log:
+        log.write(f"\n$ {'' if gpu is None else f'CUDA_VISIBLE_DEVICES={gpu} '}{' '.join(command)}\n".encode())
+        log.flush()
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        started(process)
+        return process.wait()
+
+
+def status_lines(jobs: Sequence[Job], running: Mapping[str, str] | None = None) -> list[str]:
+    """Where each job stands.
+
+    Args:
+        jobs: all of them.
+        running: job name → where it runs.
+    """
+    width = max(len(job.name) for job in jobs)
+    lines = []
+    for job in jobs:
+        state = f"runs on {running[job.name]}" if running and job.name in running else job.state()
+        epoch = "" if state == FINISHED or job.epoch() is None else f", epoch {job.epoch()}"
+        lines.append(f"{job.name:<{width}}  {state}{epoch}")
+    return lines
+
+
+def run_locally(
+    jobs: Sequence[Job], gpus: Sequence[str | None], report: Callable[[str], None], every_s: float = 60.0
+) -> list[Job]:
+    """Run jobs, one per GPU at a time.
+
+    Args:
+        jobs: what to run.
+        gpus: values of ``CUDA_VISIBLE_DEVICES``; None leaves it as it is.
+        report: takes lines for people.
+        every_s: seconds between reports of where it stands.
+
+    Returns:
+        the jobs that failed. An interruption (Ctrl-C) stops the running commands first.
+    """
+    free: Queue[str | None] = Queue()
+    for gpu in gpus:
+        free.put(gpu)
+    running: dict[str, str] = {}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    stop = threading.Event()
+
+    def work(job: Job) -> int:
+        gpu = free.get()
+        try:
+            if stop.is_set():
+                return 1
+            running[job.name] = job.device if gpu is None else f"GPU {gpu}"
+            report(f"{job.name}: {job.state()}, {running[job.name]}, log {job.log}")
+            return run_job(job, gpu, lambda process: processes.__setitem__(job.name, process))
+        finally:
+            running.pop(job.name, None)
+            processes.pop(job.name, None)
+            free.put(gpu)
+
+    failed = []
+    with ThreadPoolExecutor(max_workers=len(gpus)) as pool:
+        futures = {pool.submit(work, job): job for job in jobs}
+        ticker = threading.Thread(target=_tick, args=(stop, every_s, jobs, running, report), daemon=True)
+        ticker.start()
+        try:
+            for number, future in enumerate(as_completed(futures), start=1):
+                job, code = futures[future], future.result()
+                if code or job.state() != FINISHED:
+                    failed.append(job)
+                outcome = f"failed with code {code}, see {job.log}" if job in failed else "finished"
+                report(f"{job.name}: {outcome} ({number} of {len(jobs)})")
+        except KeyboardInterrupt:
+            stop.set()
+            for process in list(processes.values()):
+                process.terminate()
+            raise
+        finally:
+            stop.set()
+    return failed
+
+
+def _tick(
+    stop: threading.Event,
+    every_s: float,
+    jobs: Sequence[Job],
+    running: Mapping[str, str],
+    report: Callable[[str], None],
+) -> None:
+    while not stop.wait(every_s):
+        now = dict(running)
+        if at_work := [job for job in jobs if job.name in now]:
+            for line in status_lines(at_work, now):
+                report(line)
+
+
+def submit(jobs: Sequence[Job], parameters: Mapping[str, Any], folder: Path, cluster: str = "slurm") -> list[Any]:
+    """Hand jobs to a cluster with submitit; those that are still queued or running are left alone.
+
+    Args:
+        jobs: what to run.
+        parameters: for ``submitit.AutoExecutor.update_parameters``, such as ``slurm_partition``.
+        folder: for submitit's files.
+        cluster: submitit's name of the cluster; ``local`` runs on this machine.
+
+    Returns:
+        submitit's jobs.
+    """
+    try:
+        import submitit
+    except ImportError as error:
+        raise ValueError('--slurm needs submitit: pip install "nnunetv2-masam[slurm]"') from error
+    record = folder / "jobs.json"
+    known: dict[str, str] = read_json(record, dict) if record.is_file() else {}
+    executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+    executor.update_parameters(**{"name": "crossval", "gpus_per_node": 1, **parameters})
+    job_class = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[cluster]
+    waiting = [
+        job for job in jobs if job.name not in known or job_class(folder, known[job.name]).done(force_check=True)
+    ]
+    if not waiting:
+        return []
+    submitted = executor.map_array(run_job, waiting)
+    known |= {job.name: handle.job_id for job, handle in zip(waiting, submitted, strict=True)}
+    write_json(record, known)
+    return list(submitted)

@@ -1,0 +1,60 @@
+"""The network's arguments: defaults and checks. Needs no torch, so that planning and commands read it quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnunetv2_masam.network.presets import PATCH_SIZE
+
+PROMPTS = ("none", "box")
+TRAINABLE = ("masam", "decoder", "all")
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Defaults of :class:`~nnunetv2_masam.network.masam.MASAM`, which describes the arguments. Plans may omit them."""
+
+    vit: str = "vit_b"
+    image_size: tuple[int, int] = (512, 512)
+    fact_rank: int = 32
+    fact_scale: float = 1.0
+    fact_dropout: float = 0.1
+    adapter_channels: int = 384
+    lora_rank: int = 0
+    decoder_doublings: int = 4
+    prompt: str = "none"
+    trainable: str = "masam"
+    gradient_checkpointing: bool = False
+    half_turn: bool = False
+
+
+DEFAULTS = Defaults()
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
+
+
+def check_numbers(at_least: int, **numbers: int) -> None:
+    """Raise a ValueError if one of ``numbers`` is smaller than ``at_least``."""
+    for name, value in numbers.items():
+        if value < at_least:
+            left_out = "" if at_least else " (left out)"
+            raise ValueError(f"{name}: got {value}, expected {at_least}{left_out} or more")
+
+
+def checked_image_size(image_size: Sequence[int]) -> tuple[int, int]:
+    """(S, S') in pixels.
+
+    Raises:
+        ValueError: not two multiples of a token's side.
+    """
+    size = tuple(int(side) for side in image_size)
+    if len(size) != 2 or any(side < PATCH_SIZE or side % PATCH_SIZE for side in size):
+        raise ValueError(
+            f"image_size: got {tuple(image_size)}, expected two multiples of {PATCH_SIZE} pixels, the side of a token"
+        )
+    return size[0], size[1]

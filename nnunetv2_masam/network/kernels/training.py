@@ -1,0 +1,43 @@
+"""A block in training, for less memory.
+
+- Adapters: the plain form stores five tensors, the input, which the block has anyway, its normalisation, both sides of
+  the convolution, and the output of GELU. Here the convolution's output is all that is stored. Activation checkpointing
+  ends before and starts again after the convolution, whose output is therefore not computed again; the normalisation,
+  one narrow product and GELU are.
+- Attention: on a CPU by parts, see :mod:`~nnunetv2_masam.network.kernels.attention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nnunetv2_masam.network.adapter3d import Adapter3d
+from nnunetv2_masam.network.fact import FacT
+
+if TYPE_CHECKING:
+    from nnunetv2_masam.network.image_encoder import Block
+
+_checkpoint = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing random inside
+
+
+def train_block(block: Block, x: Tensor, fact: FacT | None, depth: int, attention: Callable[..., Tensor]) -> Tensor:
+    """``Block.forward`` on (B·D, G, G', E), samples of ``depth`` = D slices, to the same shape."""
+    if block.adapter_1 is not None:
+        x = recomputed_adapter(block.adapter_1, x, depth)
+    x = x + block.attn(block.norm1(x), fact, attention)
+    if block.adapter_2 is not None:
+        x = recomputed_adapter(block.adapter_2, x, depth)
+    return x + block.mlp(block.norm2(x))
+
+
+def recomputed_adapter(adapter: Adapter3d, x: Tensor, depth: int) -> Tensor:
+    """:meth:`Adapter3d.forward`: (B·D, G, G', E) to the same shape."""
+    if not adapter.enabled:
+        return x
+    mixed = _checkpoint(adapter.reduce, x, depth)  # (B·D, G, G', A)
+    return x + _checkpoint(adapter.expand, mixed)

@@ -1,0 +1,210 @@
+"""nnU-Net's folders and JSON files: found by a dataset's number or name, and checked as they are read.
+
+nnU-Net itself reports an unset variable or an unknown dataset as ``RuntimeError`` and a JSON file of another shape as
+``KeyError`` somewhere later. Here all of them are a ``ValueError`` that says what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_masam.files import list_folder, read_json
+
+_DATASET = re.compile(r"Dataset(\d{3})_(.+)")
+_IN_NAMES = re.compile(r"[^\W_][\w .+=@()-]*")
+
+
+def checked_name(name: str, what: str) -> str:
+    """Return ``name`` if it can name a file or folder and nothing else.
+
+    Args:
+        name: letters and digits of any language, and ``_ . + = @ ( ) -`` and blanks, beginning with a letter or digit.
+        what: what it is, for the error, such as ``-o``.
+
+    Raises:
+        ValueError: it is empty, a path, hidden, or has characters that shells or file systems take for something else.
+    """
+    if _IN_NAMES.fullmatch(name) is None or name != name.strip():
+        raise ValueError(
+            f"{what}: got {name!r}, expected a name: letters, digits and any of _ . + = @ ( ) - or blanks inside, "
+            "beginning with a letter or digit. Paths are not names"
+        )
+    return name
+
+
+def checked_identifier(name: str, what: str) -> str:
+    """Return ``name`` if it can be a part of nnU-Net's ``trainer__plans__configuration``.
+
+    Raises:
+        ValueError: it is no name, or has the ``__`` that separates the parts.
+    """
+    if "__" in checked_name(name, what):
+        raise ValueError(
+            f"{what}: got {name!r}, expected a name without __, which separates trainer, plans, configuration"
+        )
+    return name
+
+
+def split_dataset_name(name: str, what: str) -> tuple[int, str]:
+    """``Dataset107_Boxes`` → (107, "Boxes").
+
+    Raises:
+        ValueError: it has another form.
+    """
+    match = _DATASET.fullmatch(name)
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{what}: got {name!r}, expected DatasetXXX_Name with three digits")
+    return int(match[1]), checked_name(match[2], what)
+
+
+def folder_of(variable: str) -> Path:
+    """The folder that one of nnU-Net's variables names.
+
+    Args:
+        variable: ``nnUNet_raw``, ``nnUNet_preprocessed`` or ``nnUNet_results``.
+
+    Raises:
+        ValueError: it is not set.
+    """
+    from nnunetv2 import paths
+
+    path = getattr(paths, variable)
+    if not path.is_set() or not str(path):
+        raise ValueError(f"{variable} is not set. Set it to nnU-Net's folder: export {variable}=/some/folder")
+    return Path(str(path))
+
+
+def dataset_name(dataset: int | str) -> str:
+    """``4``, ``004`` or ``Dataset004_Hippocampus`` → the folder's name, by nnU-Net's own rule.
+
+    Raises:
+        ValueError: there is no such dataset, or several.
+    """
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    if str(dataset).startswith("Dataset"):
+        split_dataset_name(str(dataset), "-d")
+    elif not re.fullmatch(r"\d{1,3}", str(dataset)):
+        raise ValueError(f"-d: got {dataset!r}, expected a number from 1 to 999, or DatasetXXX_Name")
+    try:
+        return str(maybe_convert_to_dataset_name(dataset))
+    except RuntimeError as error:
+        raise ValueError(f"-d {dataset}: {error}") from error
+
+
+def raw_dataset(dataset: int | str) -> Path:
+    """The folder of a dataset in ``nnUNet_raw``.
+
+    Raises:
+        ValueError: the variable is not set, or the dataset is not there.
+    """
+    raw = folder_of("nnUNet_raw")
+    folder = raw / dataset_name(dataset)
+    if not folder.is_dir():
+        raise ValueError(f"-d {dataset}: no {folder.name} in nnUNet_raw ({raw})")
+    return folder
+
+
+def preprocessed_dataset(dataset: int | str) -> Path:
+    """The folder of a dataset in ``nnUNet_preprocessed``, which need not be there yet.
+
+    Raises:
+        ValueError: the variable is not set, or there is no such dataset.
+    """
+    return folder_of("nnUNet_preprocessed") / dataset_name(dataset)
+
+
+def new_dataset(dataset_id: int, name: str) -> Path:
+    """The folder of a new dataset in ``nnUNet_raw``.
+
+    Raises:
+        ValueError: ``nnUNet_raw`` is not set, the name is none, or the number is taken in any of nnU-Net's folders.
+    """
+    from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
+
+    raw = folder_of("nnUNet_raw")
+    if not 1 <= dataset_id <= 999:
+        raise ValueError(f"dataset number {dataset_id}: expected 1 to 999")
+    folder = raw / f"Dataset{dataset_id:03d}_{checked_name(name, 'name of the dataset')}"
+    if taken := [str(found) for found in find_candidate_datasets(dataset_id)]:
+        raise ValueError(
+            f"dataset number {dataset_id}: taken by {', '.join(taken)} in nnUNet_raw, nnUNet_preprocessed or "
+            "nnUNet_results. Choose a free number, or remove those folders"
+        )
+    return folder
+
+
+def read_dataset_json(path: Path) -> dict[str, Any]:
+    """Read a ``dataset.json`` and check the parts that every dataset has.
+
+    Args:
+        path: the file, or its folder.
+
+    Raises:
+        ValueError: it cannot be read, or ``labels``, ``channel_names`` or ``file_ending`` are missing or of another
+            form.
+    """
+    path = path / "dataset.json" if path.is_dir() else path
+    content: dict[str, Any] = read_json(path, dict)
+    labels, channels = content.get("labels"), content.get("channel_names") or content.get("modality")
+    if not isinstance(labels, dict) or not labels or not all(map(_is_label, labels.values())):
+        raise ValueError(f'{path}: labels: got {labels!r}, expected {{"background": 0, "name": 1, …}}')
+    if not isinstance(channels, dict) or not channels or not all(str(number).isdigit() for number in channels):
+        raise ValueError(f'{path}: channel_names: got {channels!r}, expected {{"0": "CT", …}}')
+    ending = content.get("file_ending")
+    if not isinstance(ending, str) or re.fullmatch(r"(\.\w+)+", ending) is None:
+        raise ValueError(f"{path}: file_ending: got {ending!r}, expected an ending such as .nii.gz")
+    return content
+
+
+def _is_label(value: Any) -> bool:
+    """A number, or a region's list of numbers; nnU-Net also takes numbers as text."""
+    values = value if isinstance(value, list) and value else [value]
+    return all(str(number).isdecimal() and not isinstance(number, bool) for number in values)
+
+
+def find_dataset_json(dataset: str) -> Path:
+    """A dataset's ``dataset.json``: beside the preprocessed data, else beside the raw data.
+
+    Args:
+        dataset: name of the dataset, ``DatasetXXX_Name``.
+
+    Raises:
+        ValueError: it is in neither place.
+    """
+    folders = [folder / dataset for folder in _set_folders("nnUNet_preprocessed", "nnUNet_raw")]
+    for folder in folders:
+        if (folder / "dataset.json").is_file():
+            return folder / "dataset.json"
+    looked = " and ".join(map(str, folders)) or "nowhere, as nnUNet_preprocessed and nnUNet_raw are not set"
+    raise ValueError(f"{dataset}: no dataset.json; looked in {looked}")
+
+
+def training_labels(dataset: str, file_ending: str) -> dict[str, Path]:
+    """The reference segmentations of the training cases, by case: nnU-Net's copy of them, else ``labelsTr``.
+
+    Raises:
+        ValueError: there are none.
+    """
+    folders = [
+        base / dataset / {"nnUNet_raw": "labelsTr"}.get(variable, "gt_segmentations")
+        for variable in ("nnUNet_preprocessed", "nnUNet_raw")
+        for base in _set_folders(variable)
+    ]
+    for folder in folders:
+        if folder.is_dir():
+            files = [path for path in list_folder(folder) if path.name.endswith(file_ending)]
+            found = {path.name.removesuffix(file_ending): path for path in files if not path.name.startswith(".")}
+            if found:
+                return found
+    looked = " and ".join(map(str, folders)) or "nowhere, as nnUNet_preprocessed and nnUNet_raw are not set"
+    raise ValueError(f"{dataset}: no reference segmentations (*{file_ending}); looked in {looked}")
+
+
+def _set_folders(*variables: str) -> list[Path]:
+    from nnunetv2 import paths
+
+    found = (getattr(paths, variable) for variable in variables)
+    return [Path(str(path)) for path in found if path.is_set()]

@@ -1,0 +1,141 @@
+"""Plan a dataset: fingerprint, plans beside the baseline's, and preprocessing where it is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_masam.catalogue import class_names, find_planner, find_trainer, planners_folder, trainers_folder
+from nnunetv2_masam.nnunet_files import dataset_name, folder_of, preprocessed_dataset, raw_dataset, read_dataset_json
+from nnunetv2_masam.planning.rules import PLANS_NAME, PlanningRules
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What to plan.
+
+    Attributes:
+        dataset: number or name.
+        trainer: class whose recipe will train on the plans.
+        planner: planner class.
+        baseline: name of the plans that spacing, normalisation and preprocessed data are taken from.
+        gpu_memory_target_gb: memory of one GPU; the trainer's by default.
+        plans_name: name of the plans to write.
+        configurations: those to preprocess; by default ``3d_fullres``, or ``2d`` where there is no ``3d_fullres``.
+        preprocess: run nnU-Net's preprocessing where a case is missing.
+        processes: how many; by default one per core, at most 8.
+        overwrite: replace plans of ours that differ.
+        explain: also tabulate every plan beside its alternatives.
+    """
+
+    dataset: str
+    trainer: str = "nnUNetTrainerMASAM"
+    planner: str = "MASAMPlanner"
+    baseline: str = "nnUNetPlans"
+    gpu_memory_target_gb: float | None = None
+    plans_name: str = PLANS_NAME
+    configurations: tuple[str, ...] = ()
+    preprocess: bool = True
+    processes: int | None = None
+    overwrite: bool = False
+    explain: bool = False
+
+
+@dataclass(frozen=True)
+class PlannedDataset:
+    """What was planned.
+
+    Attributes:
+        name: of the dataset.
+        plans: content of the plans file.
+        plans_file: where it is.
+        configurations: those that are ready to train, or were asked for.
+        preprocessed: configuration → folder of its preprocessed data, where these were there already.
+        explanations: configuration → a table of the plan beside its alternatives, if asked for.
+    """
+
+    name: str
+    plans: dict[str, Any]
+    plans_file: Path
+    configurations: tuple[str, ...]
+    preprocessed: dict[str, Path] = field(default_factory=dict)
+    explanations: dict[str, str] = field(default_factory=dict)
+
+
+def plan_dataset(request: PlanRequest) -> PlannedDataset:
+    """Plan a dataset, write the plans, and preprocess what is missing.
+
+    Raises:
+        ValueError: there is no such dataset, trainer, planner, baseline or configuration, nothing fits the memory
+            target, or other plans of that name are there.
+    """
+    planner_class, rules = find_planner(request.planner), getattr(find_trainer(request.trainer), "rules", None)
+    if not isinstance(rules, PlanningRules):
+        raise ValueError(f"-tr: {request.trainer} is not a MA-SAM trainer; take one of {_names(trainers_folder())}")
+    if not hasattr(planner_class, "explain"):
+        raise ValueError(f"-pl: {request.planner} is not a MA-SAM planner; take one of {_names(planners_folder())}")
+    name = dataset_name(request.dataset)
+    read_dataset_json(raw_dataset(name))
+    planner = planner_class(
+        _ensure_fingerprint(name, _processes(request)),
+        gpu_memory_target_in_gb=request.gpu_memory_target_gb,
+        plans_name=request.plans_name,
+        rules=rules,
+        baseline=request.baseline,
+        overwrite=request.overwrite,
+    )
+    there = planner.plan()["configurations"]
+    wanted = request.configurations or ("3d_fullres" if "3d_fullres" in there else "2d",)
+    if unknown := [configuration for configuration in wanted if configuration not in there]:
+        raise ValueError(f"-c: got {', '.join(unknown)}, the plans have {', '.join(there)}")
+    plans = planner.plan_experiment()
+    preprocessed = {}
+    if request.preprocess:
+        preprocessed = _preprocess_missing(name, request.baseline, plans, wanted, _processes(request))
+    own = [key for key, value in there.items() if request.explain and "patch_size" in value]
+    tables = {key: planner.explain(key) for key in own}
+    return PlannedDataset(name, plans, planner.plans_file, tuple(wanted), preprocessed, tables)
+
+
+def _ensure_fingerprint(name: str, processes: int) -> str:
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints
+
+    if not (preprocessed_dataset(name) / "dataset_fingerprint.json").is_file():
+        extract_fingerprints([int(name[7:10])], num_processes=processes, check_dataset_integrity=True)
+    return name
+
+
+def _preprocess_missing(
+    name: str, baseline: str, plans: dict[str, Any], wanted: Sequence[str], processes: int
+) -> dict[str, Path]:
+    """Run nnU-Net's preprocessing, with the baseline's plans, for wanted configurations that lack a case.
+
+    Returns:
+        configuration → folder, for those that lack none.
+    """
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
+    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+    cases = set(get_filenames_of_train_images_and_targets(str(folder_of("nnUNet_raw") / name)))
+    complete, missing = {}, []
+    for configuration in wanted:
+        identifier = plans["configurations"][configuration].get("data_identifier")
+        folder = preprocessed_dataset(name) / str(identifier)
+        if identifier is None or cases <= {file.stem for file in folder.glob("*.pkl")}:
+            complete[configuration] = folder
+        else:
+            missing.append(configuration)
+    if missing:
+        preprocess_dataset(int(name[7:10]), baseline, missing, num_processes=[processes])
+    return complete
+
+
+def _processes(request: PlanRequest) -> int:
+    return request.processes or min(8, os.cpu_count() or 1)
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(class_names(folder))

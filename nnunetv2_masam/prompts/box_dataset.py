@@ -1,0 +1,82 @@
+"""A dataset with the box channel, from the boxes around its own reference masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
+from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+from nnunetv2_masam.files import atomic_folder, write_json
+from nnunetv2_masam.nnunet_files import folder_of, raw_dataset, read_dataset_json, split_dataset_name
+from nnunetv2_masam.prompts.channel import (
+    Written,
+    boxes_from_masks,
+    checked_ending,
+    images_by_case,
+    link_or_copy,
+    write_cases,
+)
+from nnunetv2_masam.prompts.from_masks import MaskBoxes, label_values
+from nnunetv2_masam.prompts.record import add_box_channel
+
+
+@dataclass(frozen=True)
+class BoxDatasetRequest:
+    """A dataset to write anew with boxes.
+
+    Attributes:
+        dataset: number or name of the source in ``nnUNet_raw``.
+        name: ``DatasetXXX_Name`` of the new one, with a free number.
+        rule: which boxes.
+    """
+
+    dataset: str
+    name: str
+    rule: MaskBoxes
+
+
+def write_box_dataset(request: BoxDatasetRequest) -> Written:
+    """Write a raw dataset with the box channel; images and labels are linked (copied where that is not possible).
+
+    Test images are taken along where ``labelsTs`` has references for them.
+
+    Raises:
+        ValueError: the dataset cannot be written; nothing is left of it then.
+    """
+    number, _ = split_dataset_name(request.name, "-o")
+    source, destination = raw_dataset(request.dataset), folder_of("nnUNet_raw") / request.name
+    if taken := [str(found) for found in find_candidate_datasets(number) if found != request.name]:
+        raise ValueError(f"-o: the number {number} is taken by {', '.join(taken)}; choose a free one")
+    dataset_json = read_dataset_json(source)
+    ending = checked_ending(dataset_json["file_ending"])
+    training = get_filenames_of_train_images_and_targets(str(source))
+    described = add_box_channel(dataset_json, request.rule.record())
+    values = label_values(dataset_json, request.rule.labels)
+    with atomic_folder(destination) as partial:
+        written = Written()
+        for part, cases in (("Tr", training), ("Ts", _test_cases(source, ending, written))):
+            if not cases:
+                continue
+            images_folder, labels_folder = partial / f"images{part}", partial / f"labels{part}"
+            images_folder.mkdir()
+            labels_folder.mkdir()
+            images = {str(case): [Path(file) for file in files["images"]] for case, files in cases.items()}
+            labels = {str(case): Path(files["label"]) for case, files in cases.items()}
+            written.boxes |= write_cases(images, images_folder, ending, boxes_from_masks(labels, request.rule, values))
+            for case, label in labels.items():
+                link_or_copy(label, labels_folder / f"{case}{ending}")
+        write_json(partial / "dataset.json", {**described, "numTraining": len(training)}, indent=4)
+    return written
+
+
+def _test_cases(source: Path, ending: str, written: Written) -> dict[str, dict[str, Any]]:
+    """As nnU-Net lists training cases; test cases without a reference are noted as left out."""
+    if not (source / "imagesTs").is_dir() or not any((source / "imagesTs").glob(f"*_0000{ending}")):
+        return {}
+    files, _ = images_by_case(source / "imagesTs")
+    labels = {case: source / "labelsTs" / f"{case}{ending}" for case in files}
+    written.left_out += [case for case, label in labels.items() if not label.is_file()]
+    return {case: {"images": files[case], "label": labels[case]} for case in files if case not in written.left_out}

@@ -1,0 +1,252 @@
+"""Sequences of frames to nnU-Net's cases, with time as the slice axis.
+
+A case is a part of one sequence: three channels R, G and B of (frames, height, width). Parts keep memory bounded:
+frames are read one by one, and nnU-Net loads a whole case at once. ``frames.json`` beside the cases says which frames
+a case is made of and which classes its labels stand for; it is what leads from predictions back to masks.
+
+All cases have the same spacing, so nothing is resampled, and the largest one is that of time, which makes it the
+first axis of nnU-Net's patches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+from tqdm import tqdm
+
+from nnunetv2_masam.files import atomic_folder, read_json, write_json
+from nnunetv2_masam.folds.splits import SPLITS_FILE
+from nnunetv2_masam.images import read_image, write_image
+from nnunetv2_masam.video.classes import IDS, MaskReader, VideoClass, read_frame, scale
+from nnunetv2_masam.video.sequences import VideoSequence
+
+FRAMES_FILE = "frames.json"
+FILE_ENDING = ".nii.gz"
+CHANNEL_NAMES = {"0": "rgb_to_0_1", "1": "rgb_to_0_1", "2": "rgb_to_0_1"}  # by them nnU-Net divides by 255
+SPACING = (1.0, 1.0, 5.0)  # x, y, time: no lengths, but what makes time the axis that is pooled last
+DEFAULT_MAX_FRAMES = 50
+SPLIT_SEED = 12345  # nnU-Net's
+
+
+@dataclass(frozen=True)
+class CaseFrames:
+    """What a case is made of.
+
+    Attributes:
+        sequence: name.
+        frames: names of the files, in the order of time.
+        size: (height, width) of the files, which the case need not have.
+    """
+
+    sequence: str
+    frames: tuple[str, ...]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class FrameMap:
+    """What leads from cases back to frames: the content of ``frames.json``.
+
+    Attributes:
+        classes: in the order of nnU-Net's labels; empty where they are not known.
+        kind: what the masks held, ``"ids"`` or ``"colours"``.
+        cases: case → what it is made of.
+    """
+
+    classes: tuple[VideoClass, ...]
+    kind: str
+    cases: Mapping[str, CaseFrames] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``frames.json`` into a folder."""
+        content = {
+            "classes": [asdict(c) for c in self.classes],
+            "masks": self.kind,
+            "cases": {case: asdict(entry) for case, entry in self.cases.items()},
+        }
+        write_json(folder / FRAMES_FILE, content)
+
+
+def read_frame_map(path: Path) -> FrameMap:
+    """Read a ``frames.json``, given as the file or its folder.
+
+    Raises:
+        FileNotFoundError: not there.
+        ValueError: not what :meth:`FrameMap.write` writes.
+    """
+    path = path / FRAMES_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not found; `nnUNetv2_masam convert` writes it for videos")
+    content = read_json(path, dict)
+    try:
+        found = FrameMap(
+            tuple(VideoClass(c["name"], c["id"], c["colour"] and tuple(c["colour"])) for c in content["classes"]),
+            content["masks"],
+            {
+                case: CaseFrames(entry["sequence"], tuple(entry["frames"]), tuple(entry["size"]))
+                for case, entry in content["cases"].items()
+            },
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a {FRAMES_FILE} of ours ({type(error).__name__}: {error})") from error
+    for entry in found.cases.values():  # they become files
+        for name in (entry.sequence, *entry.frames):
+            if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
+                raise ValueError(f"{path}: {name!r} is no name of a sequence or frame")
+    return found
+
+
+def split_evenly(count: int, most: int) -> list[slice]:
+    """As few parts as possible of at most ``most`` frames, of lengths that differ by one at most."""
+    if most < 1:
+        raise ValueError(f"--max-frames {most}: expected at least 1")
+    parts = np.array_split(np.arange(count), math.ceil(count / most))
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
+
+
+def write_dataset(
+    target: Path,
+    sequences: Sequence[VideoSequence],
+    reader: MaskReader,
+    *,
+    max_frames: int = DEFAULT_MAX_FRAMES,
+    size: tuple[int, int] | None = None,
+    about: Mapping[str, str] | None = None,
+) -> FrameMap:
+    """Write an nnU-Net dataset of sequences, whole or not at all.
+
+    Args:
+        target: the new ``nnUNet_raw/DatasetXXX_Name``.
+        sequences: those with masks and not for testing are trained on; masks of the others go to ``labelsTs``.
+        reader: of the masks.
+        max_frames: of a case.
+        size: (height, width) to scale frames and masks to; None keeps theirs.
+        about: further entries of ``dataset.json``.
+
+    Raises:
+        ValueError: ``target`` exists, there is nothing to train on, or a picture is not what it should be.
+    """
+    training = [s for s in sequences if not s.test]
+    if not training:
+        raise ValueError("no sequence has masks, so there is nothing to train on; see `nnUNetv2_masam convert frames`")
+    cases: dict[str, CaseFrames] = {}
+    with atomic_folder(target) as folder:
+        for sequence in tqdm(sequences, desc="converting", unit="sequence", disable=None):
+            part = "Ts" if sequence.test else "Tr"
+            found = write_images(folder / f"images{part}", sequence, max_frames, size)
+            if sequence.masks is not None:
+                write_labels(folder / f"labels{part}", sequence, found, reader, size)
+            cases.update(found)
+        frame_map = FrameMap(reader.classes, reader.kind or IDS, cases)
+        frame_map.write(folder)
+        cases_of = {s.name: [case for case, entry in cases.items() if entry.sequence == s.name] for s in training}
+        if splits := split_by_sequence(cases_of):
+            write_json(folder / SPLITS_FILE, splits, indent=4)
+        content = {
+            "channel_names": CHANNEL_NAMES,
+            "labels": {c.name: label for label, c in enumerate(reader.classes)},
+            "numTraining": sum(map(len, cases_of.values())),
+            "file_ending": FILE_ENDING,
+            "overwrite_image_reader_writer": "SimpleITKIO",
+            **(about or {}),
+        }
+        write_json(folder / "dataset.json", content, indent=4)
+    return frame_map
+
+
+def write_images(
+    folder: Path, sequence: VideoSequence, max_frames: int, size: tuple[int, int] | None = None
+) -> dict[str, CaseFrames]:
+    """Write a sequence's frames as cases of three channels, scaled to ``size`` if there is one.
+
+    Returns:
+        its cases in the order of time, as in :class:`FrameMap`.
+    """
+    folder.mkdir(exist_ok=True)
+    original = picture_size(sequence)
+    cases = {}
+    for number, part in enumerate(split_evenly(len(sequence.frames), max_frames), start=1):
+        case = f"{sequence.name}_part{number:02d}"
+        frames = sequence.frames[part]
+        volumes = np.moveaxis(_stack(frames, sequence, read_frame, size or original), -1, 0)
+        for channel, volume in enumerate(volumes):
+            write_volume(folder / f"{case}_{channel:04d}{FILE_ENDING}", volume)
+        cases[case] = CaseFrames(sequence.name, tuple(path.name for path in frames), original)
+    return cases
+
+
+def write_labels(
+    folder: Path,
+    sequence: VideoSequence,
+    cases: Mapping[str, CaseFrames],
+    reader: MaskReader,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Write a sequence's masks for the cases that :func:`write_images` made of it."""
+    assert sequence.masks is not None
+    folder.mkdir(exist_ok=True)
+    start = 0
+    for case, entry in cases.items():
+        masks = sequence.masks[start : start + len(entry.frames)]
+        write_volume(folder / f"{case}{FILE_ENDING}", _stack(masks, sequence, reader.read, size or entry.size))
+        start += len(masks)
+
+
+def picture_size(sequence: VideoSequence) -> tuple[int, int]:
+    """(height, width) of a sequence's first frame."""
+    height, width = read_frame(sequence.frames[0]).shape[:2]
+    return height, width
+
+
+def _stack(
+    paths: Sequence[Path], sequence: VideoSequence, read: Callable[[Path], np.ndarray], size: tuple[int, int]
+) -> np.ndarray:
+    """Pictures of a sequence in one array, (frames, height, width, …), scaled to ``size``."""
+    original = picture_size(sequence)
+    stack: np.ndarray | None = None
+    for n, path in enumerate(paths):
+        picture = read(path)
+        if picture.shape[:2] != original:
+            raise ValueError(
+                f"{path}: {picture.shape[1]} x {picture.shape[0]} pixels, but {sequence.frames[0].name} of its "
+                f"sequence has {original[1]} x {original[0]}; resize them to one size"
+            )
+        picture = scale(picture, size)
+        if stack is None:
+            stack = np.empty((len(paths), *picture.shape), picture.dtype)
+        stack[n] = picture
+    assert stack is not None
+    return stack
+
+
+def write_volume(path: Path, volume: np.ndarray) -> None:
+    """Write (frames, height, width) with the spacing of all videos."""
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing(SPACING)
+    write_image(image, path)
+
+
+def read_volume(path: Path) -> np.ndarray:
+    """Read (frames, height, width); an unreadable file is named in the error."""
+    return sitk.GetArrayFromImage(read_image(path))
+
+
+def split_by_sequence(cases_of: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:
+    """Folds that keep the cases of a sequence together, for ``splits_final.json``; none for a single sequence.
+
+    Five folds, or one for each sequence where there are fewer. nnU-Net's planner copies the file from the raw data.
+    """
+    names = sorted(cases_of)
+    if len(names) < 2:
+        return []
+    folds = generate_crossval_split(names, seed=SPLIT_SEED, n_splits=min(5, len(names)))
+    return [
+        {part: sorted(case for name in fold[part] for case in cases_of[str(name)]) for part in ("train", "val")}
+        for fold in folds
+    ]

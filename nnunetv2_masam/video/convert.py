@@ -1,0 +1,146 @@
+"""From folders of frames to a new dataset, or to images that a model predicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnunetv2_masam.files import atomic_folder
+from nnunetv2_masam.nnunet_files import new_dataset
+from nnunetv2_masam.video.cases import (
+    DEFAULT_MAX_FRAMES,
+    CaseFrames,
+    FrameMap,
+    read_frame_map,
+    write_dataset,
+    write_images,
+)
+from nnunetv2_masam.video.classes import IDS, MaskReader, VideoClass
+from nnunetv2_masam.video.endovis18 import CLASSES, find_endovis18
+from nnunetv2_masam.video.masks import frame_map_of
+from nnunetv2_masam.video.sequences import VideoSequence, find_classes, find_frames, find_sequences
+
+ENDOVIS18_REFERENCE = "https://arxiv.org/abs/2001.11190"
+
+
+@dataclass(frozen=True)
+class VideoRequest:
+    """A folder of videos to convert to a new dataset.
+
+    Attributes:
+        source: the folder.
+        dataset_id: a free number.
+        name: of the dataset; the folder's by default.
+        test: sequences to keep out of training.
+        max_frames: most frames of a case.
+        size: (height, width) to scale frames and masks to; None keeps theirs.
+        unlisted_as_background: take mask values that no class has as background.
+    """
+
+    source: Path
+    dataset_id: int
+    name: str | None = None
+    test: tuple[str, ...] = ()
+    max_frames: int = DEFAULT_MAX_FRAMES
+    size: tuple[int, int] | None = None
+    unlisted_as_background: bool = False
+
+
+@dataclass(frozen=True)
+class FramesRequest:
+    """Videos without masks to convert to inputs of ``nnUNetv2_predict``.
+
+    Attributes:
+        source: a folder of frames, or of sequences.
+        output: new folder.
+        dataset: number or name of the model's dataset, whose classes give the masks their ids and colours.
+        max_frames: most frames of a case.
+        size: (height, width) to scale frames to; None keeps theirs.
+    """
+
+    source: Path
+    output: Path
+    dataset: str | None = None
+    max_frames: int = DEFAULT_MAX_FRAMES
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ConvertedVideos:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        sequences: what was found.
+        frame_map: cases and classes.
+        unlisted_pixels: how many pixels were taken as background for lack of a class.
+        notes: what was left out or replaced.
+        size: of the cases, where it was given.
+    """
+
+    folder: Path
+    sequences: tuple[VideoSequence, ...]
+    frame_map: FrameMap
+    unlisted_pixels: int = 0
+    notes: tuple[str, ...] = field(default=())
+    size: tuple[int, int] | None = None
+
+    def largest_case_gb(self) -> tuple[float, float]:
+        """Memory of the largest case in nnU-Net: its float32 channels, and its logits in half precision."""
+        areas = [len(entry.frames) * math.prod(self.size or entry.size) for entry in self.frame_map.cases.values()]
+        return 12 * max(areas) / 1e9, 2 * len(self.frame_map.classes) * max(areas) / 1e9
+
+
+def convert_video(request: VideoRequest) -> ConvertedVideos:
+    """Convert a folder in our own layout to a new dataset.
+
+    Raises:
+        ValueError: the number is taken, or a file is not what it should be; nothing is written then.
+    """
+    sequences = find_sequences(request.source, request.test)
+    classes = find_classes(request.source, sequences)
+    return _convert(request, request.name or request.source.resolve().name, sequences, classes)
+
+
+def convert_endovis18(request: VideoRequest) -> ConvertedVideos:
+    """Convert EndoVis 2018 as it was published; its own test sequences are kept out of training.
+
+    Raises:
+        ValueError: the number is taken, or a file is not what it should be; nothing is written then.
+    """
+    sequences, notes = find_endovis18(request.source)
+    about = {"reference": ENDOVIS18_REFERENCE}
+    return _convert(request, request.name or "EndoVis18", sequences, CLASSES, notes, about)
+
+
+def convert_frames(request: FramesRequest) -> ConvertedVideos:
+    """Convert new videos to images for prediction.
+
+    Raises:
+        ValueError: the output exists, or there are no frames.
+    """
+    model = FrameMap((), IDS) if request.dataset is None else read_frame_map(frame_map_of(request.dataset))
+    sequences = find_frames(request.source)
+    cases: dict[str, CaseFrames] = {}
+    with atomic_folder(request.output) as folder:
+        for sequence in sequences:
+            cases.update(write_images(folder, sequence, request.max_frames, request.size))
+        frame_map = FrameMap(model.classes, model.kind, cases)
+        frame_map.write(folder)
+    return ConvertedVideos(request.output, tuple(sequences), frame_map, size=request.size)
+
+
+def _convert(
+    request: VideoRequest,
+    name: str,
+    sequences: Sequence[VideoSequence],
+    classes: Sequence[VideoClass],
+    notes: Sequence[str] = (),
+    about: Mapping[str, str] | None = None,
+) -> ConvertedVideos:
+    target = new_dataset(request.dataset_id, name)
+    reader = MaskReader(classes, unlisted_as_background=request.unlisted_as_background)
+    frame_map = write_dataset(target, sequences, reader, max_frames=request.max_frames, size=request.size, about=about)
+    return ConvertedVideos(target, tuple(sequences), frame_map, reader.unlisted_pixels, tuple(notes), request.size)

@@ -1,0 +1,155 @@
+"""Runs of many folds, with a stand-in for ``nnUNetv2_train`` that leaves the files that nnU-Net leaves."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnunetv2_masam.cli import main
+from nnunetv2_masam.jobs import (
+    FINISHED,
+    NEW,
+    RESUME,
+    VALIDATE,
+    Job,
+    make_jobs,
+    run_locally,
+    status_lines,
+    submit,
+)
+
+STAND_IN = """#!{python}
+import os, sys, time
+from pathlib import Path
+_, dataset, configuration, fold, *options = sys.argv
+trainer, plans = options[options.index("-tr") + 1], options[options.index("-p") + 1]
+model = f"{{trainer}}__{{plans}}__{{configuration}}"
+folder = Path(os.environ["nnUNet_results"], dataset, model, f"fold_{{fold}}")
+(folder / "validation").mkdir(parents=True, exist_ok=True)
+gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
+print("2026-01-01 00:00:00.0: Epoch 7 ", flush=True)
+with open(os.environ["CALLS"], "a") as calls:
+    calls.write(f"{{trainer}} {{fold}} gpu={{gpu}} {{' '.join(options[4:])}}\\n")
+time.sleep(0.1)
+if trainer == "Broken":
+    (folder / "checkpoint_latest.pth").touch()
+    sys.exit(3)
+(folder / "checkpoint_final.pth").touch()
+(folder / "validation" / "summary.json").write_text("{{}}")
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "bin" / "nnUNetv2_train"
+    program.parent.mkdir()
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "res"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls.txt"))
+    return tmp_path / "calls.txt"
+
+
+def jobs_of(tmp_path: Path, trainers: list[str], folds: list[int], **more: Any) -> list[Job]:
+    results, logs = tmp_path / "res", tmp_path / "logs"
+    return make_jobs("Dataset901_Blobs", "3d_fullres", trainers, folds, results=results, logs=logs, **more)
+
+
+def test_what_is_left_is_read_from_the_folder(tmp_path: Path) -> None:
+    (job,) = jobs_of(tmp_path, ["A"], [0], pretrained_weights=Path("sam.pth"))
+    job.folder.mkdir(parents=True)
+    assert job.state() == NEW
+    assert job.command()[-2:] == ["-pretrained_weights", "sam.pth"]
+    (job.folder / "checkpoint_best.pth").touch()
+    assert job.state() == RESUME
+    assert job.command()[-1] == "--c"
+    assert "-pretrained_weights" not in job.command()
+    (job.folder / "checkpoint_final.pth").touch()
+    assert job.state() == VALIDATE
+    assert job.command()[-1] == "--val"
+    (job.folder / "validation").mkdir()
+    (job.folder / "validation" / "summary.json").touch()
+    assert job.state() == FINISHED
+
+
+def test_jobs_share_the_gpus_and_finished_ones_are_skipped(tmp_path: Path, calls: Path) -> None:
+    jobs = jobs_of(tmp_path, ["A", "B"], [0, 1])
+    lines: list[str] = []
+    assert run_locally(jobs, ["4", "6"], lines.append, every_s=0.05) == []
+    first = calls.read_text().splitlines()
+    assert len(first) == 4
+    assert {line.split()[2] for line in first} == {"gpu=4", "gpu=6"}
+    assert all(job.state() == FINISHED for job in jobs)
+    assert "$ CUDA_VISIBLE_DEVICES=" in jobs[0].log.read_text()
+    assert any("runs on GPU" in line and "epoch 7" in line for line in lines)
+    assert run_locally(jobs, ["4"], lines.append) == []
+    assert calls.read_text().splitlines() == first
+
+
+def test_a_failure_leaves_the_others_running_and_is_resumed(tmp_path: Path, calls: Path) -> None:
+    jobs = jobs_of(tmp_path, ["Broken", "A"], [0])
+    lines: list[str] = []
+    assert run_locally(jobs, ["0"], lines.append) == [jobs[0]]
+    assert jobs[1].state() == FINISHED
+    assert any(f"failed with code 3, see {jobs[0].log}" in line for line in lines)
+    assert status_lines(jobs) == ["Broken fold 0  to be resumed, epoch 7", "A fold 0       finished"]
+    run_locally(jobs, ["0"], lines.append)
+    assert calls.read_text().splitlines()[-1] == "Broken 0 gpu=0 --c"
+
+
+def test_command_runs_what_is_left_and_compares(
+    dataset: Any,
+    calls: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
+    monkeypatch.setenv("nnUNet_def_n_proc", "1")
+    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "nnUNetTrainer", "nnUNetTrainerMASAM"]
+    arguments += ["--device", "cpu"]
+    for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
+        for fold in range(3):
+            (dataset.model_folder(trainer) / f"fold_{fold}" / "checkpoint_final.pth").touch()
+    (dataset.model_folder("nnUNetTrainerMASAM") / "fold_2" / "validation" / "summary.json").unlink()
+    assert main([*arguments, "--status"]) == 0
+    assert "nnUNetTrainerMASAM fold 2  to be validated" in capsys.readouterr().out
+    assert not calls.exists()
+    assert main(arguments) == 0
+    assert calls.read_text() == "nnUNetTrainerMASAM 2 gpu=- -device cpu --val\n"
+    assert (dataset.results / "crossval" / "comparison" / "cases.csv").is_file()
+
+
+def test_command_reports_failures(dataset: Any, calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "Broken", "--folds", "0"]
+    assert main(arguments) == 1
+    assert "1 of 1 failed" in capsys.readouterr().out
+
+
+def test_cluster_parameters_are_checked(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "A", "--slurm", "gpu"]
+    assert main(arguments) == 2
+    assert "expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_submission_runs_each_job_once(tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """submitit's own local executor instead of SLURM; a queued or running job is left alone."""
+    submitit = pytest.importorskip("submitit")
+    jobs = jobs_of(tmp_path, ["A"], [0, 1])
+    folder, parameters = tmp_path / "slurm", {"gpus_per_node": 0, "timeout_min": 2}
+    handles = submit(jobs, parameters, folder, cluster="local")
+    with monkeypatch.context() as running:
+        # its local jobs know their process only in the handle that started them
+        running.setattr(submitit.LocalJob, "done", lambda *_, **__: False)
+        assert submit(jobs, parameters, folder, cluster="local") == []
+    assert [handle.result() for handle in handles] == [0, 0]
+    assert all(job.state() == FINISHED for job in jobs)
+    again = submit(jobs, parameters, folder, cluster="local")
+    assert [handle.result() for handle in again] == [0, 0]
+    assert len(calls.read_text().splitlines()) == 2

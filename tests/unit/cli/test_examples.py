@@ -1,0 +1,114 @@
+"""The examples of help texts, run word for word in a folder that has what they name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunetv2_masam.cli import main
+from tests.unit.cli.test_help import PARSERS, examples
+from tests.unit.datasets.conftest import SPACING_XYZ_MM, image_array, write_volume
+from tests.video_files import COLOURS, write_endovis18, write_video
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """Two datasets of volumes, and videos."""
+    base = tmp_path_factory.mktemp("examples")
+    labels = np.zeros((4, 12, 10), np.uint8)
+    labels[1:3, 2:6, 3:7], labels[2, 3:5, 4:6] = 1, 2
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "pancreas": 1, "tumour": 2},
+        "numTraining": 8,
+        "file_ending": ".nii.gz",
+    }
+    for name in ("Dataset004_Organ", "Dataset007_Pancreas"):
+        for part, count in (("Tr", 8), ("Ts", 2)):
+            for number in range(count):
+                write_volume(base / "raw" / name / f"images{part}" / f"{part}{number}_0000.nii.gz", image_array(number))
+                write_volume(base / "raw" / name / f"labels{part}" / f"{part}{number}.nii.gz", labels)
+        (base / "raw" / name / "dataset.json").write_text(json.dumps(description))
+    # x = -3.5 - 0.7 i in LPS, so 3.5 + 0.7 i in RAS; y alike
+    x, y, z = SPACING_XYZ_MM
+    box = [3.5 + 4 * x, -4.25 + 3 * y, 7.0 + 2 * z, 3.5 + 5 * x, -4.25 + 4 * y, 7.0 + 2 * z]
+    rows = [",".join([f"Ts{n}", *map(str, box)]) for n in range(2)]
+    here = base / "raw" / "Dataset007_Pancreas"
+    (here / "boxes.csv").write_text("\n".join(["case,x0,y0,z0,x1,y1,z1", *rows]))
+    for n, count in enumerate((4, 3, 3)):
+        write_video(here / "Surgery" / f"s{n}", count, seed=n, values=tuple(COLOURS.values()))
+    colours = json.dumps({name: list(colour) for name, colour in COLOURS.items()})
+    (here / "Surgery" / "labels.json").write_text(colours)
+    write_video(here / "Video" / "s9", 3, seed=9, values=None)
+    write_endovis18(here / "EndoVis2018")
+    return base
+
+
+@pytest.fixture
+def here(template, tmp_path, monkeypatch) -> Path:
+    """A copy to work in."""
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    for name in ("raw", "preprocessed", "results"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    monkeypatch.chdir(tmp_path / "raw" / "Dataset007_Pancreas")
+    return Path.cwd()
+
+
+def run_examples(prog: str) -> None:
+    command = prog.split()[1:]
+    own = [words for words in examples(PARSERS[prog]) if words[: len(command)] == command]
+    assert own
+    for words in own:
+        assert main(words) == 0, words
+
+
+def test_boxes(here):
+    run_examples("nnUNetv2_masam boxes dataset")
+    run_examples("nnUNetv2_masam boxes markups")
+    run_examples("nnUNetv2_masam boxes images")
+    assert (here.parent / "Dataset107_PancreasBoxes" / "dataset.json").is_file()
+    for name in ("inputs", "inputs_slicer", "inputs_5mm"):
+        assert (here / name / "Ts1_0001.nii.gz").is_file()
+    assert _read(here / "inputs") == _read(here / "inputs_slicer") < _read(here / "inputs_5mm")
+
+
+def _read(folder: Path) -> set[int]:
+    import SimpleITK as sitk
+
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "Ts1_0001.nii.gz")))
+    return set(np.flatnonzero(array).tolist())
+
+
+def test_folds(here):
+    run_examples("nnUNetv2_masam few-shot")
+    for number in range(1, 422):
+        (here / "labelsTr" / f"pancreas_{number:03d}.nii.gz").touch()
+    run_examples("nnUNetv2_masam fixed-folds")
+    folds = json.loads((here.parents[1] / "preprocessed" / here.name / "fixed_folds.json").read_text())
+    assert [entry["fold"] for entry in folds] == [5, 6, 7, 8, 9]
+
+
+def test_videos(here):
+    run_examples("nnUNetv2_masam convert endovis18")
+    run_examples("nnUNetv2_masam convert video")
+    run_examples("nnUNetv2_masam convert frames")
+    dataset = here.parent / "Dataset018_EndoVis18"
+    shutil.copytree(dataset / "labelsTs", here / "predictions")
+    for fold, part in enumerate(("train_seq_1_part01", "train_seq_2_part01")):
+        (here / f"fold_{fold}" / "validation").mkdir(parents=True)
+        shutil.copy(dataset / "labelsTr" / f"{part}.nii.gz", here / f"fold_{fold}" / "validation")
+    run_examples("nnUNetv2_masam video-scores")
+    assert main(["frames", "-d", "18", "-i", "predictions", "-o", "masks"]) == 0
+    scores = here / "scores" / "scores.md"
+    kept = scores.read_text()
+    scores.write_text("mine")
+    again = ["video-scores", "-d", "18", "-i", "predictions", "-o", "scores"]
+    assert main(again) == 2
+    assert scores.read_text() == "mine"
+    assert main([*again, "--overwrite"]) == 0
+    assert scores.read_text() == kept

@@ -1,0 +1,124 @@
+"""Every help text: quick, without torch, in one style, with examples that the parser takes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_masam.cli import build_parser
+from nnunetv2_masam.cli.subcommands import all_parsers
+
+PARSERS = {parser.prog: parser for parser in all_parsers(build_parser())}
+# imports that a help text must not need
+HEAVY = ("torch", "numpy", "nnunetv2.paths", "SimpleITK", "nibabel", "scipy", "matplotlib", "PIL")
+
+
+def options(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments of a parser, but for --help, --version and subcommands."""
+    left_out = (argparse._HelpAction, argparse._VersionAction, argparse._SubParsersAction)
+    return [action for action in parser._actions if not isinstance(action, left_out)]
+
+
+def examples(parser: argparse.ArgumentParser) -> list[list[str]]:
+    """Our commands in a parser's epilog, as words."""
+    lines = re.findall(r"^ *nnUNetv2_masam (.+)$", parser.epilog or "", re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+def test_help_is_quick_and_needs_no_torch():
+    """The texts of all commands in one process; CPU time since it started, so that a busy machine does not count."""
+    code = (
+        "import sys, time\n"
+        "from nnunetv2_masam.cli import build_parser\n"
+        "from nnunetv2_masam.cli.subcommands import all_parsers\n"
+        "texts = [parser.format_help() for parser in all_parsers(build_parser())]\n"
+        f"print(len(texts), time.process_time(), *(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        count, taken, *heavy = done.stdout.split()
+        assert heavy == [], "imported for a help text"
+        assert int(count) == len(PARSERS)
+        seconds.append(float(taken))
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("prog", PARSERS)
+def test_style(prog):
+    parser = PARSERS[prog]
+    text = re.sub(r"\s+", " ", parser.format_help())
+    assert not re.search(r"data sets?\b|\[default|%\(", text)
+    assert re.match(r"[A-Z].*\.$", parser.description or "")
+    for action in options(parser):
+        what, help = f"{prog} {action.option_strings or action.dest}", action.help or ""
+        assert re.match(r"[A-Z0-9]|dataset\.json|[a-z]+, ", help), f"{what}: begins with {help[:20]!r}"
+        assert not help.endswith("."), what
+        if action.nargs != 0:
+            metavars = action.metavar if isinstance(action.metavar, tuple) else (action.metavar,)
+            metavars = () if action.choices and action.metavar is None else metavars  # argparse shows the choices
+            assert all(re.fullmatch(r"\[?[A-Z][A-Z_=\[\]]*", str(metavar)) for metavar in metavars), f"{what}: metavar"
+            if action.default not in (None, [], ()):
+                assert "(default: " in help, f"{what}: no default in its help"
+                values = action.default if isinstance(action.default, tuple) else (action.default,)
+                assert f"(default: {' '.join(map(str, values))})" in text, what
+        if action.option_strings and not action.required and "default" in help:
+            assert re.search(r"\(default( with -d)?: .+\)$", help), f"{what}: the default comes last, as (default: x)"
+
+
+@pytest.mark.parametrize("prog", [prog for prog, parser in PARSERS.items() if examples(parser)])
+def test_examples_are_commands(prog):
+    for words in examples(PARSERS[prog]):
+        args = build_parser().parse_args(words)
+        assert callable(args.run)
+
+
+def test_every_command_that_takes_files_has_an_example():
+    with_arguments = {prog for prog, parser in PARSERS.items() if options(parser)}
+    assert {prog for prog in with_arguments if not examples(PARSERS[prog])} == set()
+
+
+def test_what_help_texts_repeat_is_what_the_package_says():
+    """Modules of commands import nothing that computes, so they spell out defaults and choices."""
+    from nnunetv2_masam.planning import PLANS_NAME
+    from nnunetv2_masam.planning.plan_dataset import PlanRequest
+    from nnunetv2_masam.prompts.drawn import COORDINATES
+    from nnunetv2_masam.sharing.authors_model import TASKS
+    from nnunetv2_masam.video import classes, endovis18, sequences
+    from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES
+
+    def parsed(words: str) -> argparse.Namespace:
+        return build_parser().parse_args(words.split())
+
+    plan, request = parsed("plan -d 4"), PlanRequest("4")
+    assert (plan.tr, plan.pl, plan.base) == (request.trainer, request.planner, request.baseline)
+    assert plan.overwrite_plans_name == PLANS_NAME
+    assert parsed("convert video SRC -d 4").max_frames == DEFAULT_MAX_FRAMES
+    assert _choices("boxes images", "coordinates") == COORDINATES
+    assert _choices("import-masam", "task") == tuple(sorted(TASKS))
+    kinds = {parsed(f"frames -d 4 -i a -o b {option}").kind for option in ("--ids", "--colours")}
+    assert kinds == {classes.IDS, classes.COLOURS}
+    assert sequences.LAYOUT in PARSERS["nnUNetv2_masam convert video"].epilog
+    assert endovis18.LAYOUT in PARSERS["nnUNetv2_masam convert endovis18"].epilog
+
+
+def _choices(command: str, dest: str) -> tuple[str, ...]:
+    actions = PARSERS[f"nnUNetv2_masam {command}"]._actions
+    return tuple(next(action.choices for action in actions if action.dest == dest))
+
+
+def test_functions_of_the_page_on_commands_exist():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(nnunetv2_masam\.[\w.]+)\.(\w+)\((\w*)", page)
+    assert len(named) >= 9
+    for module, function, request in named:
+        loaded = importlib.import_module(module)
+        assert callable(getattr(loaded, function))
+        assert request in ("dataset", "") or isinstance(getattr(loaded, request), type)

@@ -1,0 +1,97 @@
+"""The 3D adapter by the formula, and its forms for training and prediction against the plain one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nnunetv2_masam.network.adapter3d import Adapter3d
+from nnunetv2_masam.network.kernels import prediction
+from nnunetv2_masam.network.kernels.training import recomputed_adapter
+
+
+def random_adapter(dtype: torch.dtype = torch.float32, dim: int = 8, channels: int = 5) -> Adapter3d:
+    torch.manual_seed(0)
+    adapter = Adapter3d(dim, channels)
+    for parameter in adapter.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return adapter.to(dtype)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_equals_the_formula(depth):
+    adapter = random_adapter(torch.float64)
+    x = torch.randn(2 * depth, 3, 2, 8, dtype=torch.float64)
+    reduced = F.layer_norm(x, (8,), adapter.norm.weight, adapter.norm.bias, 1e-6) @ adapter.down.weight.T
+    before, here, after = adapter.conv.weight[:, :, :, 0, 0].unbind(2)
+    expected = x.clone()
+    for sample in range(2):
+        for d in range(depth):
+            index = sample * depth + d
+            mixed = reduced[index] @ here.T + adapter.conv.bias
+            if d > 0:
+                mixed = mixed + reduced[index - 1] @ before.T
+            if d < depth - 1:
+                mixed = mixed + reduced[index + 1] @ after.T
+            expected[index] += F.gelu(mixed) @ adapter.up.weight.T
+    torch.testing.assert_close(adapter(x, depth), expected)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("frozen", [(), ("norm.weight", "norm.bias"), ("down.weight", "conv.weight"), ("x",)])
+def test_recomputed_equals_plain(depth, dtype, frozen):
+    """Values and all gradients, whatever is trained; under autocast in bfloat16."""
+    adapter = random_adapter()
+    x = torch.randn(2 * depth, 3, 5, 8, requires_grad="x" not in frozen)
+    for name, parameter in adapter.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    inputs = [tensor for tensor in (x, *adapter.parameters()) if tensor.requires_grad]
+    results = []
+    for form in (adapter, lambda *args: recomputed_adapter(adapter, *args)):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = form(x, depth)
+        results.append([out.detach(), *torch.autograd.grad(out.float().square().sum(), inputs)])
+    for plain, recomputed in zip(*results, strict=True):
+        torch.testing.assert_close(recomputed, plain)
+
+
+def test_gradcheck_of_the_recomputed_form():
+    adapter = random_adapter(torch.float64, dim=3, channels=2)
+    x = torch.randn(3, 1, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, *_: recomputed_adapter(adapter, x, 3), (x, *adapter.parameters()))
+
+
+def test_the_recomputed_form_stores_the_input_and_the_convolution_only():
+    adapter = random_adapter(dim=16, channels=8)
+    x = torch.randn(4, 3, 2, 16, requires_grad=True)
+    alive = []
+
+    class Count(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                alive.append(torch.multiprocessing.reductions.StorageWeakRef(out.untyped_storage()))
+                sizes[alive[-1].cdata] = out.untyped_storage().nbytes()
+            return out
+
+    sizes: dict[int, int] = {}
+    with Count():
+        out = recomputed_adapter(adapter, x, 2)
+    kept = {ref.cdata for ref in alive if not ref.expired()}
+    conv, result = 4 * 4 * 6 * 8, 4 * out.numel()
+    assert sum(sizes[ref] for ref in kept) <= conv + result + 4 * sum(p.numel() for p in adapter.parameters())
+
+
+@pytest.mark.parametrize("tokens_at_once", [1, 12, 2**10])
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_in_place_and_in_groups_equals_plain(tokens_at_once, depth, monkeypatch):
+    """Groups of one slice, of two that do not divide the depth, and all in one."""
+    monkeypatch.setattr(prediction, "_TOKENS_AT_ONCE_ON_CPU", tokens_at_once)
+    adapter = random_adapter()
+    x = torch.randn(2 * depth, 3, 2, 8)
+    with torch.inference_mode():
+        expected = adapter(x, depth)
+        prediction.add_adapter(adapter, x, depth)
+    torch.testing.assert_close(x, expected)

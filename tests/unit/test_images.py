@@ -1,0 +1,45 @@
+"""Images are written whole or refused: SimpleITK itself is silent about a NIfTI file that a full disk cut off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_masam.files import atomic_folder
+from nnunetv2_masam.images import read_image, write_image
+
+IMAGE = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 99, (5, 20, 30)).astype(np.int16))
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_what_is_written_is_read(tmp_path, ending):
+    write_image(IMAGE, tmp_path / f"a{ending}")
+    assert np.array_equal(*map(sitk.GetArrayFromImage, (read_image(tmp_path / f"a{ending}"), IMAGE)))
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+@pytest.mark.parametrize("kept", [0, 100, 400, 1000])
+def test_a_file_that_was_cut_off_is_a_full_disk(tmp_path, monkeypatch, ending, kept):
+    write = sitk.WriteImage
+
+    def write_part(image: sitk.Image, name: str, **options: bool) -> None:
+        write(image, name, **options)
+        with open(name, "rb+") as file:
+            file.truncate(kept)
+
+    monkeypatch.setattr(sitk, "WriteImage", write_part)
+    with pytest.raises(OSError, match=r"could not be written, the disk"), atomic_folder(tmp_path / "new") as folder:
+        write_image(IMAGE, folder / f"a{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unreadable(tmp_path):
+    (tmp_path / "a.nii.gz").write_text("no image")
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: cannot be read as an image"):
+        read_image(tmp_path / "a.nii.gz")
+
+
+def test_an_error_of_simpleitk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"a\.mha: could not be written \("):
+        write_image(IMAGE, tmp_path / "missing" / "a.mha")
