@@ -18,7 +18,6 @@ from torch import Tensor
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.masam import is_adaptation
 from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.formats import checked_weight, read_sam_checkpoint
 from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checkpoint_file, read_tensors, reading
@@ -111,8 +110,9 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
             report.refused[name] = why
     _check_vit(network, tensors, report.path)
     own = network.state_dict()
-    missing = [name for name in own if name.startswith("image_encoder.") and not is_adaptation(name)]
-    if missing := [name for name in missing if name not in tensors]:
+    added = {name for name, _ in network.adapter_parameters()}
+    needed = [name for name in own if name.startswith("image_encoder.") and name not in added]
+    if missing := [name for name in needed if name not in tensors]:
         got = f"a file without {len(missing)} tensors of SAM's image encoder ({shortened(missing, 2)})"
         raise bad_file(checkpoint.path, got, "the whole image encoder", "Use a complete SAM checkpoint.")
     if checkpoint.warning:
