@@ -1,7 +1,7 @@
 """Everything that has to be checked and measured on a GPU, in one command.
 
     python benchmarks/gpu.py --minutes 8 -o benchmarks/results
-    python benchmarks/gpu.py --minutes 8 -o results --reference MA-SAM    # with the authors' code: benchmarks/reference.py
+    python benchmarks/gpu.py --minutes 8 -o results --reference MA-SAM    # and the authors' code: benchmarks/reference.py
 
 Parts, in this order: correctness against float64 on the CPU; forward pass, training step and memory of every ViT; a
 volume through nnU-Net's sliding window; a short stock training; the authors' code. Each part writes ``gpu-PART.json``
