@@ -9,6 +9,8 @@ Source: Siméoni et al., DINOv3 (2025); MA-SAM, section 3, for the adaptation.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,10 +45,12 @@ class AdaptedQKV(nn.Linear):
         """(N, T, E) to (N, T, 3·E)."""
         q, k, v = F.linear(x, self.weight, self.bias).chunk(3, dim=-1)
         fact = self.shared[0]
-        if fact is not None and self.fact is not None:
-            q, v = fact.add_increments(q, v, fact.scale * fact.u(x), self.fact)
-        if self.lora is not None:
-            q, v = self.lora.add_increments(q, v, x)
+        if fact is not None and self.fact is not None and fact.enabled:
+            increment_q, increment_v = fact(x, self.fact)
+            q, v = q + increment_q, v + increment_v
+        if self.lora is not None and self.lora.enabled:
+            increment_q, increment_v = self.lora(x)
+            q, v = q + increment_q, v + increment_v
         return torch.cat([q, k, v], dim=-1)
 
 
@@ -62,6 +66,9 @@ class TimmImageEncoder(nn.Module):
         adapter_channels: channels of the 3D adapters, one before every block; 0 leaves them out.
         lora_rank: see :class:`~nnunetv2_masam.network.lora.LoRA`; 0 leaves it out.
         gradient_checkpointing: compute every block again in the backward pass instead of storing its activations.
+
+    Attributes:
+        kernels: as of SAM's encoder; timm's blocks have no kernels of ours.
 
     Raises:
         ValueError: timm has no such model, or its blocks are of another kind.
@@ -83,8 +90,9 @@ class TimmImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
+        self.kernels = "auto"
         self.grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
-        self.vit = create_timm_vit(name, input_channels, image_size)
+        self.vit: Any = create_timm_vit(name, input_channels, image_size)
         dim = self.vit.embed_dim
         self.fact = FacT(dim, fact_rank, fact_scale, fact_dropout) if fact_rank else None
         for block in self.vit.blocks:
@@ -136,7 +144,7 @@ class TimmImageEncoder(nn.Module):
         return block(tokens) if rope is None else block(tokens, rope=rope)
 
 
-def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int]) -> nn.Module:
+def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int]) -> Any:
     """A timm ViT without pretrained weights and without a head.
 
     Raises:
@@ -146,15 +154,17 @@ def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int])
         import timm
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not match torch
         raise ModuleNotFoundError(
-            f"encoder='timm:{name}' needs timm, which cannot be imported ({error}): pip install timm, and a torchvision "
-            "from the same index as torch"
+            f"encoder='timm:{name}' needs timm, which cannot be imported ({error}): pip install timm, and a "
+            "torchvision from the same index as torch"
         ) from error
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name.split('.')[0].split('_')[-1]}*")[:6] or timm.list_models("vit_*dinov3*")[:6]
         raise ValueError(f"encoder: timm {timm.__version__} has no model {name!r}; similar names: {', '.join(similar)}")
-    sizes = {"img_size": image_size, "dynamic_img_size": False}
+    sizes: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": False}
     try:
-        vit = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", in_chans=input_channels, **sizes)
+        vit: Any = timm.create_model(
+            name, pretrained=False, num_classes=0, global_pool="", in_chans=input_channels, **sizes
+        )
         fits = all(isinstance(block.attn.qkv, nn.Linear) for block in vit.blocks)
         patch = tuple(vit.patch_embed.patch_size)
     except (TypeError, AttributeError) as error:

@@ -195,7 +195,9 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
             computed += (2 if network.lora_rank else 1) * e
         elif not network.lora_rank:
             computed += e
-        computed += 2 * e if precision.fused and network.vit.rel_pos else 0  # queries, for the tables of relative positions
+        computed += (
+            2 * e if precision.fused and network.vit.rel_pos else 0
+        )  # queries, for the tables of relative positions
     weights = (4 * e * e + 2 * e * network.vit.mlp_width) * half if precision.half else 0  # autocast's copies
     return tokens * (FLOAT * floats + half * computed) + weights
 

@@ -24,6 +24,8 @@ from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checkpoi
 
 _logger = logging.getLogger("nnunetv2_masam")
 
+_EFFICIENT_GRID = (14, 14)  # position table of EfficientSAM, in tokens
+
 # Parts of SAM that MA-SAM starts anew or does not have.
 _NOT_FROM_SAM = {
     "mask_decoder.mask_tokens.": "MA-SAM has one mask token for each output channel, started anew",
@@ -167,7 +169,9 @@ def masam_name(name: str) -> str:
 
 def _check_vit(network: MASAM, tensors: dict[str, Tensor], path: Path) -> None:
     found, vit = recognise_vit(tensors), network.vit
-    if (found.embed_dim, found.depth, found.num_heads) != (vit.embed_dim, vit.depth, vit.num_heads):
+    # without relative positions a file does not tell the number of heads
+    heads = vit.num_heads if found.num_heads is None and not vit.rel_pos else found.num_heads
+    if (found.embed_dim, found.depth, heads) != (vit.embed_dim, vit.depth, vit.num_heads):
         raise CheckpointError(
             f"{path}: holds a ViT of width {found.embed_dim}, {found.depth} blocks and {found.num_heads} heads "
             f"({found}); the network's has width {vit.embed_dim}, {vit.depth} blocks and {vit.num_heads} heads. Take "
@@ -218,7 +222,9 @@ def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
         return tensor
     if name == "image_encoder.pos_embed" and tensor.shape[-1] == like.shape[-1]:
         table = tensor.permute(0, 3, 1, 2)  # (1, E, G, G')
-        table = F.interpolate(table, like.shape[1:3], mode="bilinear", align_corners=False)
+        # EfficientSAM enlarges its 14 x 14 positions bicubically; MA-SAM's authors resize SAM's 64 x 64 bilinearly
+        mode = "bicubic" if tuple(tensor.shape[1:3]) == _EFFICIENT_GRID else "bilinear"
+        table = F.interpolate(table, like.shape[1:3], mode=mode, align_corners=False)
         return table.permute(0, 2, 3, 1)
     if ".attn.rel_pos_" in name and tensor.shape[1] == like.shape[1]:
         table = tensor.T[None]  # (1, E/heads, distances)
