@@ -96,7 +96,8 @@ class Attention(nn.Module):
         q, k, v = self._project(x, fact)
         if self.rel_pos_h is None or self.rel_pos_w is None:
             size = (x.shape[1], x.shape[2])
-            attended = F.scaled_dot_product_attention(*(self._to_windows(part, size) for part in (q, k, v)))
+            query, key, value = (self._to_windows(part, size) for part in (q, k, v))  # (N, heads, T, E/heads) each
+            attended = F.scaled_dot_product_attention(query, key, value)
             return self.proj(self._from_windows(attended, size, size))
         table_h, table_w = relative_table(self.rel_pos_h), relative_table(self.rel_pos_w)
         bands = []

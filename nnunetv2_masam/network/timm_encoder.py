@@ -160,7 +160,7 @@ def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int])
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name.split('.')[0].split('_')[-1]}*")[:6] or timm.list_models("vit_*dinov3*")[:6]
         raise ValueError(f"encoder: timm {timm.__version__} has no model {name!r}; similar names: {', '.join(similar)}")
-    sizes: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": False}
+    sizes: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": False, "in_chans": input_channels}
     try:
         vit: Any = timm.create_model(
             name, pretrained=False, num_classes=0, global_pool="", in_chans=input_channels, **sizes

@@ -3,7 +3,8 @@
 Accepted: official files; the same with the prefixes ``module.``, ``model.``, ``sam.`` or ``_orig_mod.``, or
 wrapped in ``{"model": …}``, ``{"state_dict": …}``, ``{"model_state_dict": …}`` or micro-sam's and medico-sam's
 ``{"model_state": …}``; Hugging Face's ``SamModel``; the image encoder of EfficientSAM; files with adapters or LoRA of
-other methods, of which SAM's own weights are taken; each as ``torch.save`` or safetensors file, or as a folder that holds one.
+other methods, of which SAM's own weights are taken; each as ``torch.save`` or safetensors file, or as a folder that
+holds one.
 """
 
 from __future__ import annotations
