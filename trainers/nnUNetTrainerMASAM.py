@@ -25,6 +25,30 @@ class nnUNetTrainerMASAM_H(MASAMTrainer):
     rules = PlanningRules(vit="vit_h", vram_gb=24.0)
 
 
+class nnUNetTrainerMASAM_slim50(MASAMTrainer):
+    """SlimSAM-50: SAM's ViT-B pruned to half its width, for small GPUs."""
+
+    rules = PlanningRules(vit="vit_slim50", vram_gb=4.0)
+
+
+class nnUNetTrainerMASAM_slim77(MASAMTrainer):
+    """SlimSAM-77: SAM's ViT-B pruned to 168 numbers a token, for small GPUs and CPUs."""
+
+    rules = PlanningRules(vit="vit_slim77", vram_gb=4.0, arch_kwargs={"adapter_channels": 84})
+
+
+class nnUNetTrainerMASAM_efficientTi(MASAMTrainer):
+    """EfficientSAM-Ti: a plain ViT of width 192 distilled from SAM; its encoder, MA-SAM's decoder."""
+
+    rules = PlanningRules(vit="vit_efficient_ti", vram_gb=4.0, arch_kwargs={"adapter_channels": 96})
+
+
+class nnUNetTrainerMASAM_efficientS(MASAMTrainer):
+    """EfficientSAM-S: a plain ViT of width 384 distilled from SAM; its encoder, MA-SAM's decoder."""
+
+    rules = PlanningRules(vit="vit_efficient_s", vram_gb=4.0)
+
+
 class nnUNetTrainerMASAM_20epochs(nnUNetTrainerMASAM):
     """ViT-B, an eighth of the full run."""
 

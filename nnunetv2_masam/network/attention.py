@@ -60,17 +60,26 @@ class Attention(nn.Module):
         window: tokens that attend to each other, (down, across): a window, or the whole slice for global attention.
         fact_rank: R, rank of FacT; 0 leaves it out.
         lora_rank: R, rank of LoRA; 0 leaves it out.
+        rel_pos: with relative positions; without, ``window`` must be the whole slice.
     """
 
-    def __init__(self, dim: int, num_heads: int, window: tuple[int, int], fact_rank: int, lora_rank: int = 0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: tuple[int, int],
+        fact_rank: int,
+        lora_rank: int = 0,
+        rel_pos: bool = True,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.window = window
         head_dim = dim // num_heads
         self.qkv = nn.Linear(dim, dim * 3)
         self.proj = nn.Linear(dim, dim)
-        self.rel_pos_h = nn.Parameter(torch.zeros(2 * window[0] - 1, head_dim))
-        self.rel_pos_w = nn.Parameter(torch.zeros(2 * window[1] - 1, head_dim))
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * window[0] - 1, head_dim)) if rel_pos else None
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * window[1] - 1, head_dim)) if rel_pos else None
         self.fact = FacTCores(fact_rank) if fact_rank else None
         self.lora = LoRA(dim, lora_rank) if lora_rank else None
 
@@ -85,6 +94,11 @@ class Attention(nn.Module):
             attention: how :func:`decomposed_attention` is computed.
         """
         q, k, v = self._project(x, fact)
+        if self.rel_pos_h is None or self.rel_pos_w is None:
+            size = (x.shape[1], x.shape[2])
+            query, key, value = (self._to_windows(part, size) for part in (q, k, v))  # (N, heads, T, E/heads) each
+            attended = F.scaled_dot_product_attention(query, key, value)
+            return self.proj(self._from_windows(attended, size, size))
         table_h, table_w = relative_table(self.rel_pos_h), relative_table(self.rel_pos_w)
         bands = []
         for top, bottom in split_into_windows(x.shape[1], self.window[0]):

@@ -14,7 +14,7 @@ from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.attention import Attention
 from nnunetv2_masam.network.fact import FacT
 from nnunetv2_masam.network.kernels import block_function
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE, WINDOW_SIZE, ViTSize
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize
 from nnunetv2_masam.network.sam_parts import LayerNorm2d, MLPBlock
 
 
@@ -48,10 +48,10 @@ class Block(nn.Module):
         dim = vit.embed_dim
         self.adapter_1 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, vit.num_heads, window, fact_rank, lora_rank)
+        self.attn = Attention(dim, vit.num_heads, window, fact_rank, lora_rank, vit.rel_pos)
         self.adapter_2 = Adapter3d(dim, adapter_channels) if adapter_channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=dim * MLP_RATIO)
+        self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=vit.mlp_width)
 
     def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
         """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape."""

@@ -39,8 +39,8 @@ class MASAM(nn.Module):
             taken as RGB; any other number gets a patch embedding that is trained. With ``prompt="box"`` the last one is
             no image but the box channel, and does not count for that.
         num_classes: K, output channels, background included where there is one.
-        vit: a preset's name (``vit_t``, ``vit_b``, ``vit_l``, ``vit_h``) or a dict with ``embed_dim``, ``depth``,
-            ``num_heads`` and ``global_attn_indexes``.
+        vit: name of a preset (:mod:`~nnunetv2_masam.network.presets`), or a dict with the fields of
+            :class:`~nnunetv2_masam.network.presets.ViTSize`.
         image_size: (S, S'), pixels: the size that slices are resized to. Multiples of 16.
         fact_rank: rank of the FacT increments; 0 leaves them out.
         fact_scale: factor of the FacT increments.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
 from nnunetv2_masam.planning.memory import Architecture
 
 _DECODER_MLP = 2048  # channels between the two layers of the two-way transformer's MLP
@@ -45,7 +45,7 @@ def training_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int
 def _block(network: Architecture, index: int) -> int:
     """Multiplications of a block for one slice."""
     e, a, r = network.vit.embed_dim, network.adapter_channels, network.fact_rank
-    projections = (4 + 2 * MLP_RATIO) * e * e
+    projections = 4 * e * e + 2 * e * network.vit.mlp_width
     adapters = 2 * (2 * e * a + 3 * a * a)
     low_rank = 3 * e * r + 2 * r * r + 4 * e * network.lora_rank
     return network.tokens * (projections + adapters + low_rank) + _attention(network, network.reach(index))
@@ -59,7 +59,8 @@ def _attention(network: Architecture, reach: tuple[int, int]) -> int:
         for width, columns in _tiles(network.grid[1], reach[1]):
             tokens = height * width
             keys = tokens + ((height, width) != reach)
-            products += rows * columns * tokens * e * (2 * keys + sum(reach))
+            positions = sum(reach) if network.vit.rel_pos else 0
+            products += rows * columns * tokens * e * (2 * keys + positions)
     return products
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, MLP_RATIO, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
 
 FLOAT = 4  # bytes
 GB = 1024**3
@@ -162,8 +162,10 @@ def count_parameters(network: Architecture, num_classes: int, input_channels: in
     vit, a, r = network.vit, network.adapter_channels, network.fact_rank
     e = vit.embed_dim
     embedding = e * (PATCH_SIZE**2 * input_channels + 1)
-    encoder = vit.depth * (12 * e * e + 13 * e) + e * network.tokens + EMBEDDING_CHANNELS * (e + 9 * EMBEDDING_CHANNELS)
-    encoder += sum(2 * sum(network.reach(i)) * e // vit.num_heads for i in range(vit.depth))
+    block = 4 * e * e + 2 * e * vit.mlp_width + 9 * e + vit.mlp_width
+    encoder = vit.depth * block + e * network.tokens + EMBEDDING_CHANNELS * (e + 9 * EMBEDDING_CHANNELS)
+    if vit.rel_pos:
+        encoder += sum(2 * sum(network.reach(i)) * e // vit.num_heads for i in range(vit.depth))
     adapters = 2 * (2 * e * a + 3 * a * a + a + 2 * e) if a else 0
     adaptation = vit.depth * (adapters + 2 * r * r + 4 * e * network.lora_rank) + 2 * r * e
     decoder = 3_400_000 + 133_000 * num_classes
@@ -179,7 +181,7 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
     """What the gradients of one block of the image encoder need, averaged over the blocks."""
     e, a, r, half = network.vit.embed_dim, network.adapter_channels, network.fact_rank, precision.bytes
     floats = 2 * e  # the inputs of both normalisations
-    computed = _attention_numbers(network, precision) + MLP_RATIO * e  # and the input of GELU
+    computed = _attention_numbers(network, precision) + network.vit.mlp_width  # and the input of GELU
     if a:
         floats += 2 * e  # the adapters' inputs, and what their convolutions write
         computed += 2 * a
@@ -188,13 +190,15 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
     if network.lora_rank:
         computed += (2 if precision.half else 1) * e + 2 * network.lora_rank
     if network.trainable == "all":  # the inputs of all matrix products
-        computed += (1 + 1 + MLP_RATIO) * e
+        computed += 2 * e + network.vit.mlp_width
         if precision.half:  # a copy for each product
             computed += (2 if network.lora_rank else 1) * e
         elif not network.lora_rank:
             computed += e
-        computed += 2 * e if precision.fused else 0  # queries, for the tables of relative positions
-    weights = 12 * e * e * half if precision.half else 0  # autocast's copies
+        computed += (
+            2 * e if precision.fused and network.vit.rel_pos else 0
+        )  # queries, for the tables of relative positions
+    weights = (4 * e * e + 2 * e * network.vit.mlp_width) * half if precision.half else 0  # autocast's copies
     return tokens * (FLOAT * floats + half * computed) + weights
 
 
@@ -208,14 +212,15 @@ def _attention_numbers(network: Architecture, precision: Precision) -> int:
     for index in range(vit.depth):
         reach = network.reach(index)
         padded = any(side % window for side, window in zip(network.grid, reach, strict=True))
-        longer.append(math.ceil((head_dim + sum(reach) + padded) / 8) * 8)
+        positions = sum(reach) + padded if vit.rel_pos else 0
+        longer.append(math.ceil((head_dim + positions) / 8) * 8)
     # query, key, value and output
     return round(4 * vit.num_heads * sum(longer) / vit.depth)
 
 
 def _block_transient(network: Architecture, tokens: int, precision: Precision) -> int:
     """In the backward pass of a block's MLP: gradients of GELU's output and input, and of the residual stream."""
-    return tokens * network.vit.embed_dim * (2 * FLOAT + 2 * MLP_RATIO * precision.bytes)
+    return tokens * (network.vit.embed_dim * 2 * FLOAT + 2 * network.vit.mlp_width * precision.bytes)
 
 
 def _decoder_bytes(network: Architecture, tokens: int, batch: MicroBatch, precision: Precision) -> int:

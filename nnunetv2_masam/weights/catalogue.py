@@ -15,6 +15,7 @@ from nnunetv2_masam.network.presets import PATCH_SIZE, VIT_PRESETS
 
 _OFFICIAL = "https://dl.fbaipublicfiles.com/segment_anything/"
 _BLOCKS = "image_encoder.blocks."
+_BY_WIDTH = ("vit_b", "vit_l", "vit_h")  # recognised without relative positions too
 _OFFICIAL_SOURCE = "Segment Anything, Meta AI (github.com/facebookresearch/segment-anything)"
 
 
@@ -145,7 +146,8 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
     fitting = (
         name
         for name, size in VIT_PRESETS.items()
-        if (size.embed_dim, size.depth) == (embed_dim, depth) and num_heads in (size.num_heads, None)
+        if (size.embed_dim, size.depth) == (embed_dim, depth)
+        and (num_heads == size.num_heads if num_heads else not size.rel_pos or name in _BY_WIDTH)
     )
     return ViTGeometry(
         embed_dim=embed_dim,

@@ -2,8 +2,9 @@
 
 Accepted: official files; the same with the prefixes ``module.``, ``model.``, ``sam.`` or ``_orig_mod.``, or
 wrapped in ``{"model": …}``, ``{"state_dict": …}``, ``{"model_state_dict": …}`` or micro-sam's and medico-sam's
-``{"model_state": …}``; Hugging Face's ``SamModel``; files with adapters or LoRA of other methods, of which SAM's own
-weights are taken; each as ``torch.save`` or safetensors file, or as a folder that holds one.
+``{"model_state": …}``; Hugging Face's ``SamModel``; the image encoder of EfficientSAM; files with adapters or LoRA of
+other methods, of which SAM's own weights are taken; each as ``torch.save`` or safetensors file, or as a folder that
+holds one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.weights.catalogue import ViTGeometry, recognise_vit
+from nnunetv2_masam.weights.efficient_names import is_efficient_name, official_encoder
 from nnunetv2_masam.weights.hf_names import is_hf_name, official_name
 from nnunetv2_masam.weights.safe_read import (
     CheckpointError,
@@ -121,6 +123,8 @@ def _read_named(path: str | Path, *, verified: bool) -> SamCheckpoint:
     if any(is_hf_name(key) for key in state_dict):
         state_dict = _renamed(file, ((official_name(key) or key, value) for key, value in state_dict.items()))
         naming = f"Hugging Face SamModel{naming}"
+    elif any(is_efficient_name(key) for key in state_dict):
+        state_dict, naming = official_encoder(state_dict), f"EfficientSAM{naming}, image encoder only"
     else:
         state_dict = _renamed(file, ((_WRAPPED_QKV.sub(r"\1\2", key), value) for key, value in state_dict.items()))
         naming = f"official names{naming}"
@@ -185,7 +189,7 @@ def _not_sam(path: Path, tensors: Mapping[str, Any], innermost: Mapping[str, Ten
         got, remedy = "a SAM 2 checkpoint, which is another network", "Use a checkpoint of the first SAM."
     elif any(key.startswith(("image_encoder.", "vision_encoder.")) for key in keys):
         got = "an image encoder that is not SAM's ViT"
-        remedy = "Distilled SAMs with other encoders (MobileSAM, EfficientSAM) do not fit."
+        remedy = "Distilled SAMs with other encoders, such as MobileSAM, do not fit."
     else:
         got = f"a checkpoint of something else (keys: {', '.join(list(tensors)[:3])}, …)"
         remedy = "Use one of the files listed by `nnUNetv2_masam weights`, or a SAM fine-tuned from them."

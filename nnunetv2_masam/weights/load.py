@@ -24,6 +24,8 @@ from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checkpoi
 
 _logger = logging.getLogger("nnunetv2_masam")
 
+_EFFICIENT_GRID = (14, 14)  # position table of EfficientSAM, in tokens
+
 # Parts of SAM that MA-SAM starts anew or does not have.
 _NOT_FROM_SAM = {
     "mask_decoder.mask_tokens.": "MA-SAM has one mask token for each output channel, started anew",
@@ -120,7 +122,7 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     for part in ("prompt_encoder.", "mask_decoder.transformer."):
         if not any(name.startswith(part) for name in tensors):
             report.warn(f"{checkpoint.path.name} has no {part}…; these weights start from random values")
-    return _load(network, tensors, report)
+    return load_fitted(network, tensors, report)
 
 
 def load_masam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
@@ -153,7 +155,7 @@ def load_masam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
             f"{path}: expected a file saved by the MA-SAM authors' code (FacT and adapter tensors), got neither; "
             "for a SAM checkpoint use load_sam_checkpoint, for an nnU-Net checkpoint -pretrained_weights"
         )
-    return _load(network, tensors, report)
+    return load_fitted(network, tensors, report)
 
 
 def masam_name(name: str) -> str:
@@ -167,7 +169,9 @@ def masam_name(name: str) -> str:
 
 def _check_vit(network: MASAM, tensors: dict[str, Tensor], path: Path) -> None:
     found, vit = recognise_vit(tensors), network.vit
-    if (found.embed_dim, found.depth, found.num_heads) != (vit.embed_dim, vit.depth, vit.num_heads):
+    # without relative positions a file does not tell the number of heads
+    heads = vit.num_heads if found.num_heads is None and not vit.rel_pos else found.num_heads
+    if (found.embed_dim, found.depth, heads) != (vit.embed_dim, vit.depth, vit.num_heads):
         raise CheckpointError(
             f"{path}: holds a ViT of width {found.embed_dim}, {found.depth} blocks and {found.num_heads} heads "
             f"({found}); the network's has width {vit.embed_dim}, {vit.depth} blocks and {vit.num_heads} heads. Take "
@@ -205,7 +209,7 @@ def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report
     return fitted
 
 
-def _load(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
+def load_fitted(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
     """Fit and copy ``tensors``, all or nothing."""
     own = network.state_dict()
     network.load_state_dict({**own, **fit_tensors(own, tensors, report)})
@@ -218,12 +222,14 @@ def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
         return tensor
     if name == "image_encoder.pos_embed" and tensor.shape[-1] == like.shape[-1]:
         table = tensor.permute(0, 3, 1, 2)  # (1, E, G, G')
-        table = F.interpolate(table, like.shape[1:3], mode="bilinear", align_corners=False)
+        # EfficientSAM enlarges its 14 x 14 positions bicubically; MA-SAM's authors resize SAM's 64 x 64 bilinearly
+        mode = "bicubic" if tuple(tensor.shape[1:3]) == _EFFICIENT_GRID else "bilinear"
+        table = F.interpolate(table, like.shape[1:3], mode=mode, align_corners=False)
         return table.permute(0, 2, 3, 1)
     if ".attn.rel_pos_" in name and tensor.shape[1] == like.shape[1]:
         table = tensor.T[None]  # (1, E/heads, distances)
         return F.interpolate(table, like.shape[0], mode="linear", align_corners=False)[0].T
-    if name == "image_encoder.patch_embed.proj.weight" and tensor.shape[0] == like.shape[0]:
+    if name.endswith(".patch_embed.proj.weight") and tensor.shape[0] == like.shape[0]:
         summed = tensor.sum(dim=1, keepdim=True)  # (E, 1, 16, 16)
         channels = like.shape[1]
         return (summed / channels).expand(-1, channels, -1, -1).contiguous()
