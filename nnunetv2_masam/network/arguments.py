@@ -15,6 +15,7 @@ TRAINABLE = ("masam", "decoder", "all")
 class Defaults:
     """Defaults of :class:`~nnunetv2_masam.network.masam.MASAM`, which describes the arguments. Plans may omit them."""
 
+    encoder: str = "sam"
     vit: str = "vit_b"
     image_size: tuple[int, int] = (512, 512)
     fact_rank: int = 32

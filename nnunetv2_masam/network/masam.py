@@ -21,7 +21,7 @@ from nnunetv2_masam.network.arguments import (
 )
 from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.boxes import boxes_of_channel
-from nnunetv2_masam.network.image_encoder import ImageEncoder
+from nnunetv2_masam.network.encoders import build_image_encoder
 from nnunetv2_masam.network.kernels import KERNELS
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, ViTSize, resolve_vit
@@ -39,6 +39,8 @@ class MASAM(nn.Module):
             taken as RGB; any other number gets a patch embedding that is trained. With ``prompt="box"`` the last one is
             no image but the box channel, and does not count for that.
         num_classes: K, output channels, background included where there is one.
+        encoder: ``sam``, or ``timm:`` and a model of timm, such as ``timm:vit_base_patch16_dinov3``, for which ``vit``
+            has no meaning.
         vit: name of a preset (:mod:`~nnunetv2_masam.network.presets`), or a dict with the fields of
             :class:`~nnunetv2_masam.network.presets.ViTSize`.
         image_size: (S, S'), pixels: the size that slices are resized to. Multiples of 16.
@@ -71,6 +73,7 @@ class MASAM(nn.Module):
         input_channels: int,
         num_classes: int,
         *,
+        encoder: str = DEFAULTS.encoder,
         vit: str | Mapping[str, Any] | ViTSize = DEFAULTS.vit,
         image_size: Sequence[int] = DEFAULTS.image_size,
         fact_rank: int = DEFAULTS.fact_rank,
@@ -103,6 +106,7 @@ class MASAM(nn.Module):
                 "box channel"
             )
         self.num_classes = num_classes
+        self.encoder = encoder
         self.vit = resolve_vit(vit)
         self.prompt = prompt
         self.trainable = trainable
@@ -110,9 +114,10 @@ class MASAM(nn.Module):
         self.half_turn = half_turn
         self.bf16_on_cpu = False
         grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
-        self.image_encoder = ImageEncoder(
-            self.image_channels,
+        self.image_encoder = build_image_encoder(
+            encoder,
             self.vit,
+            self.image_channels,
             self.image_size,
             fact_rank=fact_rank,
             fact_scale=fact_scale,
@@ -248,5 +253,7 @@ class MASAM(nn.Module):
         if self.trainable == "masam":
             for _, parameter in self.adapter_parameters():
                 parameter.requires_grad_(True)
+        if self.encoder != "sam":
+            self.image_encoder.neck.requires_grad_(True)  # which starts anew
         if self.image_channels not in (1, 3):
             self.image_encoder.patch_embed.requires_grad_(True)
