@@ -26,6 +26,10 @@ REINSTALL = f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
 TRAINERS_VARIABLE = "nnUNet_extTrainer"
 EXPORT = "export nnUNet_extTrainer=$(nnUNetv2_masam trainers-path)"
 SAM_PRESETS = ("vit_b", "vit_l", "vit_h")
+EPILOG = """\
+  nnUNetv2_masam doctor
+  nnUNetv2_masam doctor -d 4
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
+    parser.epilog = EPILOG
     help_text = "Also read this dataset's preprocessed cases and report values that are not finite (default: none)"
     add_dataset(parser, help_text, required=False)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnunetv2_masam.cli.doctor import check_data
 from nnunetv2_masam.training.finite import nonfinite_cases
 from nnunetv2_masam.training.lock import FoldInUse
 from tests.host.conftest import TRAINERS, Workspace
@@ -80,12 +81,14 @@ def test_steps_that_are_not_finite_are_skipped_named_and_end_the_training(worksp
     trainer.fold_lock.release()
 
 
-def test_damaged_cases_are_found(workspace, tmp_path):
+def test_damaged_cases_are_found(workspace, tmp_path, monkeypatch):
     from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
-    folder = tmp_path / "nnUNetPlans_3d_fullres"
+    folder = tmp_path / DATASET / "nnUNetPlans_3d_fullres"
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
     shutil.copytree(workspace.preprocessed / DATASET / "nnUNetPlans_3d_fullres", folder)
     assert list(nonfinite_cases(folder)) == []
+    assert [finding.status for finding in check_data(DATASET)] == ["ok"]
     kind = infer_dataset_class(str(folder))
     data, segmentation, _, properties = kind(str(folder), ["caseTr1"]).load_case("caseTr1")
     data, segmentation = data[:], segmentation[:]
@@ -94,6 +97,9 @@ def test_damaged_cases_are_found(workspace, tmp_path):
         file.unlink()
     kind.save_case(data, segmentation, properties, str(folder / "caseTr1"))
     assert list(nonfinite_cases(folder)) == [("caseTr1", 2)]
+    (finding,) = check_data(DATASET)
+    assert (finding.subject, finding.status) == ("nnUNetPlans_3d_fullres/caseTr1", "warning")
+    assert finding.detail == "2 values are not finite"
 
 
 def test_a_fold_is_trained_once_at_a_time(workspace, results):
