@@ -3,7 +3,8 @@
     python benchmarks/loss_curve.py --data Dataset004_Hippocampus --workspace FOLDER
 
 Trains fold 0 by the stock commands, unless the workspace has it already (that of ``benchmarks/hippocampus.py`` will
-do), and writes what nnU-Net logged, one value an epoch, to ``benchmarks/results/loss-curve-hippocampus.json``.
+do), and writes what nnU-Net logged, one value an epoch, to ``benchmarks/results/loss-curve-hippocampus.json``. Of a
+training that was stopped, it writes the epochs of the last checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from environment import describe_environment
 from hippocampus import CONFIGURATION, call
 
-from nnunetv2_masam.catalogue import trainers_folder
+from nnunetv2_masam.catalogue import find_trainer, trainers_folder
 
 HERE = Path(__file__).resolve().parent
 TRAINER = "nnUNetTrainerMASAM_tiny"
@@ -42,11 +43,15 @@ def main() -> None:
     if not (workspace / "preprocessed" / dataset / "nnUNetPlans.json").is_file():
         call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
     fold = workspace / "results" / dataset / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
-    if not (fold / "checkpoint_final.pth").is_file():
+    if not any(fold.glob("checkpoint_*.pth")):
         call("nnUNetv2_train", number, CONFIGURATION, "0", "-tr", TRAINER, "-device", "cpu")
-    logged = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)["logging"]
-    curves = {name: [round(float(value), 4) for value in logged[key]] for key, name in SERIES.items()}
-    result = {"environment": describe_environment(), "data": dataset, "fold": 0, "trainer": TRAINER, **curves}
+    kinds = [fold / f"checkpoint_{kind}.pth" for kind in ("final", "latest", "best")]
+    checkpoint = torch.load(next(filter(Path.is_file, kinds)), map_location="cpu", weights_only=False)
+    epochs = checkpoint["current_epoch"]
+    logged = checkpoint["logging"]
+    curves = {name: [round(float(value), 4) for value in logged[key][:epochs]] for key, name in SERIES.items()}
+    result = {"environment": describe_environment(), "data": dataset, "fold": 0, "trainer": TRAINER, "epochs": epochs}
+    result |= {"epochs_of_trainer": find_trainer(TRAINER).epochs, **curves}
     path = HERE / "results" / "loss-curve-hippocampus.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

@@ -12,11 +12,13 @@ import platform
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from nnunetv2_masam import __version__
 from nnunetv2_masam.catalogue import class_names, find_planner, is_checkout, planners_folder, trainers_folder
+from nnunetv2_masam.cli.arguments import add_dataset
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 DISTRIBUTION = "nnunetv2-masam"
@@ -24,6 +26,10 @@ REINSTALL = f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
 TRAINERS_VARIABLE = "nnUNet_extTrainer"
 EXPORT = "export nnUNet_extTrainer=$(nnUNetv2_masam trainers-path)"
 SAM_PRESETS = ("vit_b", "vit_l", "vit_h")
+EPILOG = """\
+  nnUNetv2_masam doctor
+  nnUNetv2_masam doctor -d 4
+"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,10 @@ class Finding:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No arguments."""
+    """Add the command's arguments."""
+    parser.epilog = EPILOG
+    help_text = "Also read this dataset's preprocessed cases and report values that are not finite (default: none)"
+    add_dataset(parser, help_text, required=False)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         ("Network and device", check_network),
         ("SAM weights", check_weights),
     )
+    if args.dataset:
+        checks += ((f"Preprocessed data of {args.dataset}", partial(check_data, args.dataset)),)
     statuses = []
     for title, check in checks:
         print(f"\n{title}")
@@ -69,6 +80,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 # ---- checks
+
+
+def check_data(dataset: str) -> Iterator[Finding]:
+    """Every preprocessed case of a dataset."""
+    from nnunetv2_masam.nnunet_files import preprocessed_dataset
+    from nnunetv2_masam.training.finite import nonfinite_cases
+
+    folders = [file.parent for file in sorted(preprocessed_dataset(dataset).glob("*/*.pkl"))]
+    for folder in dict.fromkeys(folders):
+        damaged = list(nonfinite_cases(folder))
+        for case, count in damaged:
+            remedy = "repair its images and preprocess again, or leave the case out of the splits"
+            yield Finding(f"{folder.name}/{case}", WARNING, f"{count} values are not finite", remedy)
+        if not damaged:
+            yield Finding(folder.name, OK, "all values are finite")
+    if not folders:
+        remedy = f"nnUNetv2_plan_and_preprocess -d {dataset}"
+        yield Finding(dataset, WARNING, f"no preprocessed cases in {preprocessed_dataset(dataset)}", remedy)
 
 
 def check_versions() -> Iterator[Finding]:

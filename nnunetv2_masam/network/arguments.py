@@ -15,6 +15,7 @@ TRAINABLE = ("masam", "decoder", "all")
 class Defaults:
     """Defaults of :class:`~nnunetv2_masam.network.masam.MASAM`, which describes the arguments. Plans may omit them."""
 
+    encoder: str = "sam"
     vit: str = "vit_b"
     image_size: tuple[int, int] = (512, 512)
     fact_rank: int = 32
@@ -45,8 +46,8 @@ def check_numbers(at_least: int, **numbers: int) -> None:
             raise ValueError(f"{name}: got {value}, expected {at_least} or more")
 
 
-def checked_image_size(image_size: Sequence[int]) -> tuple[int, int]:
-    """(S, S') in pixels. Raises a ValueError unless these are two multiples of a token's side."""
+def check_image_size(image_size: Sequence[int]) -> tuple[int, int]:
+    """(S, S'), pixels. Raises a ValueError unless these are two multiples of a token's side."""
     size = tuple(int(side) for side in image_size)
     if len(size) != 2 or any(side < PATCH_SIZE or side % PATCH_SIZE for side in size):
         raise ValueError(f"image_size: got {tuple(image_size)}, expected two multiples of {PATCH_SIZE}, a token's side")

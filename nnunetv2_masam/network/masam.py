@@ -12,18 +12,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
-from nnunetv2_masam.network.arguments import (
-    DEFAULTS,
-    PROMPTS,
-    TRAINABLE,
-    check_choice,
-    check_numbers,
-    checked_image_size,
-)
+from nnunetv2_masam.network.arguments import DEFAULTS, PROMPTS, TRAINABLE, check_choice, check_image_size, check_numbers
 from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.network.decoding import decode_slices
-from nnunetv2_masam.network.image_encoder import ImageEncoder
+from nnunetv2_masam.network.encoders import build_image_encoder
 from nnunetv2_masam.network.kernels import KERNELS
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, ViTSize, resolve_vit
@@ -41,6 +34,8 @@ class MASAM(nn.Module):
             taken as RGB; any other number gets a patch embedding that is trained. With ``prompt="box"`` the last one is
             no image but the box channel, and does not count for that.
         num_classes: K, output channels, background included where there is one.
+        encoder: ``sam``, or ``timm:`` and a model of timm, such as ``timm:vit_base_patch16_dinov3``, for which ``vit``
+            has no meaning.
         vit: name of a preset (:mod:`~nnunetv2_masam.network.presets`), or a dict with the fields of
             :class:`~nnunetv2_masam.network.presets.ViTSize`.
         image_size: (S, S'), pixels: the size that slices are resized to. Multiples of 16.
@@ -67,6 +62,7 @@ class MASAM(nn.Module):
         input_channels: int,
         num_classes: int,
         *,
+        encoder: str = DEFAULTS.encoder,
         vit: str | Mapping[str, Any] | ViTSize = DEFAULTS.vit,
         image_size: Sequence[int] = DEFAULTS.image_size,
         fact_rank: int = DEFAULTS.fact_rank,
@@ -83,10 +79,8 @@ class MASAM(nn.Module):
     ) -> None:
         super().__init__()
         if deep_supervision:
-            raise NotImplementedError(
-                "deep_supervision: one output only; set the trainer's enable_deep_supervision = False"
-            )
-        self.image_size = checked_image_size(image_size)
+            raise NotImplementedError("deep_supervision: one output only, set enable_deep_supervision = False")
+        self.image_size = check_image_size(image_size)
         check_choice("prompt", prompt, PROMPTS)
         check_choice("trainable", trainable, TRAINABLE)
         check_numbers(1, input_channels=input_channels, num_classes=num_classes)
@@ -95,9 +89,10 @@ class MASAM(nn.Module):
         self.image_channels = input_channels - (prompt == "box")
         if self.image_channels < 1:
             raise ValueError(
-                f"input_channels: got {input_channels}, expected at least 2 with prompt='box': images, then the box"
+                f"input_channels: got {input_channels}, expected at least 2 with prompt='box', the last a box"
             )
         self.num_classes = num_classes
+        self.encoder = encoder
         self.vit = resolve_vit(vit)
         self.prompt = prompt
         self.trainable = trainable
@@ -105,9 +100,10 @@ class MASAM(nn.Module):
         self.half_turn = half_turn
         self.bf16_on_cpu = False  # in prediction; only CPUs with AMX or AVX512-BF16 gain by it
         grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
-        self.image_encoder = ImageEncoder(
-            self.image_channels,
+        self.image_encoder = build_image_encoder(
+            encoder,
             self.vit,
+            self.image_channels,
             self.image_size,
             fact_rank=fact_rank,
             fact_scale=fact_scale,
@@ -203,5 +199,7 @@ class MASAM(nn.Module):
         if self.trainable == "masam":
             for _, parameter in self.adapter_parameters():
                 parameter.requires_grad_(True)
+        if self.encoder != "sam":
+            self.image_encoder.neck.requires_grad_(True)  # which starts anew
         if self.image_channels not in (1, 3):
             self.image_encoder.patch_embed.requires_grad_(True)

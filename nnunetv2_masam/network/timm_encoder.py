@@ -108,6 +108,11 @@ class TimmImageEncoder(nn.Module):
             LayerNorm2d(EMBEDDING_CHANNELS),
         )
 
+    @property
+    def patch_embed(self) -> nn.Module:
+        """Image to tokens."""
+        return self.vit.patch_embed
+
     def forward(self, x: Tensor, depth: int) -> Tensor:
         """Encode slices.
 
@@ -162,9 +167,7 @@ def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int])
         raise ValueError(f"encoder: timm {timm.__version__} has no model {name!r}; similar names: {', '.join(similar)}")
     sizes: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": False, "in_chans": input_channels}
     try:
-        vit: Any = timm.create_model(
-            name, pretrained=False, num_classes=0, global_pool="", in_chans=input_channels, **sizes
-        )
+        vit: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **sizes)
         fits = all(isinstance(block.attn.qkv, nn.Linear) for block in vit.blocks)
         patch = tuple(vit.patch_embed.patch_size)
     except (TypeError, AttributeError) as error:

@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
+from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.presets import resolve_vit
 from nnunetv2_masam.planning.fit import Task, fit_memory
 from nnunetv2_masam.planning.prediction import prediction_slices
@@ -123,7 +124,8 @@ def task_of(configuration: Mapping[str, Any], rules: PlanningRules, num_classes:
 
 def network_arguments(rules: PlanningRules) -> dict[str, Any]:
     """The network's arguments that the recipe decides."""
-    return {"vit": _json_ready(rules.vit), **deepcopy(dict(rules.arch_kwargs))}
+    encoder = {"vit": _json_ready(rules.vit)} if rules.encoder == DEFAULTS.encoder else {"encoder": rules.encoder}
+    return {**encoder, **deepcopy(dict(rules.arch_kwargs))}
 
 
 def _json_ready(vit: str | Mapping[str, Any]) -> str | dict[str, Any]:

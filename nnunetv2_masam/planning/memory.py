@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnunetv2_masam.network.arguments import DEFAULTS
+from nnunetv2_masam.network.encoders import timm_size
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
 
 FLOAT = 4  # bytes
@@ -88,9 +89,10 @@ class Architecture:
     def of(cls, arch_kwargs: Mapping[str, Any]) -> Architecture:
         """From the arguments as plans hold them."""
         arguments = {**asdict(DEFAULTS), **arch_kwargs}
+        encoder = arguments["encoder"]
         height, width = (side // PATCH_SIZE for side in arguments["image_size"])
         return cls(
-            vit=resolve_vit(arguments["vit"]),
+            vit=resolve_vit(arguments["vit"]) if encoder == "sam" else timm_size(encoder),
             grid=(height, width),
             fact_rank=arguments["fact_rank"],
             lora_rank=arguments["lora_rank"],

@@ -18,7 +18,8 @@ class PlanningRules:
     """What a recipe asks of its plans.
 
     Attributes:
-        vit: preset or sizes of the image encoder.
+        encoder: ``sam``, or ``timm:`` and a model of timm.
+        vit: preset or sizes of SAM's image encoder.
         slices: D, slices of a 3D patch, at least 4; nnU-Net pads images that have fewer.
         batch_size: samples a step.
         vram_gb: memory target of one GPU in GB, where the user gives none. nnU-Net's own default is 8.
@@ -31,6 +32,7 @@ class PlanningRules:
         arch_kwargs: further arguments of the network.
     """
 
+    encoder: str = DEFAULTS.encoder
     vit: str | Mapping[str, Any] = DEFAULTS.vit
     slices: int = 5
     batch_size: int = 24

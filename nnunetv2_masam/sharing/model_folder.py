@@ -176,6 +176,8 @@ def fold_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tenso
         weights: of a network of ours, whole.
         scale: the network's ``fact_scale``.
     """
+    if any(name.startswith("image_encoder.vit.") for name in weights):
+        raise ValueError("--fold: got a network with an encoder of timm; increments fold into SAM's encoder only")
     folded = {name: tensor for name, tensor in weights.items() if not any(part in name for part in _LOW_RANK)}
     shared = _under(weights, _FACT)
     for name in folded:

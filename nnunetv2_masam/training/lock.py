@@ -18,45 +18,49 @@ class FoldInUse(ValueError):
     """Another process trains or validates the fold."""
 
 
+_held: dict[Path, filelock.BaseFileLock] = {}  # by this process
+
+
 class FoldLock:
-    """A lock on a fold's folder that the operating system releases when its holder dies.
+    """A process's lock on a fold's folder, which the operating system releases when the process dies.
 
     Args:
         folder: nnU-Net's ``fold_X``, which has to exist.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        self._lock = self._new()
+        self.folder = Path(folder).resolve()
 
     def acquire(self) -> None:
-        """Take the lock, or do nothing if this object holds it already.
+        """Take the lock, or do nothing if this process holds it already.
 
         Raises:
             FoldInUse: another process holds it; the message names its host and process.
         """
-        if self._lock.is_locked:
-            return
+        if self.folder in _held:
+            return  # a trainer that was interrupted, in a notebook for example, does not block the next one
+        lock = self._new()
         try:
-            self._lock.acquire(timeout=0)
+            lock.acquire(timeout=0)
         except filelock.Timeout:
             owner = self.owner()
             if owner is None or owner["host"] != socket.gethostname() or is_alive(owner["process"]):
                 raise FoldInUse(self._refusal(owner)) from None
             # data loading workers inherit the lock, and outlive a trainer that was killed
             (self.folder / LOCK_NAME).unlink(missing_ok=True)
-            self._lock = self._new()
-            self._lock.acquire(timeout=0)
+            lock = self._new()
+            lock.acquire(timeout=0)
         except NotImplementedError:
             return  # the file system has no locks
+        _held[self.folder] = lock
         since = datetime.now().isoformat(sep=" ", timespec="seconds")
         write_json(self.folder / OWNER_NAME, {"host": socket.gethostname(), "process": os.getpid(), "since": since})
 
     def release(self) -> None:
-        """Give the lock back if this object holds it."""
-        if self._lock.is_locked:
+        """Give the lock back if this process holds it."""
+        if lock := _held.pop(self.folder, None):
             (self.folder / OWNER_NAME).unlink(missing_ok=True)
-            self._lock.release()
+            lock.release()
 
     def owner(self) -> dict | None:
         """Host, process and start of the one that took the lock last; None if it was given back."""

@@ -79,7 +79,13 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
     """Refuse plans that the recipe cannot train, before anything is computed."""
     check_whole_numbers(configuration, plans_name)
     vit = configuration["architecture"]["arch_kwargs"].get("vit", DEFAULTS.vit)
-    if resolve_vit(vit) != resolve_vit(rules.vit):
+    encoder = configuration["architecture"]["arch_kwargs"].get("encoder", DEFAULTS.encoder)
+    if encoder != rules.encoder:
+        raise ValueError(
+            f"the plans {plans_name!r} are for the encoder {encoder!r}, {trainer} trains {rules.encoder!r}. Train on "
+            f"the baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
+        )
+    if encoder == DEFAULTS.encoder and resolve_vit(vit) != resolve_vit(rules.vit):
         raise ValueError(
             f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on the "
             f"baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"

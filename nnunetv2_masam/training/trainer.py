@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ from nnunetv2_masam.training.plans import plans_for_training, training_configura
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
 from nnunetv2_masam.weights.slim import SlimCompletion, slim_checkpoints_wanted
+from nnunetv2_masam.weights.timm_weights import load_timm_checkpoint, resolve_timm_checkpoint
 
 
 class MASAMTrainer(BaseTrainer):
@@ -136,11 +138,11 @@ class MASAMTrainer(BaseTrainer):
         self.lock_fold()
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
-            checkpoint = resolve_sam_checkpoint(str(self.rules.vit)) if self.needs_sam_weights else None
+            checkpoint = self._pretrained_checkpoint() if self.needs_sam_weights else None
             self.initialize()
             if checkpoint is not None:
-                report = load_sam_checkpoint(self.masam, checkpoint)
-                self.print_to_log_file(f"SAM weights from {checkpoint}\n{report}")
+                load = load_sam_checkpoint if self.rules.encoder == "sam" else load_timm_checkpoint
+                self.print_to_log_file(f"pretrained weights from {checkpoint}\n{load(self.masam, checkpoint)}")
         self._prepare_slim_saving()
         total, trained = self._count_parameters()
         self.print_to_log_file(
@@ -149,11 +151,17 @@ class MASAMTrainer(BaseTrainer):
         )
         super().on_train_start()
 
+    def _pretrained_checkpoint(self) -> Path:
+        """The file that training starts from."""
+        if self.rules.encoder == "sam":
+            return resolve_sam_checkpoint(str(self.rules.vit))
+        return resolve_timm_checkpoint(self.rules.encoder)
+
     def _prepare_slim_saving(self) -> None:
         """Find the base of slim checkpoints before training rather than after its first epochs."""
         if not slim_checkpoints_wanted() or self.local_rank != 0:
             return
-        if not self.needs_sam_weights:
+        if not self.needs_sam_weights or self.rules.encoder != "sam":
             self.print_to_log_file("MASAM_SLIM_CHECKPOINTS: no SAM weights in this recipe, checkpoints are saved whole")
             return
         self.slim_saving = SlimSaving(self.masam, resolve_sam_checkpoint(str(self.rules.vit)))

@@ -89,21 +89,25 @@ def test_killed_while_saving_leaves_the_last_checkpoint(workspace, tmp_path):
     path = tmp_path / "checkpoint_latest.pth"
     process = subprocess.run([sys.executable, "-c", SAVE_TWICE, str(path), str(TRAINERS)], cwd=CHECKOUT, check=False)
     assert process.returncode == -signal.SIGKILL
-    assert path.with_name("checkpoint_latest.pth.partial").exists()
+    assert len(list(tmp_path.glob(".checkpoint_latest.pth.*.partial"))) == 1
     checkpoint = torch.load(path, weights_only=False)
     assert checkpoint["trainer_name"] == "nnUNetTrainerMASAM_testing"
     assert checkpoint["init_args"]["configuration"] == "3d_fullres"
 
 
-def test_other_ranks_leave_a_save_under_way_alone(workspace, tmp_path):
+def test_rank_0_saves_and_keeps_links(workspace, tmp_path):
     trainer = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
     trainer.initialize()
+    link, target = tmp_path / "checkpoint_latest.pth", tmp_path / "elsewhere.pth"
     trainer.local_rank = 1
-    partial = tmp_path / "checkpoint_latest.pth.partial"
-    partial.write_bytes(b"being written")
-    trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
-    assert partial.read_bytes() == b"being written"
-    assert list(tmp_path.iterdir()) == [partial]
+    trainer.save_checkpoint(str(link))
+    assert list(tmp_path.iterdir()) == []
+    trainer.local_rank = 0
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    trainer.save_checkpoint(str(link))
+    assert link.is_symlink()
+    assert torch.load(target, weights_only=False)["trainer_name"] == "nnUNetTrainerMASAM_testing"
 
 
 @pytest.mark.parametrize("change", ["channels", "in-plane size", "both", "nothing"])

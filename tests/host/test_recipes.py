@@ -111,7 +111,7 @@ def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_
     trainer = make(small(recipe), workspace, hippocampus)
     stored = trained(trainer)
     log = next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
-    assert ("SAM weights from" in log) == recipe.needs_sam_weights
+    assert ("pretrained weights from" in log) == recipe.needs_sam_weights
     moved = {
         name.removeprefix("image_encoder.")
         for name, parameter in trainer.masam.named_parameters()
@@ -125,6 +125,30 @@ def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_
 
     logits = predicted(trainer, rebuilt(trainer, stored))
     assert torch.isfinite(logits).all()
+    assert torch.equal(logits, predicted(trainer, trainer.network))
+
+
+def test_dinov3_recipe_trains_from_a_file_of_timm(workspace, hippocampus, tmp_path, monkeypatch):
+    timm = pytest.importorskip("timm")
+    from nnUNetTrainerMADINO import nnUNetTrainerMADINO
+
+    name = "vit_tiny_patch16_224"
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=0, global_pool="")
+    torch.save(model.state_dict(), tmp_path / "timm.pth")
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "timm.pth"))
+    recipe = small(nnUNetTrainerMADINO)
+    recipe.rules = replace(recipe.rules, encoder=f"timm:{name}")
+    trainer = make(recipe, workspace, hippocampus)
+    stored = trained(trainer)
+    assert "pretrained weights from" in next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
+    vit = trainer.masam.image_encoder.vit
+    assert torch.equal(vit.blocks[5].mlp.fc1.weight, model.blocks[5].mlp.fc1.weight)
+    moved = {n for n, p in trainer.masam.named_parameters() if not torch.equal(p, trainer.at_start[n])}
+    assert any(".adapters." in n for n in moved)
+    assert any(".fact." in n for n in moved)
+    assert not [n for n in moved if ".vit." in n and ".fact." not in n]
+    logits = predicted(trainer, rebuilt(trainer, stored))
     assert torch.equal(logits, predicted(trainer, trainer.network))
 
 

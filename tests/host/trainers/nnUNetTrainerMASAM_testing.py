@@ -1,5 +1,7 @@
 """A recipe small enough to run whole in a test, in a folder as a user would add to nnUNet_extTrainer."""
 
+import os
+import signal
 from dataclasses import replace
 
 from nnunetv2_masam.planning import PlanningRules
@@ -47,3 +49,12 @@ class nnUNetTrainerMASAM_testing_box(MASAMBoxTrainer, nnUNetTrainerMASAM_testing
         nnUNetTrainerMASAM_testing.rules,
         arch_kwargs={**nnUNetTrainerMASAM_testing.rules.arch_kwargs, "prompt": "box"},
     )
+
+
+class nnUNetTrainerMASAM_testing_killed(nnUNetTrainerMASAM_testing):
+    """Kills itself before the step, counted from 1 over the training, that the environment names."""
+
+    def train_step(self, batch: dict) -> dict:
+        if str(self.steps_taken + 1) == os.environ.get("MASAM_TESTING_KILL_AT_STEP"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().train_step(batch)
