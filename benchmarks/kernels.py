@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="pixels")
     parser.add_argument("--slices", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--forward", action="store_true", help="the forward pass only, without the training step")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--traced", action="store_true", help="memory only, without running anything")
     args = parser.parse_args()
@@ -76,7 +77,8 @@ def main() -> None:
         "environment": describe_environment(),
         "settings": {k: str(v) for k, v in vars(args).items()} | {"seed": 0, "num_classes": NUM_CLASSES},
     }
-    for name, run, sides in (("forward pass", forward, FORWARD), ("training step", step, STEP)):
+    runs = [("forward pass", forward, FORWARD)] + ([] if args.forward else [("training step", step, STEP)])
+    for name, run, sides in runs:
         result[name] = compare(run, sides, args.repeats, args.device)
         print(json.dumps(result[name], indent=1), flush=True)
     result["lines of code"] = {
