@@ -4,18 +4,20 @@
 
 - ``plain``: none of them;
 - ``fast``: all of them, on any device;
-- ``auto``: those that were measured to pay on the device at hand: all on a CPU, on others those that save memory.
+- ``auto``: all on a CPU; on other devices all but attention by parts, which is for a CPU's cache.
 
 Where a forward or backward hook is registered in the image encoder, a parametrization or quantised layer has taken a
 module's place, or ``torch.compile`` is at work, the plain form is used whatever the switch says.
 
+There are two kernels, one for each way to call a block:
+
 | file | replaces | pays by |
 |---|---|---|
-| ``prediction.py`` | ``Block.forward`` without autograd | time and memory of prediction |
-| ``training.py`` | ``Block.forward`` in training | memory of a training step |
-| ``attention.py`` | ``decomposed_attention``, in both on a CPU | time of both, memory of a training step |
+| ``training.py`` | ``Block.forward`` in training | 26 % less peak memory of a training step, with ``attention.py`` |
+| ``prediction.py`` | ``Block.forward`` without autograd | not yet: 11 % less peak memory at five slices, time unmeasured |
 
-``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md`` shows what has been measured.
+``attention.py``, attention by parts, is a part of both. ``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md``
+has the results.
 """
 
 from __future__ import annotations

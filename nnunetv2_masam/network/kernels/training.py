@@ -1,4 +1,6 @@
-"""A block in training, for less memory.
+"""A block in training, for less memory: 74 % of the plain form's peak on a CPU, adapters and attention together.
+
+Adapters alone need 86 %, attention alone 87 % (``benchmarks/results/kernels-traced.json``), so the two are one kernel.
 
 - Adapters: the plain form stores five tensors, the input, which the block has anyway, its normalisation, both sides of
   the convolution, and the output of GELU. Here the convolution's output is all that is stored. Activation checkpointing
