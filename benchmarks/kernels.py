@@ -1,7 +1,7 @@
 """Plain form against kernels: a forward pass and a training step of ViT-B, each kernel on and off, in turn.
 
     python benchmarks/kernels.py
-    python benchmarks/kernels.py --traced     # memory of a training step only, by arithmetic, on any machine
+    python benchmarks/kernels.py --traced     # memory only, by arithmetic, on any machine
 
 Seconds are medians of runs without autocast, in float32 on a CPU; peak memory is what the allocator has handed out at
 once beyond weights and moments. A kernel stays if it makes a forward pass or a training step 1.15 times as fast or
@@ -24,7 +24,7 @@ from unittest import mock
 import torch
 from environment import describe_environment
 from rate import now
-from step_memory import peak_of_allocations, trace_step
+from step_memory import peak_of_allocations, trace_forward, trace_step
 from torch import Tensor
 
 from nnunetv2_masam.network import MASAM, kernels
@@ -49,8 +49,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="pixels")
     parser.add_argument("--slices", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--forward", action="store_true", help="the forward pass only, without the training step")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--traced", action="store_true", help="memory of a training step, without running it")
+    parser.add_argument("--traced", action="store_true", help="memory only, without running anything")
     args = parser.parse_args()
     if args.traced:
         trace(args)
@@ -76,7 +77,8 @@ def main() -> None:
         "environment": describe_environment(),
         "settings": {k: str(v) for k, v in vars(args).items()} | {"seed": 0, "num_classes": NUM_CLASSES},
     }
-    for name, run, sides in (("forward pass", forward, FORWARD), ("training step", step, STEP)):
+    runs = [("forward pass", forward, FORWARD)] + ([] if args.forward else [("training step", step, STEP)])
+    for name, run, sides in runs:
         result[name] = compare(run, sides, args.repeats, args.device)
         print(json.dumps(result[name], indent=1), flush=True)
     result["lines of code"] = {
@@ -87,18 +89,21 @@ def main() -> None:
 
 
 def trace(args: argparse.Namespace) -> None:
-    """Peak memory of a training step by side, and a file of it."""
+    """Peak memory of a forward pass and of a training step by side, and a file of it."""
     batch = MicroBatch(args.slices, (args.size, args.size), num_classes=NUM_CLASSES)
-    peaks = {}
-    for side in STEP:
-        with only(side):
-            peaks[side] = trace_step({"vit": args.vit, "image_size": (args.size, args.size)}, batch) / GB
     result = {
         "environment": describe_environment(),
         "settings": {"vit": args.vit, "size": args.size, "slices": args.slices, "num_classes": NUM_CLASSES},
-        "peak_gb": {side: round(peak, 3) for side, peak in peaks.items()},
-        "share_of_plain_memory": {side: round(peak / peaks["plain"], 3) for side, peak in peaks.items()},
     }
+    for name, measure, sides in (("forward pass", trace_forward, FORWARD), ("training step", trace_step, STEP)):
+        peaks = {}
+        for side in sides:
+            with only(side):
+                peaks[side] = measure({"vit": args.vit, "image_size": (args.size, args.size)}, batch) / GB
+        result[name] = {
+            "peak_gb": {side: round(peak, 3) for side, peak in peaks.items()},
+            "share_of_plain_memory": {side: round(peak / peaks["plain"], 3) for side, peak in peaks.items()},
+        }
     target = Path(__file__).parent / "results" / "kernels-traced.json"
     target.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))

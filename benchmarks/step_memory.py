@@ -2,7 +2,7 @@
 
 :func:`measure_step` runs it: on a CPU it reads the profiler's record of every allocation, on a GPU the allocator's own
 counter. :func:`trace_step` runs it on tensors without content and adds up their sizes, so that networks and precisions
-can be looked at that this machine is too slow for.
+can be looked at that this machine is too slow for; :func:`trace_forward` does so for prediction.
 """
 
 from __future__ import annotations
@@ -103,6 +103,19 @@ def trace_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, like_gpu: bool
             tracker.add(tensor)
         with tracker:
             step()
+        return tracker.peak
+
+
+def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> int:
+    """Peak bytes of a forward pass in prediction, weights included, on tensors without content."""
+    with FakeTensorMode(), mock.patch("torch.nn.init.trunc_normal_"), torch.no_grad():
+        network = MASAM(batch.input_channels, batch.num_classes, **arch_kwargs).eval()
+        image = torch.rand(1, batch.input_channels, batch.slices, *batch.patch)
+        tracker = _Tracker()
+        for tensor in [*network.parameters(), *network.buffers(), image]:
+            tracker.add(tensor)
+        with tracker:
+            network(image)
         return tracker.peak
 
 

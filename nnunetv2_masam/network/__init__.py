@@ -8,7 +8,7 @@ Knows nothing of nnU-Net, files or environment variables. Letters in shape comme
     A  adapter channels            R  rank of FacT             G, G'  token grid, S/16 and S'/16
 
     patch (B, C, D, H, W) ─ slices.py ─→ (N, C, S, S') ─ image_encoder.py ─→ (N, 256, G, G')
-          ─ mask_decoder.py ─→ (N, K, S, S') ─ slices.py ─→ logits (B, K, D, H, W)
+          ─ decoding.py, mask_decoder.py ─→ (N, K, S, S') ─ slices.py ─→ logits (B, K, D, H, W)
 
 Axes are always ordered (D, H, W), boxes are (x0, y0, x1, y1).
 """

@@ -1,26 +1,18 @@
-"""What FacT, LoRA and the 3D adapters have in common: they are added to SAM's encoder and can be switched off again.
-
-An adaptation names its own parameters, as in torchtune: what is trained, counted or left out is never recognised by the
-name of a parameter.
-"""
+"""What FacT, LoRA and the 3D adapters have in common: they are added to SAM's encoder and can be switched off again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Adaptation(nn.Module):
-    """Base class of the modules that MA-SAM adds to SAM's image encoder.
+    """Base class of the modules that MA-SAM adds to SAM's image encoder."""
 
-    Attributes:
-        enabled: whether the module takes part; see :func:`adapters_disabled`.
-    """
-
-    enabled = True
+    enabled = True  # see adapters_disabled
 
 
 def adapter_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -43,15 +35,20 @@ def adapters_disabled(module: nn.Module) -> Iterator[None]:
             part.enabled = True
 
 
-def is_plain(*modules: nn.Module | None) -> bool:
-    """Whether it makes no difference to anyone if the parameters of ``modules`` are used without calling the modules.
+def merge_increments(qkv_weight: Tensor, increments: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    """The weight (3·E, E) of a projection with linear increments on query and value added: one product for all."""
+    query, key, value = qkv_weight.chunk(3)  # (E, E) each
+    added_q, added_v = increments(torch.eye(len(query), dtype=query.dtype, device=query.device))
+    return torch.cat([query + added_q.T, key, value + added_v.T])
 
-    It does where a hook is registered on one of them, where a parametrization or a quantised layer has taken a module's
-    place, and where a compiler is watching.
+
+def is_plain(*modules: nn.Module | None) -> bool:
+    """Whether the parameters of ``modules`` may be used without calling the modules.
+
+    Not where one of them has a hook, a parametrization or a quantised layer, and not under a compiler.
     """
-    if torch.compiler.is_compiling():
-        return False
-    return all(_is_plain(part) for module in modules if module is not None for part in module.modules())
+    parts = (part for module in modules if module is not None for part in module.modules())
+    return not torch.compiler.is_compiling() and all(_is_plain(part) for part in parts)
 
 
 def _is_plain(module: nn.Module) -> bool:

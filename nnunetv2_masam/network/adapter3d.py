@@ -1,6 +1,6 @@
-"""MA-SAM's 3D adapter: the only place where the slices of a sample see each other.
+"""MA-SAM's 3D adapter (section 3.3): the only place where the slices of a sample see each other.
 
-``up`` does not start at zero, as in the authors' code. Source: MA-SAM, section 3.3.
+As in the authors' code, ``up`` does not start at zero.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from nnunetv2_masam.network.adaptation import Adaptation
 
 
 class Adapter3d(Adaptation):
-    """x + up(GELU(conv(down(LayerNorm(x))))), with a convolution along the slices and zeros beyond their ends.
-
-    Args:
-        dim: E, embedding width.
-        channels: A, channels of the convolution.
-    """
+    """x + up(GELU(conv(down(LayerNorm(x))))), with a convolution along the slices and zeros beyond their ends."""
 
     def __init__(self, dim: int, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The network's arguments: defaults and checks. Needs no torch, so that planning and commands read it quickly."""
+"""Defaults and checks of the network's arguments, without torch, so that planning and commands import it quickly."""
 
 from __future__ import annotations
 
@@ -43,19 +43,12 @@ def check_numbers(at_least: int, **numbers: int) -> None:
     """Raise a ValueError if one of ``numbers`` is smaller than ``at_least``."""
     for name, value in numbers.items():
         if value < at_least:
-            left_out = "" if at_least else " (left out)"
-            raise ValueError(f"{name}: got {value}, expected {at_least}{left_out} or more")
+            raise ValueError(f"{name}: got {value}, expected {at_least} or more")
 
 
-def checked_image_size(image_size: Sequence[int]) -> tuple[int, int]:
-    """(S, S') in pixels.
-
-    Raises:
-        ValueError: not two multiples of a token's side.
-    """
+def check_image_size(image_size: Sequence[int]) -> tuple[int, int]:
+    """(S, S'), pixels. Raises a ValueError unless these are two multiples of a token's side."""
     size = tuple(int(side) for side in image_size)
     if len(size) != 2 or any(side < PATCH_SIZE or side % PATCH_SIZE for side in size):
-        raise ValueError(
-            f"image_size: got {tuple(image_size)}, expected two multiples of {PATCH_SIZE} pixels, the side of a token"
-        )
+        raise ValueError(f"image_size: got {tuple(image_size)}, expected two multiples of {PATCH_SIZE}, a token's side")
     return size[0], size[1]

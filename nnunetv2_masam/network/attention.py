@@ -1,6 +1,6 @@
 """SAM's self-attention: decomposed relative positions, global or in windows, with FacT or LoRA on query and value.
 
-The result is that of SAM's ``Attention`` with ``window_partition`` around it. Two things differ in how it is computed:
+The result is that of SAM's ``Attention`` inside ``window_partition``. Two things are computed differently:
 
 - The scores q·kᵀ/√d + q·R_row + q·R_column are one product of lengthened vectors, q' = [q/√d, q·R_row, q·R_column] and
   k' = [k, one-hot row, one-hot column], so that ``scaled_dot_product_attention`` needs no (tokens × tokens) bias.
@@ -9,13 +9,14 @@ The result is that of SAM's ``Attention`` with ``window_partition`` around it. T
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_masam.network.adaptation import is_plain
+from nnunetv2_masam.network.adaptation import is_plain, merge_increments
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 
@@ -26,14 +27,11 @@ def decomposed_attention(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table
     """softmax(q·kᵀ/√d + q·R_row + q·R_column)·v over a tile of h × w tokens of a window of g × g' tokens.
 
     Args:
-        q: (n, heads, h·w, d).
-        k, v: (n, heads, h·w, d), or (n, heads, h·w + 1, d) with that of the padding: all tokens of the window that lie
+        q: (n, heads, h·w, d), the shape of the result.
+        k, v: of the same shape, or (n, heads, h·w + 1, d) with that of the padding: all tokens of the window that lie
             outside the tile, below and to the right of it.
         table_h: (h, g, d), for every row of the tile a vector for each row of the window.
         table_w: (w, g', d), the same for columns.
-
-    Returns:
-        (n, heads, h·w, d).
 
     Source: Li et al., MViTv2 (2022), eq. 3; used by SAM without change.
     """
@@ -54,28 +52,17 @@ def decomposed_attention(q: Tensor, k: Tensor, v: Tensor, table_h: Tensor, table
 class Attention(nn.Module):
     """Multi-head self-attention of SAM's image encoder with low-rank increments on query and value.
 
-    Args:
-        dim: E, embedding width.
-        num_heads: heads.
-        window: tokens that attend to each other, (down, across): a window, or the whole slice for global attention.
-        fact_rank: R, rank of FacT; 0 leaves it out.
-        lora_rank: R, rank of LoRA; 0 leaves it out.
-        rel_pos: with relative positions; without, ``window`` must be the whole slice.
+    ``window`` is the number of tokens that attend to each other, (down, across): a window, or the whole slice, as it
+    must be without relative positions. Rank 0 leaves FacT or LoRA out.
     """
 
     def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        window: tuple[int, int],
-        fact_rank: int,
-        lora_rank: int = 0,
-        rel_pos: bool = True,
+        self, dim: int, heads: int, window: tuple[int, int], fact_rank: int, lora_rank: int = 0, rel_pos: bool = True
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads = heads
         self.window = window
-        head_dim = dim // num_heads
+        head_dim = dim // heads
         self.qkv = nn.Linear(dim, dim * 3)
         self.proj = nn.Linear(dim, dim)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * window[0] - 1, head_dim)) if rel_pos else None
@@ -86,12 +73,9 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, fact: FacT | None = None, attention: Callable[..., Tensor] = decomposed_attention
     ) -> Tensor:
-        """(N, G, G', E) to the same shape.
+        """Normalised tokens (N, G, G', E) to the same shape, with the factors ``fact`` that all blocks share.
 
-        Args:
-            x: normalised tokens.
-            fact: the factors that blocks share; None leaves FacT out.
-            attention: how :func:`decomposed_attention` is computed.
+        ``attention`` is :func:`decomposed_attention` or an equivalent.
         """
         q, k, v = self._project(x, fact)
         if self.rel_pos_h is None or self.rel_pos_w is None:
@@ -100,15 +84,14 @@ class Attention(nn.Module):
             attended = F.scaled_dot_product_attention(query, key, value)
             return self.proj(self._from_windows(attended, size, size))
         table_h, table_w = relative_table(self.rel_pos_h), relative_table(self.rel_pos_w)
-        bands = []
+        bands = []  # whole windows, then those cut off at the lower edge; across, the same
         for top, bottom in split_into_windows(x.shape[1], self.window[0]):
             h = min(bottom - top, self.window[0])
             tiles = []
             for left, right in split_into_windows(x.shape[2], self.window[1]):
                 w = min(right - left, self.window[1])
-                query, key, value = (
-                    self._to_windows(part[:, top:bottom, left:right], (h, w)) for part in (q, k, v)
-                )  # (n, heads, h·w, E/heads) each
+                windows = (self._to_windows(part[:, top:bottom, left:right], (h, w)) for part in (q, k, v))
+                query, key, value = windows  # (n, heads, h·w, E/heads) each
                 if (h, w) != self.window:
                     key, value = self._append_padding(key, value)
                 attended = attention(query, key, value, table_h[:h], table_w[:w])
@@ -117,24 +100,28 @@ class Attention(nn.Module):
         return self.proj(torch.cat(bands, dim=1))
 
     def _project(self, x: Tensor, fact: FacT | None) -> tuple[Tensor, ...]:
-        """(N, G, G', E) to query, key and value of that shape; in prediction the increments are part of the weight."""
-        cores = self.fact if self.fact is not None and self.fact.enabled else None
-        fact = fact if fact is not None and fact.enabled and cores is not None else None
-        lora = self.lora if self.lora is not None and self.lora.enabled else None
+        """(N, G, G', E) to query, key and value of that shape; prediction adds the increments to the weight."""
         predicting = not (self.training or torch.is_grad_enabled())
-        if predicting and (fact or lora) and is_plain(self.qkv, fact, cores, lora):
-            return F.linear(x, self.merged_weight(fact, lora), self.qkv.bias).chunk(3, dim=-1)
+        if predicting and is_plain(self.qkv, fact, self.fact, self.lora):
+            return F.linear(x, self.merged_weight(fact), self.qkv.bias).chunk(3, dim=-1)
         q, k, v = self.qkv(x).chunk(3, dim=-1)
-        for increment_q, increment_v in ([fact(x, cores)] if fact else []) + ([lora(x)] if lora else []):
-            q, v = q + increment_q, v + increment_v
+        for increments in self._increments(fact):
+            added_q, added_v = increments(x)
+            q, v = q + added_q, v + added_v
         return q, k, v
 
-    def merged_weight(self, fact: FacT | None, lora: LoRA | None) -> Tensor:
+    def merged_weight(self, fact: FacT | None) -> Tensor:
         """The projection's weight (3·E, E) with the increments added."""
-        weight: Tensor = self.qkv.weight
-        if fact is not None and self.fact is not None:
-            weight = fact.merge(weight, self.fact)
-        return weight if lora is None else lora.merge(weight)
+        return functools.reduce(merge_increments, self._increments(fact), self.qkv.weight)
+
+    def _increments(self, fact: FacT | None) -> list[Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        """Functions of tokens (…, E) that return what is added to query and value, (…, E) each."""
+        found: list[Callable[[Tensor], tuple[Tensor, Tensor]]] = []
+        if fact is not None and fact.enabled and self.fact is not None and self.fact.enabled:
+            found.append(functools.partial(fact, cores=self.fact))
+        if self.lora is not None and self.lora.enabled:
+            found.append(self.lora)
+        return found
 
     def _to_windows(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, rows·h, columns·w, E), windows of (h, w) tokens, to (N·rows·columns, heads, h·w, E/heads)."""
@@ -172,13 +159,9 @@ def position_scores(q: Tensor, table_h: Tensor, table_w: Tensor) -> tuple[Tensor
 def padding_score(score_h: Tensor, score_w: Tensor) -> Tensor:
     """(…, h, w), the log of the sum of exp(q·R_row + q·R_column) over the positions outside the tile."""
     h, w = score_h.shape[-3], score_h.shape[-2]
-    below, beside = score_h.shape[-1] > h, score_w.shape[-1] > w
-    parts = []
-    if below:
-        parts.append(score_h[..., h:].logsumexp(-1) + score_w.logsumexp(-1))
-    if beside:
-        parts.append(score_h[..., :h].logsumexp(-1) + score_w[..., w:].logsumexp(-1))
-    return torch.logaddexp(*parts) if len(parts) == 2 else parts[0]
+    below = score_h[..., h:].logsumexp(-1) + score_w.logsumexp(-1)
+    beside = score_h[..., :h].logsumexp(-1) + score_w[..., w:].logsumexp(-1)
+    return torch.logaddexp(below, beside)  # the first or second is -inf where nothing is below or beside
 
 
 def relative_table(rel_pos: Tensor) -> Tensor:

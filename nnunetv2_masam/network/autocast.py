@@ -1,4 +1,4 @@
-"""Mixed precision: bfloat16 where the device has it."""
+"""Mixed precision in bfloat16, which needs no gradient scaler, where the device has it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def bf16_autocast(device: torch.device, on_cpu: bool = False) -> AbstractContextManager:
-    """bfloat16 in place of the float16 that a caller's autocast asks for, where the GPU has it.
-
-    float16 overflows in large ViTs; bfloat16 does not, and training in it needs no gradient scaler. On a CPU, where no
-    caller asks, ``on_cpu`` says so.
-    """
+    """bfloat16 where a caller's autocast asks for float16, which overflows in large ViTs; on a CPU if ``on_cpu``."""
     if device.type == "cpu" and on_cpu:
         return torch.autocast("cpu", dtype=torch.bfloat16)
     if has_bf16(device) and torch.is_autocast_enabled(device.type):

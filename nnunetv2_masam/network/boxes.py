@@ -1,7 +1,7 @@
 """From a channel that is 1 inside a box to SAM's box coordinates, one box for all slices of a stack.
 
-SAM names the first and the last pixel inside a box, as its own boxes of masks do. A voxel j covers the pixels from j·f
-to (j + 1)·f − 1, with f pixels of network input for a voxel, so a box keeps its extent whatever slices are resized to.
+SAM's boxes name the first and the last pixel inside. Voxel j covers the pixels from j·f to (j + 1)·f − 1, with f pixels
+of network input for a voxel, so a box keeps its extent whatever slices are resized to.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ INSIDE = 0.5  # resampling and rotation leave soft edges; what is above is insid
 
 
 def boxes_of_channel(channel: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """The box of each stack: the in-plane extent, over all its slices, of what the channel marks.
-
-    Args:
-        channel: (B, D, H, W), inside where above 0.5.
-        image_size: (S, S'), pixels.
+    """The in-plane extent, over all slices of a stack, of what the channel (B, D, H, W) marks.
 
     Returns:
-        (B, D, 4) as x0, y0, x1, y1 in pixels of the network's input, the same for the D slices of a stack; NaN for
-        stacks in which nothing is marked.
+        (B, D, 4) as x0, y0, x1, y1 in pixels of the network's input, ``image_size`` = (S, S'); the same for the D
+        slices of a stack, NaN where nothing is marked.
     """
     marked = (channel > INSIDE).any(dim=1)  # (B, H, W)
     y0, y1 = _extent(marked.any(dim=2), image_size[0])

@@ -7,7 +7,6 @@ network. Source: Jie and Deng, FacT (AAAI 2023); MA-SAM, section 3.2.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network.adaptation import Adaptation
@@ -27,14 +26,7 @@ class FacTCores(Adaptation):
 
 
 class FacT(Adaptation):
-    """The factors U and V that all blocks share.
-
-    Args:
-        dim: E, embedding width.
-        rank: R.
-        scale: s.
-        dropout: probability of dropping an entry between Σ and V in training.
-    """
+    """The factors U and V that all blocks share."""
 
     def __init__(self, dim: int, rank: int, scale: float, dropout: float) -> None:
         super().__init__()
@@ -48,11 +40,3 @@ class FacT(Adaptation):
         """(…, E) to the increments of query and value, (…, E) each."""
         q, v = cores(self.scale * self.u(x))  # (…, R) each
         return self.v(self.dropout(q)), self.v(self.dropout(v))
-
-    def merge(self, qkv_weight: Tensor, cores: FacTCores) -> Tensor:
-        """The projection's weight (3·E, E) with the increments added: the same outputs for one product fewer."""
-        query, key, value = qkv_weight.chunk(3)  # (E, E) each
-        scaled_v = self.scale * self.v.weight
-        query = query + scaled_v @ (cores.q.weight @ self.u.weight)
-        value = value + scaled_v @ (cores.v.weight @ self.u.weight)
-        return torch.cat([query, key, value])

@@ -6,6 +6,8 @@ names, so that its checkpoints fit.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -31,15 +33,7 @@ class PatchEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """Adapter, attention, adapter, MLP; each adds to its input.
-
-    Args:
-        vit: sizes of the encoder.
-        window: tokens that attend to each other, (down, across): a window, or the whole slice.
-        fact_rank: rank of FacT; 0 leaves it out.
-        adapter_channels: channels of the 3D adapters; 0 leaves them out.
-        lora_rank: rank of LoRA; 0 leaves it out.
-    """
+    """Adapter, attention, adapter, MLP; each adds to its input. A rank or number of channels of 0 leaves a part out."""
 
     def __init__(
         self, vit: ViTSize, window: tuple[int, int], fact_rank: int, adapter_channels: int, lora_rank: int
@@ -64,20 +58,7 @@ class Block(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Slices to image embeddings.
-
-    Args:
-        input_channels: C.
-        vit: sizes of the encoder.
-        image_size: (S, S'), pixels, multiples of 16.
-        fact_rank, fact_scale, fact_dropout: see :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
-        adapter_channels: channels of the 3D adapters; 0 leaves them out.
-        lora_rank: see :class:`~nnunetv2_masam.network.lora.LoRA`; 0 leaves it out.
-        gradient_checkpointing: compute every block again in the backward pass instead of storing its inside.
-
-    Attributes:
-        kernels: ``auto``, ``plain`` or ``fast``; see :mod:`~nnunetv2_masam.network.kernels`.
-    """
+    """Slices to image embeddings. :class:`~nnunetv2_masam.network.masam.MASAM` describes the arguments."""
 
     def __init__(
         self,
@@ -94,7 +75,7 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
-        self.kernels = "auto"
+        self.kernels = "auto"  # set by MASAM.kernels
         grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
         window = (WINDOW_SIZE, WINDOW_SIZE)
         self.patch_embed = PatchEmbed(input_channels, vit.embed_dim)
@@ -113,20 +94,11 @@ class ImageEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
-        """Encode slices.
-
-        Args:
-            x: (B·D, C, S, S').
-            depth: D, slices of a sample.
-
-        Returns:
-            (B·D, 256, G, G').
-        """
+        """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""
         x = self.patch_embed(x) + self.pos_embed  # (N, G, G', E)
-        run = block_function(self.kernels, self.blocks, x)
+        run = block_function(self.kernels, self.blocks, x)  # block.forward, or an equivalent
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            run = partial(checkpoint, run, use_reentrant=False)
         for block in self.blocks:
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(run, block, x, self.fact, depth, use_reentrant=False)
-            else:
-                x = run(block, x, self.fact, depth)
+            x = run(block, x, self.fact, depth)
         return self.neck(x.permute(0, 3, 1, 2))

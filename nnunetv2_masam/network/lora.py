@@ -7,19 +7,13 @@ SAMed (2023, arXiv:2304.13785), section 3.2.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network.adaptation import Adaptation
 
 
 class LoRA(Adaptation):
-    """What one block adds to its queries and values.
-
-    Args:
-        dim: E, embedding width.
-        rank: R.
-    """
+    """What one block adds to its queries and values."""
 
     def __init__(self, dim: int, rank: int) -> None:
         super().__init__()
@@ -33,8 +27,3 @@ class LoRA(Adaptation):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(…, E) to the increments of query and value, (…, E) each."""
         return self.b_q(self.a_q(x)), self.b_v(self.a_v(x))
-
-    def merge(self, qkv_weight: Tensor) -> Tensor:
-        """The projection's weight (3·E, E) with the increments added: the same outputs for one product."""
-        query, key, value = qkv_weight.chunk(3)  # (E, E) each
-        return torch.cat([query + self.b_q.weight @ self.a_q.weight, key, value + self.b_v.weight @ self.a_v.weight])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,16 +12,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
-from nnunetv2_masam.network.arguments import (
-    DEFAULTS,
-    PROMPTS,
-    TRAINABLE,
-    check_choice,
-    check_numbers,
-    checked_image_size,
-)
+from nnunetv2_masam.network.arguments import DEFAULTS, PROMPTS, TRAINABLE, check_choice, check_image_size, check_numbers
 from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.boxes import boxes_of_channel
+from nnunetv2_masam.network.decoding import decode_slices
 from nnunetv2_masam.network.encoders import build_image_encoder
 from nnunetv2_masam.network.kernels import KERNELS
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
@@ -44,9 +39,7 @@ class MASAM(nn.Module):
         vit: name of a preset (:mod:`~nnunetv2_masam.network.presets`), or a dict with the fields of
             :class:`~nnunetv2_masam.network.presets.ViTSize`.
         image_size: (S, S'), pixels: the size that slices are resized to. Multiples of 16.
-        fact_rank: rank of the FacT increments; 0 leaves them out.
-        fact_scale: factor of the FacT increments.
-        fact_dropout: dropout inside the FacT increments, in training.
+        fact_rank, fact_scale, fact_dropout: of :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
         adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one.
         lora_rank: rank of LoRA increments in the place of FacT's, as in SAMed; 0 leaves them out.
         decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``, 2, as SAM's own
@@ -54,18 +47,14 @@ class MASAM(nn.Module):
         prompt: ``none`` or ``box``: the last channel marks a box, see :mod:`~nnunetv2_masam.network.boxes`.
         trainable: ``masam`` freezes what SAM brings to the image encoder, ``decoder`` the image encoder as a whole,
             ``all`` nothing.
-        gradient_checkpointing: the blocks of the image encoder and the mask decoder are computed again in the backward
-            pass: less memory, more time, the same gradients.
+        gradient_checkpointing: compute the encoder's blocks and the mask decoder again in the backward pass: less
+            memory, more time, the same gradients.
         half_turn: turn every slice by 180° on its way in and the logits back on their way out. The authors' preparation
             gives their network slices that are turned so against the order (H, W) in which nnU-Net reads them.
         deep_supervision: must be False; the argument is there because nnU-Net passes it.
 
-    Attributes:
-        bf16_on_cpu: predict in bfloat16 on a CPU. Only CPUs with instructions for it (AMX, AVX512-BF16) gain by that.
-
     Raises:
         ValueError: an argument has no meaning; the message names it.
-        NotImplementedError: deep supervision is asked for.
     """
 
     def __init__(
@@ -90,10 +79,8 @@ class MASAM(nn.Module):
     ) -> None:
         super().__init__()
         if deep_supervision:
-            raise NotImplementedError(
-                "deep_supervision: the decoder has one output; a trainer must set enable_deep_supervision = False"
-            )
-        self.image_size = checked_image_size(image_size)
+            raise NotImplementedError("deep_supervision: one output only, set enable_deep_supervision = False")
+        self.image_size = check_image_size(image_size)
         check_choice("prompt", prompt, PROMPTS)
         check_choice("trainable", trainable, TRAINABLE)
         check_numbers(1, input_channels=input_channels, num_classes=num_classes)
@@ -102,8 +89,7 @@ class MASAM(nn.Module):
         self.image_channels = input_channels - (prompt == "box")
         if self.image_channels < 1:
             raise ValueError(
-                f"input_channels: got {input_channels}, expected at least 2 with prompt='box': images and, last, the "
-                "box channel"
+                f"input_channels: got {input_channels}, expected at least 2 with prompt='box', the last a box"
             )
         self.num_classes = num_classes
         self.encoder = encoder
@@ -112,7 +98,7 @@ class MASAM(nn.Module):
         self.trainable = trainable
         self.gradient_checkpointing = gradient_checkpointing
         self.half_turn = half_turn
-        self.bf16_on_cpu = False
+        self.bf16_on_cpu = False  # in prediction; only CPUs with AMX or AVX512-BF16 gain by it
         grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
         self.image_encoder = build_image_encoder(
             encoder,
@@ -126,12 +112,7 @@ class MASAM(nn.Module):
             lora_rank=lora_rank,
             gradient_checkpointing=gradient_checkpointing,
         )
-        self.prompt_encoder = PromptEncoder(
-            embed_dim=EMBEDDING_CHANNELS,
-            image_embedding_size=grid,
-            input_image_size=self.image_size,
-            mask_in_chans=16,
-        )
+        self.prompt_encoder = PromptEncoder(EMBEDDING_CHANNELS, grid, self.image_size, mask_in_chans=16)
         self.mask_decoder = MaskDecoder(num_classes, decoder_doublings)
         self._freeze()
 
@@ -164,9 +145,6 @@ class MASAM(nn.Module):
 
         Returns:
             Logits (B, K, D, H, W), or (B, K, H, W), in float32.
-
-        Raises:
-            ValueError: shapes do not fit the network.
         """
         if x.ndim == 4:
             return self.forward(x[:, :, None], boxes).squeeze(2)
@@ -174,72 +152,40 @@ class MASAM(nn.Module):
             raise ValueError("boxes: given to a network that was built without them; build it with prompt='box'")
         channels = self.input_channels if boxes is None else self.image_channels
         if x.ndim != 5 or x.shape[1] != channels:
-            raise ValueError(
-                f"x: got shape {tuple(x.shape)}, expected (B, {channels}, D, H, W) or (B, {channels}, H, W)"
-            )
+            raise ValueError(f"x: got shape {tuple(x.shape)}, expected (B, {channels}, D, H, W), or that without D")
         with bf16_autocast(x.device, self.bf16_on_cpu and not torch.is_grad_enabled()):
             return self._segment(x, boxes).float()
 
     def _segment(self, x: Tensor, boxes: Tensor | None) -> Tensor:
+        """(B, C, D, H, W) to logits (B, K, D, H, W), in the precision of the autocast."""
         batch, _, depth, height, width = x.shape
         if self.half_turn:
             x = x.flip(-2, -1)
         if self.prompt == "box" and boxes is None:
             x, boxes = x[:, :-1], boxes_of_channel(x[:, -1], self.image_size)
         if boxes is not None and boxes.shape != (batch, depth, 4):
-            raise ValueError(
-                f"boxes: got shape {tuple(boxes.shape)}, expected {(batch, depth, 4)}: x0, y0, x1, y1 for each slice"
-            )
+            raise ValueError(f"boxes: got shape {tuple(boxes.shape)}, expected {(batch, depth, 4)}, one for each slice")
         embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
         logits = self._decode(embedding, None if boxes is None else boxes.flatten(0, 1), (height, width))
         volume = slices_to_volume(logits, depth)  # (B, K, D, H, W)
         return volume.flip(-2, -1) if self.half_turn else volume
 
     def _decode(self, embedding: Tensor, boxes: Tensor | None, size: tuple[int, int]) -> Tensor:
-        """Embedding (N, 256, G, G') and boxes (N, 4) to logits (N, K, H, W), for a size of (H, W).
-
-        Decoded slices are the largest of all tensors, so a few are decoded at a time where nothing is kept of them.
-        """
+        """Embedding (N, 256, G, G') and boxes (N, 4) to logits (N, K, *size), for a size of (H, W)."""
+        mask_decoder: Callable[..., Tensor] = self.mask_decoder
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            mask_decoder = partial(checkpoint, mask_decoder, use_reentrant=False)
+        decode = partial(decode_slices, self.prompt_encoder, mask_decoder)
         if torch.is_grad_enabled():
-            return resize_in_plane(self._decode_slices(embedding, boxes), size, mode="bilinear")
+            return resize_in_plane(decode(embedding, boxes), size, mode="bilinear")
+        # decoded slices are the largest tensors of all: a few at a time where none is kept for a backward pass
         logits = embedding.new_empty(len(embedding), self.num_classes, *size, dtype=torch.float32)
         for start in range(0, len(embedding), _SLICES_DECODED_AT_ONCE):
             part = slice(start, start + _SLICES_DECODED_AT_ONCE)
-            decoded = self._decode_slices(embedding[part], None if boxes is None else boxes[part])
+            decoded = decode(embedding[part], None if boxes is None else boxes[part])
             # in float32: torch resizes bfloat16 with antialiasing on no CPU
             logits[part] = resize_in_plane(decoded.float(), size, mode="bilinear")
         return logits
-
-    def _decode_slices(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:
-        """Embedding (N, 256, G, G') and boxes (N, 4) to logits (N, K, S, S').
-
-        A box is two more tokens that all others attend to, so slices with and without one are decoded apart.
-        """
-        if boxes is None:
-            return self._decode_alike(embedding, None)
-        has_box = ~boxes.isnan().any(dim=1)  # (N,)
-        if has_box.all():
-            return self._decode_alike(embedding, boxes)
-        if not has_box.any():
-            # the corners' embeddings take part with weight zero: distributed training waits for their gradients
-            corners = sum(self.prompt_encoder.point_embeddings[i].weight.sum() for i in (2, 3))
-            return self._decode_alike(embedding, None) + 0.0 * corners
-        with_box, without = has_box.nonzero()[:, 0], (~has_box).nonzero()[:, 0]
-        decoded = [
-            self._decode_alike(embedding[with_box], boxes[with_box]),
-            self._decode_alike(embedding[without], None),
-        ]
-        return torch.cat(decoded)[torch.cat([with_box, without]).argsort()]
-
-    def _decode_alike(self, embedding: Tensor, boxes: Tensor | None) -> Tensor:
-        """The same where every slice has a box, or none has."""
-        # sines of random frequencies lose too much in half precision
-        with torch.autocast(embedding.device.type, enabled=False):
-            sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
-            position = self.prompt_encoder.get_dense_pe()
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self.mask_decoder, embedding, position, sparse, dense, use_reentrant=False)
-        return self.mask_decoder(embedding, position, sparse, dense)
 
     def _freeze(self) -> None:
         """Leave trainable only what ``trainable`` says, and nothing that no output depends on."""

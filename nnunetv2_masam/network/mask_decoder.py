@@ -1,8 +1,7 @@
 """SAM's two-way mask decoder with one token per output channel and upsampling to the input resolution.
 
-Four transposed convolutions instead of SAM's two, which SAMed keeps, so that logits come at the resolution of the
-network's input instead of a quarter of it. Source: MA-SAM, section 3.4. The IoU head, which MA-SAM never uses, is left
-out; its token stays, because the other tokens attend to it.
+Four transposed convolutions, where SAM and SAMed have two, give logits at the resolution of the network's input; see
+MA-SAM, section 3.4. SAM's IoU head is never used and left out; its token stays, because other tokens attend to it.
 """
 
 from __future__ import annotations
@@ -20,10 +19,7 @@ _MAX_DOUBLINGS = PATCH_SIZE.bit_length() - 1  # from a token to a pixel
 
 
 class Doubling(nn.ConvTranspose2d):
-    """A transposed convolution whose kernel and stride are 2, on channels kept last.
-
-    Its outputs do not overlap, so it is one matrix product for each pixel of its input.
-    """
+    """A transposed convolution with kernel and stride 2 on channels kept last: its outputs do not overlap."""
 
     def __init__(self, input_channels: int, output_channels: int) -> None:
         super().__init__(input_channels, output_channels, kernel_size=2, stride=2)
@@ -39,20 +35,15 @@ class Doubling(nn.ConvTranspose2d):
 class Upscaling(nn.Sequential):
     """Token grid to pixels: (N, G, G', 256) to (N, S, S', 8) with four doublings.
 
-    Parameters have SAM's names. Channels are kept last, where SAM has them second, so that the normalisation over them
-    needs no copies.
-
-    Args:
-        dim: channels of the grid.
-        doublings: times its sides are doubled, 1 to 4; the channels go to dim / 4, and to half with each further one.
+    The first doubling leaves a quarter of the channels, each further one half of them. Parameters have SAM's names;
+    channels are last, where SAM has them second, so that normalising over them needs no copies.
     """
 
     def __init__(self, dim: int, doublings: int) -> None:
         super().__init__()
         if not 1 <= doublings <= _MAX_DOUBLINGS:
             raise ValueError(
-                f"decoder_doublings: got {doublings}, expected 1 to {_MAX_DOUBLINGS} ({_MAX_DOUBLINGS} for logits at "
-                "the network's input resolution, 2 for SAM's own head)"
+                f"decoder_doublings: got {doublings}, expected 1 to {_MAX_DOUBLINGS}; SAM's own head has 2"
             )
         channels = [dim, *(dim // 4 >> step for step in range(doublings))]
         for step, (before, after) in enumerate(itertools.pairwise(channels), start=1):
@@ -66,12 +57,8 @@ class Upscaling(nn.Sequential):
 class SegmentationLayers(nn.Module):
     """All that depends on the number of output channels.
 
-    nnU-Net leaves out parameters with ``.seg_layers.`` in their name when it transfers weights between data sets, which
-    is what this module's name in :class:`MaskDecoder` is for.
-
-    Args:
-        num_classes: K, output channels.
-        channels: channels of the upsampled embedding that the hypernetworks weigh.
+    :class:`MaskDecoder` names it ``seg_layers``: nnU-Net skips parameters with ``.seg_layers.`` in their name when it
+    transfers weights between datasets.
     """
 
     def __init__(self, num_classes: int, channels: int) -> None:
@@ -88,12 +75,7 @@ class SegmentationLayers(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Image embeddings and prompts to logits.
-
-    Args:
-        num_classes: K, output channels.
-        doublings: see :class:`Upscaling`; 4 gives logits at the resolution of the network's input.
-    """
+    """Image embeddings and prompts to logits."""
 
     def __init__(self, num_classes: int, doublings: int = 4) -> None:
         super().__init__()
@@ -104,16 +86,13 @@ class MaskDecoder(nn.Module):
         self.seg_layers = SegmentationLayers(num_classes, channels=self.output_upscaling.out_channels)
 
     def forward(self, embedding: Tensor, position: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:
-        """Decode masks.
+        """Image embedding (N, 256, G, G') to logits, (N, K, S, S') with four doublings.
 
         Args:
-            embedding: (N, 256, G, G'), from the image encoder.
+            embedding: from the image encoder.
             position: (1, 256, G, G'), positional encoding of the grid.
             sparse: (N, prompts, 256) embedded prompts, or (1, 0, 256) without.
             dense: (1 or N, 256, G, G'), added to the embedding.
-
-        Returns:
-            (N, K, S, S') logits with four doublings of the grid.
         """
         tokens = torch.cat([self.iou_token.weight, self.seg_layers.mask_tokens.weight])  # (1 + K, 256)
         tokens = torch.cat([tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)

@@ -1,8 +1,7 @@
 """The parts of ``segment_anything`` that MA-SAM takes as they are.
 
-They are loaded from the installed package's ``modeling`` folder, past ``segment_anything/__init__.py``: that one
-imports torchvision for image handling that no part here needs, and a torchvision that does not match torch, a common
-fault of installations, should not stop a network that never calls it.
+They are loaded past ``segment_anything/__init__.py``, which imports torchvision: one that does not match torch should
+not stop a network that never calls it.
 """
 
 from __future__ import annotations
@@ -14,11 +13,7 @@ from types import ModuleType
 
 
 def _load_modeling() -> ModuleType:
-    """``segment_anything.modeling`` as the package ``<this module>.modeling``.
-
-    Raises:
-        ModuleNotFoundError: segment_anything is not installed.
-    """
+    """``segment_anything.modeling`` as the package ``<this module>.modeling``."""
     package = importlib.util.find_spec("segment_anything")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("segment_anything is not installed: pip install segment-anything")

@@ -8,17 +8,8 @@ from torch import Tensor
 
 
 def volume_to_slices(volume: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Put the slices of every sample on the batch axis, at the network's input size.
-
-    Args:
-        volume: (B, C, D, H, W).
-        image_size: (S, S'), pixels.
-
-    Returns:
-        (B·D, C, S, S'); slices of one sample stay neighbours.
-    """
-    batch, channels, depth, height, width = volume.shape
-    slices = volume.transpose(1, 2).reshape(batch * depth, channels, height, width)  # (N, C, H, W)
+    """Put slices on the batch axis, those of a sample side by side: (B, C, D, H, W) to (B·D, C, *image_size)."""
+    slices = volume.transpose(1, 2).flatten(0, 1)  # (N, C, H, W)
     return resize_in_plane(slices, image_size, mode="bicubic")
 
 

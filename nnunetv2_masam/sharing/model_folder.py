@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, shortened, write_json
+from nnunetv2_masam.network.adaptation import merge_increments
 from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
@@ -184,12 +186,11 @@ def fold_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tenso
         block = name.removesuffix("qkv.weight")
         if cores := _under(weights, block + "fact."):
             rank, dim = shared["u.weight"].shape
-            folded[name] = _loaded(FacT(dim, rank, scale, dropout=0.0), shared).merge(
-                folded[name], _loaded(FacTCores(rank), cores)
-            )
+            fact = _loaded(FacT(dim, rank, scale, dropout=0.0), shared)
+            folded[name] = merge_increments(folded[name], partial(fact, cores=_loaded(FacTCores(rank), cores)))
         if lora := _under(weights, block + "lora."):
             rank, dim = lora["a_q.weight"].shape
-            folded[name] = _loaded(LoRA(dim, rank), lora).merge(folded[name])
+            folded[name] = merge_increments(folded[name], _loaded(LoRA(dim, rank), lora))
     return folded
 
 

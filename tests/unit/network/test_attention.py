@@ -80,7 +80,7 @@ def test_values_and_gradients_with_padding(grid, tile, at_once, form, monkeypatc
 
 def random_attention(window, fact_rank=3, lora_rank=0, dim=16):
     torch.manual_seed(0)
-    attention = Attention(dim, num_heads=2, window=window, fact_rank=fact_rank, lora_rank=lora_rank).eval()
+    attention = Attention(dim, heads=2, window=window, fact_rank=fact_rank, lora_rank=lora_rank).eval()
     fact = FacT(dim, rank=3, scale=0.7, dropout=0.5).eval()
     for parameter in [*attention.parameters(), *fact.parameters()]:
         torch.nn.init.normal_(parameter, std=0.3)

@@ -94,7 +94,7 @@ def test_merged_equals_added(recipe):
     added = network(X).detach()
     with torch.no_grad():
         merged = network(X)
-        weights = [(block.attn.qkv.weight, block.attn.merged_weight(network.image_encoder.fact, block.attn.lora))
+        weights = [(block.attn.qkv.weight, block.attn.merged_weight(network.image_encoder.fact))
                    for block in network.image_encoder.blocks]  # fmt: skip
     torch.testing.assert_close(merged, added, rtol=1e-4, atol=1e-6)
     assert all(torch.equal(*pair) for pair in weights) != bool(TRAINED[recipe] & {"fact", "lora"})

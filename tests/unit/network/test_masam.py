@@ -161,7 +161,7 @@ def test_boxes_change_the_result_only_for_a_network_built_with_them():
         ({"image_size": (100, 64)}, "multiples of 16"),
         ({"image_size": (8, 8)}, "multiples of 16"),
         ({"vit": "vit_x"}, "expected one of vit_t, vit_b, vit_l, vit_h"),
-        ({"vit": {"embed_dim": 32}}, "expected exactly"),
+        ({"vit": {"embed_dim": 32}}, r"expected \['depth'"),
         ({"vit": {**TINY_VIT, "num_heads": 5}}, r"embed_dim \(32\) must be divisible by num_heads \(5\)"),
         ({"vit": {**TINY_VIT, "global_attn_indexes": [2]}}, "outside the 2 blocks"),
         ({"prompt": "points"}, "expected one of none, box"),
