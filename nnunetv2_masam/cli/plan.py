@@ -92,9 +92,10 @@ def _describe(name: str, configuration: dict[str, Any]) -> str:
     if "patch_size" not in configuration:
         return f"{name}: as {configuration.get('inherits_from')}"
     architecture = configuration["architecture"]["arch_kwargs"]
+    encoder = architecture.get("encoder") or f"ViT {architecture['vit']}"
     return (
         f"{name}: patch {tuple(configuration['training_patch_size'])} voxels, network input "
-        f"{tuple(architecture['image_size'])} pixels, ViT {architecture['vit']}, effective batch size "
+        f"{tuple(architecture['image_size'])} pixels, {encoder}, effective batch size "
         f"{configuration['batch_size']} in micro-batches of {configuration['micro_batch_size']}, about "
         f"{configuration['predicted_vram_gb']} GB; predicts tiles of {tuple(configuration['patch_size'])} voxels"
     )

@@ -11,6 +11,7 @@ preprocessed data are used as they are. What is decided here, in this order:
 - ``prediction.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives;
+- ``throughput.py``: what limits a training, the GPU or the augmentation;
 - ``plan_dataset.py``: all of it for a dataset, with fingerprint and preprocessing where they are missing.
 
 ``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
@@ -25,6 +26,7 @@ from nnunetv2_masam.planning.configuration import (
 )
 from nnunetv2_masam.planning.explain import explain_configuration
 from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
+from nnunetv2_masam.planning.throughput import describe_limits
 
 __all__ = [
     "MIN_SLICES",
@@ -32,6 +34,7 @@ __all__ = [
     "PLANS_NAME",
     "PlanningRules",
     "check_whole_numbers",
+    "describe_limits",
     "explain_configuration",
     "is_masam_configuration",
     "plan_configuration",

@@ -76,10 +76,11 @@ def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vr
             return candidate
         smallest = candidate
     assert smallest is not None
+    encoder = rules.vit if rules.encoder == "sam" else rules.encoder
     fixed = " (fixed by the trainer)" if rules.image_size is not None else ""
     raise ValueError(
         f"a GPU memory target of {vram_gb:g} GB is too small: one sample of {task.slices} slices at "
-        f"{smallest.image_size} pixels{fixed} with {rules.vit} needs about {smallest.vram_gb:.1f} GB, gradient "
+        f"{smallest.image_size} pixels{fixed} with {encoder} needs about {smallest.vram_gb:.1f} GB, gradient "
         "checkpointing included. Take a smaller ViT (another trainer) or a larger -gpu_memory_target"
     )
 

@@ -47,8 +47,8 @@ def nonfinite_cases(folder: str | Path) -> Iterator[tuple[str, int]]:
 def too_many_skipped(skipped: int, steps: int, damaged: Counter[str], others: Counter[str]) -> str:
     """Why a training stops whose steps are skipped, and what to do."""
     head = (
-        f"{skipped} of the epoch's {steps} steps were skipped, because their loss or gradient was not finite. No "
-        "checkpoint was written since the epoch began; the last one is good, and --c continues from it. "
+        f"{skipped} of the epoch's {steps} steps were skipped, because their loss or gradient was not finite. "
+        "Checkpoints of earlier epochs are good, and --c continues from them. "
     )
     if damaged:
         return head + (

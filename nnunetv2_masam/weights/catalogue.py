@@ -147,7 +147,7 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
         name
         for name, size in VIT_PRESETS.items()
         if (size.embed_dim, size.depth) == (embed_dim, depth)
-        and (num_heads == size.num_heads if num_heads else not size.rel_pos or name in _BY_WIDTH)
+        and (num_heads == size.num_heads and size.rel_pos if num_heads else not size.rel_pos or name in _BY_WIDTH)
     )
     return ViTGeometry(
         embed_dim=embed_dim,
