@@ -105,7 +105,7 @@ def test_prediction_takes_stacks_as_deep_as_those_of_training(workspace, boxed):
 
 
 def test_what_cannot_be_trained_is_refused(workspace, boxed):
-    with pytest.raises(ValueError, match="Write such a data set with nnUNetv2_masam boxes"):
+    with pytest.raises(ValueError, match="Write such a dataset with nnUNetv2_masam boxes"):
         make(nnUNetTrainerMASAM_testing_box, workspace, "Dataset901_Plain")
 
     def cascade(plans, dataset_json):
