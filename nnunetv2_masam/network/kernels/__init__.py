@@ -14,7 +14,7 @@ There are two kernels, one for each way to call a block:
 | file | replaces | pays by |
 |---|---|---|
 | ``training.py`` | ``Block.forward`` in training | 26 % less peak memory of a training step, with ``attention.py`` |
-| ``prediction.py`` | ``Block.forward`` without autograd | not yet: 11 % less peak memory, time unmeasured |
+| ``prediction.py`` | ``Block.forward`` without autograd | 30 % less peak memory beyond weights; it was slower |
 
 ``attention.py``, attention by parts, is a part of both. ``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md``
 has the results.
