@@ -11,13 +11,11 @@ import math
 import os
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import Tensor, distributed, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
@@ -102,22 +100,19 @@ class BaseTrainer(nnUNetTrainer):
         """nnU-Net's; with a seed, batches that follow from the seed and their number."""
         if self.seed is None:
             return super().get_dataloaders()
-        workers = get_allowed_n_proc_DA()
         with seed.no_workers():
             training, validation = super().get_dataloaders()
-        numbered = partial(seed.numbered_augmenter, pin_memory=self.device.type == "cuda")
+        epoch, rank = self.current_epoch, self.local_rank
         return (
-            numbered(
+            seed.numbered_augmenter(
                 training.data_loader,
-                (self.seed, seed.TRAINING_BATCH, self.local_rank),
-                first=self.current_epoch * self.num_iterations_per_epoch,
-                workers=workers,
+                (self.seed, seed.TRAINING_BATCH, rank),
+                first=epoch * self.num_iterations_per_epoch,
             ),
-            numbered(
+            seed.numbered_augmenter(
                 validation.data_loader,
-                (self.seed, seed.VALIDATION_BATCH, self.local_rank),
-                first=self.current_epoch * self.num_val_iterations_per_epoch,
-                workers=math.ceil(workers / 2),
+                (self.seed, seed.VALIDATION_BATCH, rank),
+                first=epoch * self.num_val_iterations_per_epoch,
             ),
         )
 

@@ -1,8 +1,9 @@
 """Trainings that can be repeated bit by bit: ``MASAM_SEED``.
 
 nnU-Net's checkpoints hold no random state. So nothing here continues a random stream: what an epoch draws follows from
-the seed and the epoch's number, and what a batch holds from the seed and the batch's number, however many processes
-load the data. A training that was killed and resumed then draws what an uninterrupted one draws.
+the seed and the epoch's number, and what a batch holds from the seed and the batch's number. A training that was killed
+and resumed then draws what an uninterrupted one draws. Data are loaded in the process of the training: a process that
+is forked after torch has started threads can wait for them forever.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
 VARIABLE = "MASAM_SEED"
@@ -51,19 +51,12 @@ class NumberedBatches:
         loader: gives batches by the global generators, which are left as they were.
         key: seed and stream.
         first: number of the first batch.
-        workers: processes that share the work in turn; 0 for none.
     """
 
-    def __init__(self, loader: Any, key: tuple[int, ...], first: int, workers: int) -> None:
+    def __init__(self, loader: Any, key: tuple[int, ...], first: int) -> None:
         self.loader = loader
         self.key = key
-        self.first = self.number = first
-        self.step = max(1, workers)
-
-    def set_thread_id(self, thread_id: int) -> None:
-        """Called in each worker: which of them this is."""
-        self.loader.set_thread_id(thread_id)
-        self.number = self.first + thread_id
+        self.number = first
 
     def __iter__(self) -> NumberedBatches:
         return self
@@ -75,19 +68,14 @@ class NumberedBatches:
             np.random.seed(numpy)
             torch.default_generator.manual_seed(pytorch)  # the CPU's; a GPU's is left to the network
             batch = next(self.loader)
-        self.number += self.step
+        self.number += 1
         return batch
 
 
-def numbered_augmenter(
-    loader: Any, key: tuple[int, ...], first: int, workers: int, pin_memory: bool
-) -> SingleThreadedAugmenter | MultiThreadedAugmenter:
-    """Batches of :class:`NumberedBatches` in the order of their numbers, from ``workers`` processes or this one."""
+def numbered_augmenter(loader: Any, key: tuple[int, ...], first: int) -> SingleThreadedAugmenter:
+    """Batches of :class:`NumberedBatches` in the order of their numbers."""
     _without_timing(loader.transforms)
-    batches = NumberedBatches(loader, key, first, workers)
-    if workers == 0:
-        return SingleThreadedAugmenter(batches, None)
-    return MultiThreadedAugmenter(batches, None, workers, seeds=[0] * workers, pin_memory=pin_memory, wait_time=0.002)
+    return SingleThreadedAugmenter(NumberedBatches(loader, key, first), None)
 
 
 @contextmanager

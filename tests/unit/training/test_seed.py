@@ -1,4 +1,4 @@
-"""Batches follow from the seed and their number, whoever makes them."""
+"""Batches follow from the seed and their number."""
 
 from __future__ import annotations
 
@@ -20,39 +20,34 @@ class Loader:
         self.transforms = SimpleNamespace(transforms=[SimpleNamespace(transform=inner)])
         self.inner = inner
 
-    def set_thread_id(self, thread_id: int) -> None:
-        pass
-
     def __next__(self) -> dict:
         return {"data": torch.rand(2).numpy(), "keys": [random.random(), float(np.random.rand())]}
 
 
-def batches(first: int, workers: int, count: int) -> list[list[float]]:
-    augmenter = seed.numbered_augmenter(Loader(), (7, 0, 0), first, workers, pin_memory=False)
+def batches(first: int, count: int) -> list[list[float]]:
+    augmenter = seed.numbered_augmenter(Loader(), (7, 0, 0), first)
     drawn = [next(augmenter) for _ in range(count)]
-    if workers:
-        augmenter._finish()
     return [[*batch["data"].tolist(), *batch["keys"]] for batch in drawn]
 
 
-def test_batches_do_not_depend_on_workers_or_on_the_start():
-    alone = batches(0, 0, 6)
+def test_batches_do_not_depend_on_the_start():
+    alone = batches(0, 6)
     assert len({tuple(batch) for batch in alone}) == 6
-    assert batches(0, 2, 6) == alone
-    assert batches(3, 0, 3) == alone[3:]
+    assert batches(0, 6) == alone
+    assert batches(3, 3) == alone[3:]
 
 
 def test_the_global_generators_are_left_alone():
     seed.seed_all(1)
     expected = torch.rand(1), random.random(), np.random.rand()
     seed.seed_all(1)
-    batches(0, 0, 2)
+    batches(0, 2)
     assert (torch.rand(1), random.random(), np.random.rand()) == expected
 
 
 def test_no_transform_chooses_by_speed():
     loader = Loader()
-    seed.numbered_augmenter(loader, (0,), 0, 0, pin_memory=False)
+    seed.numbered_augmenter(loader, (0,), 0)
     assert not loader.inner.benchmark
 
 
