@@ -147,7 +147,7 @@ class MASAMTrainer(BaseTrainer):
         total, trained = self._count_parameters()
         self.print_to_log_file(
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
-            f"{self.batch_size} samples a step, {self.micro_batch_size} at once; kernels: {self.masam.kernels}"
+            f"batch size {self.batch_size} in micro-batches of {self.micro_batch_size}; kernels: {self.masam.kernels}"
         )
         super().on_train_start()
 

@@ -1,4 +1,4 @@
-"""The data sets of the tests of evaluation and of the converters."""
+"""The datasets of the tests of evaluation and of the converters."""
 
 from tests.unit.datasets.conftest import _one_worker, btcv, folders, prostate6  # noqa: F401
 from tests.unit.evaluation.conftest import dataset  # noqa: F401
