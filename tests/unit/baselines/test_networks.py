@@ -9,7 +9,7 @@ pytest.importorskip("monai.networks.blocks")
 
 from nnunetv2_masam.baselines import NNFormer, UXNet3D, load_authors_weights
 from nnunetv2_masam.baselines.authors import NNFORMER_KEYS, UXNET_KEYS
-from nnunetv2_masam.baselines.nnformer import relative_position_index
+from nnunetv2_masam.baselines.window_attention import relative_position_index
 
 
 def small_uxnet(channels: int = 2, classes: int = 3) -> UXNet3D:
@@ -41,10 +41,9 @@ def test_nnformer_without_deep_supervision_has_one_output_and_the_same_parameter
 
 
 def test_relative_positions_share_rows_as_the_authors_do():
-    index = relative_position_index(4)
-    # (2, 0, 0) voxels apart and (1, 1, 4) would be 11 rows apart on the first axis, 49 in a table without collisions
+    index = relative_position_index(4)  # token (d, h, w) has the number 16 d + 4 h + w
     assert index[0, 0] == 3 * 11 + 3 * 7 + 3
-    assert index[16, 0] - index[0, 0] == 11
+    assert index[16, 0] == index[8, 3]  # offsets (1, 0, 0) and (0, 2, -3)
     assert len(index.unique()) < 7**3
 
 
