@@ -166,7 +166,7 @@ def _add_metrics(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print the tables and write the output folder."""
-    from nnunetv2_masam.evaluation.compare import check_output, compare_models
+    from nnunetv2_masam.evaluation.pipeline import check_output, compare_models
 
     request = read_request(args)
     if args.output is not None:
@@ -249,7 +249,7 @@ def _oracles(words: Sequence[str]) -> dict[str, float | None]:
 def show(comparison: Comparison, output: Path | None) -> None:
     """Print the tables of a comparison, and write all files into the output folder if there is one."""
     from nnunetv2_masam.evaluation import report
-    from nnunetv2_masam.evaluation.compare import write_comparison
+    from nnunetv2_masam.evaluation.pipeline import write_comparison
 
     print(f"\n{report.terminal_text(comparison)}\n")
     if output is not None:
