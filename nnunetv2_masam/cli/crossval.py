@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folds",
         nargs="+",
         type=whole_number,
-        metavar="K",
+        metavar="F",
         help="Folds to train (default: all of the cross-validation)",
     )
     add("--pretrained-weights", type=Path, metavar="FILE", help="Checkpoint to fine-tune from")
