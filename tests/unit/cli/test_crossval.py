@@ -53,6 +53,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "res"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("CALLS", str(tmp_path / "calls.txt"))
+    monkeypatch.setattr("nnunetv2_masam.evaluation.measure.default_num_processes", 1)  # it was read at import
     return tmp_path / "calls.txt"
 
 
@@ -111,7 +112,6 @@ def test_command_runs_what_is_left_and_compares(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
-    monkeypatch.setenv("nnUNet_def_n_proc", "1")
     arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "nnUNetTrainer", "nnUNetTrainerMASAM"]
     arguments += ["--device", "cpu"]
     for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
