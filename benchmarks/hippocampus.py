@@ -2,7 +2,7 @@
 
     python benchmarks/hippocampus.py --data Dataset004_Hippocampus --workspace FOLDER
 
-``--data`` is the data set in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``; both models train on fold 0 and
+``--data`` is the dataset in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``; both models train on fold 0 and
 predict the cases of ``imagesTs``, which neither has seen. Steps whose results are in the workspace already are skipped.
 Writes ``benchmarks/results/hippocampus.json``.
 """

@@ -1,4 +1,4 @@
-"""Writes a synthetic abdominal MR data set in nnU-Net's raw layout: no download, the same files for the same seed.
+"""Writes a synthetic abdominal MR dataset in nnU-Net's raw layout: no download, the same files for the same seed.
 
 Each case is an anatomy of smooth shapes (body with a layer of fat, ribs, spine, liver, stomach, spleen, kidneys,
 gallbladder, vessel) under a random smooth deformation, sampled finer than the voxels and averaged (partial volume),
@@ -39,9 +39,9 @@ TISSUES: dict[str, tuple[float, float]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the data set and say where."""
+    """Write the dataset and say where."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", type=Path, help="data set folder, e.g. $nnUNet_raw/Dataset900_Phantom")
+    parser.add_argument("output", type=Path, help="dataset folder, e.g. $nnUNet_raw/Dataset900_Phantom")
     parser.add_argument("--cases", type=int, default=20, help="training cases (default 20)")
     parser.add_argument("--test-cases", type=int, default=4, help="unseen cases, in imagesTs (default 4)")
     parser.add_argument("--seed", type=int, default=0)

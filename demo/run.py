@@ -1,4 +1,4 @@
-"""``make demo``: a synthetic data set through stock nnU-Net commands, with a small MA-SAM and with nnU-Net's U-Net.
+"""``make demo``: a synthetic dataset through stock nnU-Net commands, with a small MA-SAM and with nnU-Net's U-Net.
 
 Everything is written below one folder (default ``demo-output``). Steps whose results are there already are skipped, so
 an interrupted demonstration goes on where it stopped; ``--fresh`` starts from nothing.
@@ -54,7 +54,7 @@ class Demo:
 
     Attributes:
         output: folder that everything is written below.
-        raw: the data set in nnU-Net's raw layout.
+        raw: the dataset in nnU-Net's raw layout.
         environment: environment of the nnU-Net commands.
     """
 

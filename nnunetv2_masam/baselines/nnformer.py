@@ -270,7 +270,7 @@ class AttentionBlock(nn.Module):
         return x[:, : sides[0], : sides[1], : sides[2]]
 
     def _mask(self, sides: Sequence[int], like: Tensor) -> Tensor | None:
-        """-100 between tokens of one window that the shift brought together from the two ends of an axis."""
+        """-100 between tokens of one window that the shift put together from the two ends of an axis."""
         if not self.shift:
             return None
         region = torch.zeros(1, *sides, 1, device=like.device)  # a number for each end and middle, along all axes

@@ -32,10 +32,10 @@ class Structure:
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """The labels of one data set.
+    """The labels of one dataset.
 
     Attributes:
-        structures: foreground labels, or regions where the data set has regions, in nnU-Net's order.
+        structures: foreground labels, or regions where the dataset has regions, in nnU-Net's order.
         defined_values: every label value that may occur, background included, ignore label excluded.
         ignore_label: the value of voxels that do not count, if there is one.
     """
@@ -143,8 +143,8 @@ def read_label_map(content: Any, path: str) -> dict[str, list[str | list[str]]]:
 
         {"adrenal gland": ["suprarenal gland", ["right adrenal gland", "left adrenal gland"]]}
 
-    "adrenal gland" is what a data set calls so, or "suprarenal gland", or its two labels merged: the first of
-    these that the data set has completely.
+    "adrenal gland" is what a dataset calls so, or "suprarenal gland", or its two labels merged: the first of
+    these that the dataset has completely.
     """
     ok = isinstance(content, dict) and all(
         isinstance(ways, list)

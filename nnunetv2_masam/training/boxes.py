@@ -1,4 +1,4 @@
-"""The trainer of networks with box prompts: the data set's last channel is the box."""
+"""The trainer of networks with box prompts: the dataset's last channel is the box."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MASAMBoxTrainer(MASAMTrainer):
 
     @classmethod
     def planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
-        """As for any recipe, for data sets with a box channel and configurations in which it is the last one.
+        """As for any recipe, for datasets with a box channel and configurations in which it is the last one.
 
         Raises:
             ValueError: there is no box channel, or the plans are of a network without prompts.
