@@ -16,9 +16,9 @@ from PIL import Image
 from scipy import ndimage
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-BOX_TRAINER, VIDEO_TRAINER = "nnUNetTrainerMASAM_box_tiny_6epochs", "nnUNetTrainerMASAM_tiny_3epochs"
+BOX_TRAINER, VIDEO_TRAINER = "nnUNetTrainerMASAM_box_picture", "nnUNetTrainerMASAM_video_picture"
 CLASSES = {"background": [0, 0, 0], "shaft": [0, 114, 178], "tip": [230, 159, 0]}
-FRAME = (96, 128)  # pixels along y and x
+FRAME = (72, 96)  # pixels along y and x
 
 
 def set_environment(workspace: Path) -> None:
@@ -73,18 +73,18 @@ def write_video(folder: Path, seed: int, count: int = 20) -> None:
     y, x = np.mgrid[: FRAME[0], : FRAME[1]]
     for part in ("frames", "masks"):
         (folder / part).mkdir(parents=True)
-    angle, reach = rng.uniform(0.2, 0.7), rng.uniform(50, 70)
+    angle, reach = rng.uniform(0.2, 0.7), rng.uniform(38, 52)
     for n in range(count):
         turn = angle + 0.25 * np.sin(n / 5 + seed)
         along = x * np.cos(turn) + (y - FRAME[0] / 4) * np.sin(turn)
         across = -x * np.sin(turn) + (y - FRAME[0] / 4) * np.cos(turn)
-        end = reach + 12 * np.sin(n / 4)
+        end = reach + 9 * np.sin(n / 4)
         labels = np.zeros(FRAME, np.uint8)
-        labels[(np.abs(across) < 7) & (along < end)] = 1
-        labels[(np.abs(across) < 5 - 0.25 * (along - end)) & (along >= end) & (along < end + 18)] = 2
-        light = np.exp(-((y - FRAME[0] / 2) ** 2 + (x - FRAME[1] / 2) ** 2) / 6000)[..., None]
+        labels[(np.abs(across) < 5.5) & (along < end)] = 1
+        labels[(np.abs(across) < 4 - 0.25 * (along - end)) & (along >= end) & (along < end + 16)] = 2
+        light = np.exp(-((y - FRAME[0] / 2) ** 2 + (x - FRAME[1] / 2) ** 2) / 3500)[..., None]
         frame = np.array([150, 70, 65]) + 30 * np.roll(tissue, n, axis=1)
-        shine = np.exp(-(across[..., None] ** 2) / 12)
+        shine = np.exp(-(across[..., None] ** 2) / 8)
         frame = np.where(labels[..., None] == 1, 70 + 110 * shine, frame)
         frame = np.where(labels[..., None] == 2, 120 + 80 * shine, frame)
         frame = frame * (0.45 + 0.6 * light) + rng.normal(0, 5, frame.shape)

@@ -136,7 +136,7 @@ def page() -> str:
         "# All error messages",
         "",
         "Look a message up by words of it that are not names or numbers of yours; what is filled in stands here as an "
-        "ellipsis. [Troubleshooting](troubleshooting.md) has causes and remedies of the most frequent ones. The list is "
+        "ellipsis. [Troubleshooting](troubleshooting.md) has causes and remedies of the frequent ones. The list is "
         "made from the source when this site is built.",
     ]
     for part, texts in messages().items():
