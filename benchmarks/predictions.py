@@ -86,13 +86,15 @@ def table(result: dict[str, Any]) -> str:
     lines = [f"| `-tr` | for | {' | '.join(heads)} |", f"|---|---|{'---|' * len(heads)}"]
     for name, row in result["trainers"].items():
         memory = [row[label]["predicted_vram_gb"] for label in labels]
-        hours = [
-            f"{row[HOURS_OF]['hours'][gpu]:.2g}" if row[HOURS_OF]["predicted_vram_gb"] <= size else "too small"
-            for gpu, size in MEMORY_GB.items()
-        ]
+        fits = {gpu: row[HOURS_OF]["predicted_vram_gb"] <= size for gpu, size in MEMORY_GB.items()}
+        hours = [_rounded(row[HOURS_OF]["hours"][gpu]) if fits[gpu] else "too small" for gpu in MEMORY_GB]
         cells = [f"`{name}`", TRAINERS[name], *(f"{gb:.1f}" for gb in memory), *hours]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _rounded(hours: float) -> str:
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.1f}"
 
 
 if __name__ == "__main__":

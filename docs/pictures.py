@@ -71,7 +71,7 @@ def main() -> None:
         summaries = crossval.read_summaries(RESULTS / "crossval-hippocampus")
         save(crossval.draw_scores(summaries), "crossval-scores")
         save(crossval.draw_differences(summaries), "crossval-differences")
-        crossval.write_table(REPOSITORY / "README.md", summaries)
+        crossval.write_section(REPOSITORY / "README.md", summaries)
 
 
 def save(figure: plt.Figure, name: str) -> None:

@@ -43,11 +43,18 @@ def table(summaries: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_table(page: Path, summaries: dict[str, dict[str, Any]]) -> None:
-    """Put the table between its marks."""
+def section(summaries: dict[str, dict[str, Any]]) -> str:
+    """The table and the two pictures, in Markdown."""
+    scores = "![Dice of each case by model, validation and unseen cases](docs/images/crossval-scores.png)"
+    differences = "![Mean Dice difference by label with its 95 % interval](docs/images/crossval-differences.png)"
+    return f"{table(summaries)}\n\n{scores}\n\n{differences}"
+
+
+def write_section(page: Path, summaries: dict[str, dict[str, Any]]) -> None:
+    """Put table and pictures between their marks."""
     before, rest = read_text(page).split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    write_text(page, f"{before}{MARKS[0]}\n{table(summaries)}\n{MARKS[1]}{after}")
+    write_text(page, f"{before}{MARKS[0]}\n{section(summaries)}\n{MARKS[1]}{after}")
 
 
 def draw_scores(summaries: dict[str, dict[str, Any]]) -> plt.Figure:

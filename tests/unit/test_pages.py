@@ -100,7 +100,7 @@ def test_the_readme_has_the_cross_validations_table():
         pytest.skip("the cross-validation has no results yet")
     crossval = load(ROOT / "docs" / "pictures_crossval.py")
     page = (ROOT / "README.md").read_text("utf-8")
-    assert crossval.table(crossval.read_summaries(folder)) in page
+    assert crossval.section(crossval.read_summaries(folder)) in page
 
 
 def test_pictures_are_small():
