@@ -48,7 +48,7 @@ class MASAMBoxTrainer(MASAMTrainer):
         return plans
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
-        """nnU-Net's, with the box out of reach of intensity transforms, and with its error in the end."""
+        """nnU-Net's, without intensity transforms for the box, and with random errors of its faces."""
         spacing_mm = self.configuration_manager.spacing[-2:]
         back = BoxBack([self.jitter_mm / size for size in spacing_mm])
         return ComposeTransforms([BoxApart(), super().get_training_transforms(*args, **kwargs), back])
