@@ -1,13 +1,15 @@
 """Hooks of the documentation site.
 
-The README is its home page, the result files that pages link to are part of it, and the list of all error messages is
-made from the source.
+The README is its home page, the result files that pages link to are part of it, and the lists of all options and of all
+error messages are made from the source.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ def on_files(files: Files, config: Any) -> Files:
         text = (REPOSITORY / source).read_text("utf-8")
         files.append(File.generated(config, name, content=_admonitions(_relative_to_docs(text))))
     files.append(File.generated(config, "messages.md", content=_messages()))
+    files.append(File.generated(config, "options.md", content=_options()))
     for path in sorted((REPOSITORY / RESULTS).rglob("*")):
         if path.is_file():
             target = path.relative_to(REPOSITORY / "benchmarks").as_posix()
@@ -49,6 +52,26 @@ def _messages() -> str:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.page()
+
+
+def _options() -> str:
+    """The help texts of all commands."""
+    os.environ["COLUMNS"] = "78"
+    sys.path.insert(0, str(REPOSITORY))
+    from nnunetv2_masam.cli import build_parser
+    from nnunetv2_masam.cli.subcommands import all_parsers
+
+    lines = ["# All options", "", "What `--help` prints, for every command."]
+    for parser in all_parsers(build_parser()):
+        lines += [
+            "",
+            f"## {parser.prog.removeprefix('nnUNetv2_masam ')}",
+            "",
+            "```",
+            parser.format_help().rstrip(),
+            "```",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _admonitions(text: str) -> str:
