@@ -11,6 +11,7 @@ The last also writes the cross-validation's table into the README.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nnunetv2_masam.files import read_json
+from nnunetv2_masam.files import read_json, read_text, write_text
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.planning.explain import explain_configuration
@@ -248,9 +249,11 @@ def photograph(page: Path, target: Path) -> None:
     if not found:
         sys.exit(f"no browser: looked for {', '.join(BROWSERS)}. Install Chromium, or leave out --report")
     with tempfile.TemporaryDirectory() as folder:
+        shown = Path(folder, "report.html")
+        write_text(shown, re.sub(r">(?:/[^/<>\s]+)+/(\w+)<", r">…/\1<", read_text(page)))  # folders of this machine
         command = [found[0], "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                   f"--user-data-dir={folder}", "--window-size=1000,1400", f"--screenshot={folder}/page.png",
-                   page.resolve().as_uri()]  # fmt: skip
+                   f"--user-data-dir={folder}", "--window-size=1000,1000", f"--screenshot={folder}/page.png",
+                   shown.as_uri()]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         with Image.open(f"{folder}/page.png") as picture:
             picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)

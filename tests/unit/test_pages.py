@@ -1,21 +1,18 @@
-"""The documentation: commands that exist, messages that the source has, figures of the result files, small pictures."""
+"""The documentation: messages that the source has, figures of the result files, small pictures."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from nnunetv2_masam.cli import build_parser
 from nnunetv2_masam.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
 FOREIGN = re.compile(r"\((nnU-Net|PyTorch|torchvision|the system)\)$")
 
@@ -29,26 +26,6 @@ def load(path: Path) -> ModuleType:
     finally:
         sys.path.remove(str(path.parent))
     return module
-
-
-def commands(page: Path) -> list[str]:
-    """The commands of this package in a page's code blocks."""
-    text = page.read_text("utf-8").replace("\\\n", " ")
-    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    blocks += re.findall(r"^ {4}(?! ).*$", text, re.MULTILINE)
-    found = (re.findall(r"(?:^|[;(] *|do )nnUNetv2_masam ([^#|;)\n]+)", block, re.MULTILINE) for block in blocks)
-    return [command.strip() for block in found for command in block if "…" not in command and "COMMAND" not in command]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_commands_are_accepted(page):
-    for command in commands(page):
-        words = [re.sub(r"\$\{?\w+\}?", "X", word) for word in shlex.split(command)]
-        assert callable(build_parser().parse_args(words).run), command
-
-
-def test_pages_have_commands():
-    assert sum(len(commands(page)) for page in PAGES) > 45
 
 
 @pytest.fixture(scope="module")
