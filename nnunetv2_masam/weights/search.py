@@ -103,7 +103,7 @@ def resolve_checkpoint(encoder: str) -> Path:
 
 
 def how_to_get(wanted: PublishedCheckpoint, encoder: str, reason: str) -> str:
-    """What was looked for and where, why it is not there, and how to bring it, offline clusters included."""
+    """What was looked for and where, why it is not there, and how to get it, offline clusters included."""
     named = os.environ.get(VARIABLE)
     looked = "not set"
     if named:
