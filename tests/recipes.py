@@ -18,8 +18,8 @@ from nnUNetTrainerMASAM_ablations import (
     nnUNetTrainerMASAM_decoder,
     nnUNetTrainerMASAM_noAdapters,
     nnUNetTrainerMASAM_noFacT,
-    nnUNetTrainerMASAM_scratch,
 )
+from nnUNetTrainerMASAM_scratch import nnUNetTrainerMASAM_scratch
 from nnUNetTrainerSAMed import nnUNetTrainerSAMed
 
 # recipe: what it trains of the image encoder

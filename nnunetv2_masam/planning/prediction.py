@@ -20,6 +20,7 @@ _OVER_THE_MEDIAN = 1.25  # most images then fit into one tile; a longer one take
 _SHARE_OF_MEMORY = 0.5  # the rest is for nnU-Net's sums over tiles
 _MLP_NUMBERS = 11  # for every token and channel at the MLP, where a group of slices needs most
 _NECK_TENSORS = 4  # of the embedding's size, in its normalisation
+_TIMM_NUMBERS = 16  # for every token and channel in the attention of timm's blocks, which take all slices at once
 
 
 def prediction_slices(
@@ -47,7 +48,8 @@ def prediction_slices(
 
 def group_bytes(arch_kwargs: Mapping[str, Any]) -> int:
     """Memory of prediction in float32 that does not grow with the slices: of the group that a block works on."""
-    return FLOAT * TOKENS_AT_ONCE * Architecture.of(arch_kwargs).vit.embed_dim * _MLP_NUMBERS
+    network = Architecture.of(arch_kwargs)
+    return 0 if network.timm is not None else FLOAT * TOKENS_AT_ONCE * network.vit.embed_dim * _MLP_NUMBERS
 
 
 def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_channels: int, num_classes: int) -> int:
@@ -59,7 +61,10 @@ def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_ch
     network = Architecture.of(arch_kwargs)
     dim = network.vit.embed_dim
     # beside the tokens: the embedding of patches, the neck, or what the adapters reduce them to
-    encoder = network.tokens * (dim + max(dim, _NECK_TENSORS * EMBEDDING_CHANNELS, 2 * network.adapter_channels))
+    numbers = dim + max(dim, _NECK_TENSORS * EMBEDDING_CHANNELS, 2 * network.adapter_channels)
+    if network.timm is not None:
+        numbers = max(numbers, _TIMM_NUMBERS * dim)
+    encoder = network.tokens * numbers
     image_size = tuple(arch_kwargs["image_size"])
     if image_size != patch:
         encoder += input_channels * math.prod(image_size)

@@ -44,11 +44,14 @@ def add_adapter(adapter: Adapter3d, x: Tensor, depth: int) -> None:
     for sample in x.unflatten(0, (-1, depth)):  # (D, G, G', E)
         groups = slice_groups(sample)
         reduced = torch.cat([adapter.down(adapter.norm(part)) for part in groups])
-        reduced = F.pad(reduced, (0, 0, 0, 0, 0, 0, 1, 1))  # (1 + D + 1, G, G', A), zeros beyond the ends
+        # (reach + D + reach, G, G', A), zeros beyond the ends
+        reduced = F.pad(reduced, (0, 0, 0, 0, 0, 0, adapter.reach, adapter.reach))
         start = 0
         for part in groups:
-            stacked = reduced[start : start + len(part) + 2].permute(3, 0, 1, 2)  # with the neighbours on both sides
-            mixed = F.conv3d(stacked, adapter.conv.weight, adapter.conv.bias)  # (A, slices, G, G')
+            end = start + len(part) + 2 * adapter.reach
+            stacked = reduced[start:end].permute(3, 0, 1, 2)  # with the neighbours on both sides
+            # (A, slices, G, G')
+            mixed = F.conv3d(stacked, adapter.conv.weight, adapter.conv.bias, dilation=adapter.conv.dilation)
             part += adapter.expand(mixed.permute(1, 2, 3, 0))
             start += len(part)
 
