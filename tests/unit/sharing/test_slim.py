@@ -27,7 +27,14 @@ from tests.conftest import TINY_VIT
 from tests.sam_file import write_sam_file
 from tests.unit.cli.test_help import PARSERS, examples
 
-ARCHITECTURE = {"vit": TINY_VIT, "image_size": [48, 32], "fact_rank": 4, "fact_scale": 0.5, "adapter_channels": 8}
+ARCHITECTURE = {
+    "vit": TINY_VIT,
+    "image_size": [48, 32],
+    "fact_rank": 4,
+    "fact_scale": 0.5,
+    "adapter_channels": 8,
+    "adapter_kernel": 5,
+}
 
 
 @pytest.fixture(autouse=True)
