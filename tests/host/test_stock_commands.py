@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,15 @@ def test_predict_evaluate_export_and_import(workspace, trained, shell, tmp_path)
     assert again.keys() == predicted.keys()
     for name, labels in predicted.items():
         assert np.array_equal(labels, again[name]), name
+
+
+def test_python_of_the_readme(workspace, trained, tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("MODEL_FOLDER").symlink_to(trained)
+    Path("IMAGES").symlink_to(workspace.raw / "Dataset901_Plain" / "imagesTs")
+    exec(code, {})
+    assert {path.name for path in Path("PREDICTIONS").glob("*.nii.gz")} == {"caseTs0.nii.gz", "caseTs1.nii.gz"}
 
 
 def test_plan_command(workspace, shell):
