@@ -1,6 +1,6 @@
 """MA-SAM with a box prompt, for tumours and whatever else a user can point at.
 
-The data set's last channel is the box, which ``nnUNetv2_masam boxes`` writes.
+The dataset's last channel is the box, which ``nnUNetv2_masam boxes`` writes.
 """
 
 from dataclasses import replace

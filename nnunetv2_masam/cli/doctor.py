@@ -101,7 +101,7 @@ def check_data(dataset: str) -> Iterator[Finding]:
 
 
 def check_versions() -> Iterator[Finding]:
-    """Python, ourselves, and every distribution that we require."""
+    """Python, this package, and every distribution that it requires."""
     yield Finding("python", OK, f"{platform.python_version()} ({platform.system()} {platform.machine()})")
     mode = "editable or source tree" if is_checkout() else "installed"
     where = Path(__file__).resolve().parents[2]

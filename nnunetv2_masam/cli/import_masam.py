@@ -15,7 +15,7 @@ EPILOG = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two weights files, the dataset's description, the task, and what no file tells."""
+    """Two weights files, the dataset's description, the task, and settings that no file holds."""
     parser.epilog = EPILOG
     add = group(parser, "input").add_argument
     add("--adapt", type=Path, required=True, metavar="FILE", help="The authors' epoch_N.pth")

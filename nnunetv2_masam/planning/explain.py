@@ -11,7 +11,7 @@ from nnunetv2_masam.planning.fit import Candidate, Task, divisors, fit_memory, m
 from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
 from nnunetv2_masam.planning.rules import PlanningRules
 
-_HEADER = ("patch", "input, pixels", "samples at once x times", "checkpointing", "GB", "speed", "")
+_HEADER = ("patch", "input, pixels", "micro-batch size x number", "checkpointing", "GB", "speed", "")
 _SMALLER = (0.75, 0.5)  # sides of the network input that are shown beside the wanted one
 
 
@@ -20,7 +20,7 @@ def explain_configuration(
 ) -> str:
     """A table of the plan for a configuration and of others: smaller inputs, with and without checkpointing.
 
-    Every row has the most samples at once that fit the memory target, or one where none does. ``speed`` is slices per
+    Every row has the largest micro-batch that fits the memory target, or one where none does. ``speed`` is slices per
     second over those of the plan, as :func:`~nnunetv2_masam.planning.cost.training_flops` counts operations.
 
     Args:

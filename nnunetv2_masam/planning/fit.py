@@ -1,4 +1,4 @@
-"""What is given up for a memory target, in this order: samples at once, time, pixels."""
+"""What is given up for a memory target, in this order: micro-batch size, time, pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUSY_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """What the data set asks of a plan.
+    """What the dataset asks of a plan.
 
     Attributes:
         extent: median in-plane extent, voxels.
@@ -41,7 +41,7 @@ class Candidate:
     Attributes:
         patch: H and W, voxels.
         arch_kwargs: the network's arguments.
-        micro_batch_size: samples at once.
+        micro_batch_size: samples of a forward pass.
         vram_gb: predicted memory of the GPU.
     """
 
@@ -88,7 +88,7 @@ def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vr
 def candidates(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any]) -> Iterator[Candidate]:
     """Plans from the one that is best if memory is no matter to the most frugal.
 
-    Fewer samples at once cost nothing as long as they keep the GPU busy; gradient checkpointing costs half as much time
+    A smaller micro-batch costs nothing as long as it keeps the GPU busy; gradient checkpointing costs half as much time
     again; idle GPUs more; fewer pixels cost accuracy, and are the last resort.
     """
     wanted = plan_in_plane(task.extent, rules)
@@ -115,7 +115,7 @@ def make_candidate(
 
 
 def divisors(batch_size: int) -> Sequence[int]:
-    """Of ``batch_size``, the largest first: samples at once that divide a step evenly."""
+    """Of ``batch_size``, the largest first: micro-batch sizes that divide it evenly."""
     return [n for n in range(batch_size, 0, -1) if batch_size % n == 0]
 
 

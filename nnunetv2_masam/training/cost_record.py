@@ -25,7 +25,7 @@ def parameter_counts(network: nn.Module) -> tuple[int, int]:
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes that were in use: allocated on a GPU, resident on a CPU; None where the system does not tell."""
+    """Most bytes that were in use: allocated on a GPU, resident on a CPU; None where the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

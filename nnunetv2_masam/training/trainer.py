@@ -70,7 +70,7 @@ class MASAMTrainer(BaseTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.label_manager.has_regions and not self.supports_regions:
             raise NotImplementedError(
-                f"{type(self).__name__}: its loss is on the softmax over exclusive labels, the data set has regions; "
+                f"{type(self).__name__}: its loss is on the softmax over exclusive labels, the dataset has regions; "
                 "take a trainer with nnU-Net's loss, such as nnUNetTrainerMASAM_H"
             )
         self.prediction_configuration: ConfigurationManager = self.plans_manager.get_configuration(configuration)

@@ -169,7 +169,7 @@ def _block_indices(state_dict: Mapping[str, Tensor]) -> list[int]:
 
 
 def _check_shapes(state_dict: Mapping[str, Tensor]) -> None:
-    """Hold the tensors that tell the sizes to SAM's numbers of dimensions."""
+    """Compare the tensors that give the sizes with SAM's numbers of dimensions."""
     patch_embed = state_dict["image_encoder.patch_embed.proj.weight"]
     if patch_embed.ndim == 5:
         raise ValueError(

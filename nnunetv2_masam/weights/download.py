@@ -83,7 +83,7 @@ def resolve_sam_checkpoint(vit: str) -> Path:
 
 
 def how_to_get(known: KnownCheckpoint, reason: str) -> str:
-    """What was looked for and where, why it is not there, and how to bring it, offline clusters included."""
+    """What was looked for and where, why it is not there, and how to get it, offline clusters included."""
     named = os.environ.get("MASAM_CHECKPOINT")
     looked = f"folder {named}: no weights for {known.vit} in it" if named else "not set"
     return (

@@ -126,7 +126,7 @@ def find_base(needed: SlimBase) -> Path:
     """The base file, by size and hash whatever its name, in ``MASAM_CHECKPOINT`` (file or folder) and the cache.
 
     Raises:
-        FileNotFoundError: it is in neither; the message says what is needed and how to bring it.
+        FileNotFoundError: it is in neither; the message says what is needed and how to get it.
     """
     looked = []
     for label, place in (("MASAM_CHECKPOINT", os.environ.get("MASAM_CHECKPOINT")), ("cache", cache_folder())):

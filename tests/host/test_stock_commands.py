@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
-from tests.host.conftest import Shell, Workspace
+from tests.host.conftest import CHECKOUT, Shell, Workspace
 
 TRAINER = "nnUNetTrainerMASAM_testing"
 
@@ -70,6 +71,15 @@ def test_predict_evaluate_export_and_import(workspace, trained, shell, tmp_path)
     without = Shell(tmp_path, {**elsewhere.environment, "nnUNet_extTrainer": str(tmp_path)})
     with pytest.raises(RuntimeError, match=f"Could not find requested nnunet trainer {TRAINER}"):
         predict(without.inside, raw / "imagesTs", tmp_path / "without", processes=0)
+
+
+def test_python_of_the_readme(workspace, trained, tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("MODEL_FOLDER").symlink_to(trained)
+    Path("IMAGES").symlink_to(workspace.raw / "Dataset901_Plain" / "imagesTs")
+    exec(code, {})
+    assert {path.name for path in Path("PREDICTIONS").glob("*.nii.gz")} == {"caseTs0.nii.gz", "caseTs1.nii.gz"}
 
 
 def test_plan_command(workspace, shell, trained, capsys):

@@ -24,6 +24,7 @@ from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
 from nnunetv2_masam.weights.slim import MARKER, SlimCompletion
 from tests.conftest import TINY_VIT
 from tests.sam_file import write_sam_file
+from tests.unit.cli.test_help import PARSERS, examples
 
 ARCHITECTURE = {"vit": TINY_VIT, "image_size": [48, 32], "fact_rank": 4, "fact_scale": 0.5, "adapter_channels": 8}
 
@@ -102,6 +103,18 @@ def test_round_trip(model_folder, sam, tmp_path, capsys):
     kept = torch.load(whole / "fold_0" / "checkpoint_final.pth", weights_only=False)
     assert kept["optimizer_state"]["param_groups"] == [{"lr": 1e-3}]
     assert kept["_best_ema"] == 0.5
+
+
+def test_examples_of_the_help_texts(model_folder, sam, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(sam))
+    model_folder.rename("nnUNetTrainerMASAM__nnUNetPlans__3d_fullres")
+    for command in ("slim", "merge"):
+        for words in examples(PARSERS[f"nnUNetv2_masam {command}"]):
+            assert main(words) == 0, words
+    whole = weights_of(tmp_path / "nnUNetTrainerMASAM__nnUNetPlans__3d_fullres")
+    assert bits(weights_of(tmp_path / "merged")) == bits(whole)
+    assert any(".fact." in name for name in whole.keys() - weights_of(tmp_path / "folded").keys())
 
 
 def test_fold_fact(model_folder, tmp_path):
