@@ -8,7 +8,7 @@ from dataclasses import replace
 from nnUNetTrainerMASAM_tiny import nnUNetTrainerMASAM_tiny
 
 from nnunetv2_masam.planning import PlanningRules
-from nnunetv2_masam.training.boxes import MASAMBoxTrainer
+from nnunetv2_masam.training.box_trainer import MASAMBoxTrainer
 
 
 class nnUNetTrainerMASAM_box(MASAMBoxTrainer):

@@ -47,9 +47,9 @@ def _sizes(task: Task, rules: PlanningRules, chosen: Candidate) -> list[InPlane]
     """The wanted network input, the chosen one, and some smaller."""
     wanted = plan_in_plane(task.extent, rules)
     smaller = list(smaller_in_plane(task.extent, rules))
-    sizes = [wanted, *(size for size in smaller if size[1] == chosen.image_size)]
+    sizes = [wanted, *(size for size in smaller if size.image_size == chosen.image_size)]
     for share in _SMALLER:
-        below = [size for size in smaller if max(size[1]) <= share * max(wanted[1])]
+        below = [size for size in smaller if max(size.image_size) <= share * max(wanted.image_size)]
         sizes += below[:1]
     return list(dict.fromkeys(sizes))
 

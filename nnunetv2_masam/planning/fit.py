@@ -92,7 +92,7 @@ def candidates(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any]) ->
     again; idle GPUs more; fewer pixels cost accuracy, and are the last resort.
     """
     wanted = plan_in_plane(task.extent, rules)
-    tokens = task.slices * math.prod(side // PATCH_SIZE for side in wanted[1])  # of a sample
+    tokens = task.slices * math.prod(side // PATCH_SIZE for side in wanted.image_size)  # of a sample
     enough = min(_BUSY_TOKENS, rules.batch_size * tokens)
     for few in (False, True):
         for checkpointing in _checkpointing(arch_kwargs):
@@ -107,12 +107,11 @@ def make_candidate(
     task: Task, in_plane: InPlane, arch_kwargs: dict[str, Any], samples: int, checkpointing: bool
 ) -> Candidate:
     """A plan of these choices, with the memory that it takes."""
-    patch, image_size = in_plane
-    arch_kwargs = {**arch_kwargs, "image_size": list(image_size)}
+    arch_kwargs = {**arch_kwargs, "image_size": list(in_plane.image_size)}
     if checkpointing:
         arch_kwargs["gradient_checkpointing"] = True
-    batch = MicroBatch(samples * task.slices, patch, task.input_channels, task.num_classes)
-    return Candidate(patch, arch_kwargs, samples, gpu_gb(arch_kwargs, batch))
+    batch = MicroBatch(samples * task.slices, in_plane.patch, task.input_channels, task.num_classes)
+    return Candidate(in_plane.patch, arch_kwargs, samples, gpu_gb(arch_kwargs, batch))
 
 
 def divisors(batch_size: int) -> Sequence[int]:

@@ -21,6 +21,7 @@ from nnunetv2_masam.network.autocast import has_bf16
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.base import BaseTrainer
 from nnunetv2_masam.training.checkpoints import SlimSaving
+from nnunetv2_masam.training.cost_record import parameter_counts
 from nnunetv2_masam.training.plans import plans_for_training, training_configuration
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
@@ -144,7 +145,7 @@ class MASAMTrainer(BaseTrainer):
                 load = load_sam_checkpoint if self.rules.encoder == "sam" else load_timm_checkpoint
                 self.print_to_log_file(f"pretrained weights from {checkpoint}\n{load(self.masam, checkpoint)}")
         self._prepare_slim_saving()
-        total, trained = self._count_parameters()
+        total, trained = parameter_counts(self.bare_network)
         self.print_to_log_file(
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
             f"batch size {self.batch_size} in micro-batches of {self.micro_batch_size}; kernels: {self.masam.kernels}"

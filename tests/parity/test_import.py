@@ -25,7 +25,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.sharing.authors_model import CONFIGURATION, TASKS
+from nnunetv2_masam.sharing.authors_model import CONFIGURATION
+from nnunetv2_masam.sharing.authors_tasks import TASKS
 from tests.conftest import TINY_VIT
 from tests.sam_file import write_sam_file
 from tests.unit.cli.test_help import PARSERS, examples

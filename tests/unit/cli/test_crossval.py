@@ -55,6 +55,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "res"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("CALLS", str(tmp_path / "calls.txt"))
+    monkeypatch.setattr("nnunetv2_masam.evaluation.measure.default_num_processes", 1)  # it was read at import
     return tmp_path / "calls.txt"
 
 
@@ -113,7 +114,6 @@ def test_examples_run_what_is_left_and_compare(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
-    monkeypatch.setenv("nnUNet_def_n_proc", "1")
     for folder in ("raw", "pre", "res"):
         (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
     dataset.results = tmp_path / "res" / "Dataset004_Blobs"
