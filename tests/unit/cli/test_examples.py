@@ -88,7 +88,7 @@ def _read(folder: Path) -> set[int]:
 def test_comparisons(dataset, tmp_path, monkeypatch):
     """Without the pictures of the report, which its own tests draw."""
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
-    monkeypatch.setenv("nnUNet_def_n_proc", "1")
+    monkeypatch.setattr("nnunetv2_masam.evaluation.measure.default_num_processes", 1)  # it was read at import
     monkeypatch.chdir(tmp_path)
     for folder in ("raw", "pre", "res"):
         (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
