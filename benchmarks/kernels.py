@@ -30,15 +30,15 @@ from torch import Tensor
 from nnunetv2_masam.network import MASAM, kernels
 from nnunetv2_masam.network import image_encoder as encoder_module
 from nnunetv2_masam.network.attention import decomposed_attention
-from nnunetv2_masam.network.kernels import training
+from nnunetv2_masam.network.kernels import block as block_module
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
-from nnunetv2_masam.network.kernels.prediction import predict_block
+from nnunetv2_masam.network.kernels.block import lean_block
 from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 14
 STEP = ("plain", "adapters recomputed", "attention by parts", "fast")
-FORWARD = ("plain", "in place", "fast")
+FORWARD = ("plain", "fast")
 GB = 1024**3
 
 
@@ -148,13 +148,12 @@ def only(side: str) -> Iterator[None]:
     """The image encoder with no kernel, all, or the one named."""
     functions = {
         "plain": kernels._call,
-        "adapters recomputed": partial(training.train_block, attention=decomposed_attention),
-        "attention by parts": partial(training.train_block, attention=attention_by_parts),
-        "in place": partial(predict_block, attention=decomposed_attention),
+        "adapters recomputed": partial(lean_block, attention=decomposed_attention),
+        "attention by parts": partial(lean_block, attention=attention_by_parts),
     }
     with ExitStack() as stack:
         if side == "attention by parts":
-            stack.enter_context(mock.patch.object(training, "recomputed_adapter", _plain_adapter))
+            stack.enter_context(mock.patch.object(block_module, "recomputed_adapter", _plain_adapter))
         if side == "fast":
             stack.enter_context(mock.patch.object(encoder_module, "block_function", _all_kernels))
         else:

@@ -1,4 +1,4 @@
-"""Writes a synthetic abdominal MR data set in nnU-Net's raw layout: no download, the same files for the same seed.
+"""Write a synthetic abdominal MR dataset in nnU-Net's raw layout: no download, the same files for the same seed.
 
 Each case is an anatomy of smooth shapes (body with a layer of fat, ribs, spine, liver, stomach, spleen, kidneys,
 gallbladder, vessel) under a random smooth deformation, sampled finer than the voxels and averaged (partial volume),
@@ -39,12 +39,12 @@ TISSUES: dict[str, tuple[float, float]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the data set and say where."""
+    """Write the dataset."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", type=Path, help="data set folder, e.g. $nnUNet_raw/Dataset900_Phantom")
-    parser.add_argument("--cases", type=int, default=20, help="training cases (default 20)")
-    parser.add_argument("--test-cases", type=int, default=4, help="unseen cases, in imagesTs (default 4)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("output", type=Path, help="dataset folder, e.g. $nnUNet_raw/Dataset900_Phantom")
+    parser.add_argument("--cases", type=int, default=20, help="training cases (default: 20)")
+    parser.add_argument("--test-cases", type=int, default=4, help="unseen cases, in imagesTs (default: 4)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all cases (default: 0)")
     args = parser.parse_args(argv)
     write_dataset(args.output, args.cases, args.test_cases, args.seed)
     return 0
@@ -77,7 +77,7 @@ def write_dataset(output: Path, cases: int, test_cases: int, seed: int) -> None:
 
 def make_case(rng: np.random.Generator) -> tuple[sitk.Image, sitk.Image]:
     """One image and its labels, with a spacing (mm) and an origin of their own."""
-    spacing_mm = np.array([rng.uniform(3.3, 3.9), *[rng.uniform(1.6, 1.85)] * 2])
+    spacing_mm = np.array([rng.uniform(3.3, 3.9), *[rng.uniform(2.0, 2.19)] * 2])
     shape = np.round(np.array(EXTENT_MM) / spacing_mm).astype(int)
     fine_shape = shape * SUPERSAMPLING
     tissues = _anatomy(_deformed_grid(fine_shape, rng), rng)
@@ -184,8 +184,11 @@ def _labels(tissues: dict[str, np.ndarray], shape: np.ndarray) -> np.ndarray:
 
 
 def _smooth_noise(shape: np.ndarray, sigma_vox: Sequence[float], rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise smoothed and scaled to unit variance."""
-    noise = ndimage.gaussian_filter(rng.standard_normal(tuple(shape)), sigma_vox, mode="reflect", truncate=3.0)
+    """Gaussian noise smoothed and scaled to unit variance; on a coarser grid where it is smooth enough."""
+    step = np.maximum(1, np.asarray(sigma_vox) // 3).astype(int)
+    coarse = rng.standard_normal(tuple(-(-np.asarray(shape) // step)))
+    coarse = ndimage.gaussian_filter(coarse, np.asarray(sigma_vox) / step, mode="reflect", truncate=3.0)
+    noise = coarse if (step == 1).all() else ndimage.zoom(coarse, np.asarray(shape) / coarse.shape, order=1)
     return np.asarray((noise - noise.mean()) / noise.std())
 
 

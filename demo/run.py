@@ -1,34 +1,35 @@
-"""``make demo``: a synthetic data set through stock nnU-Net commands, with a small MA-SAM and with nnU-Net's U-Net.
+"""``make demo``: a synthetic dataset through stock nnU-Net commands, with a small MA-SAM and with nnU-Net's U-Net.
 
-Everything is written below one folder (default ``demo-output``). Steps whose results are there already are skipped, so
-an interrupted demonstration goes on where it stopped; ``--fresh`` starts from nothing.
+Everything is written below one folder (default ``demo-output``). Steps whose results exist are skipped, so that an
+interrupted demonstration continues where it stopped; ``--fresh`` starts from nothing. ``--record`` does so, too, and
+writes the times and the picture that the README shows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-import numpy as np
-import SimpleITK as sitk
-from phantom import LABELS, write_dataset
+import picture
+from phantom import write_dataset
 
 from nnunetv2_masam.catalogue import trainers_folder
+from nnunetv2_masam.files import read_json, write_json
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULT = REPOSITORY / "benchmarks" / "results" / "demo.json"
+README_PICTURE = REPOSITORY / "docs" / "images" / "demo.png"
 
 DATASET_ID, DATASET = "900", "Dataset900_Phantom"
+CASES, UNSEEN_CASES = 20, 4
 CONFIGURATION, FOLD = "3d_fullres", "0"
 MODELS = {
     "nnU-Net": "nnUNetTrainerDemoBaseline",
@@ -39,14 +40,20 @@ MODELS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all steps, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path("demo-output"))
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="(default: demo-output)")
     parser.add_argument("--fresh", action="store_true", help="remove what an earlier demonstration left")
-    parser.add_argument("--only", choices=list(MODELS), help="one of the two models")
+    parser.add_argument("--only", choices=list(MODELS), help="train one of the two models")
+    parser.add_argument("--record", action="store_true", help="start afresh; write times and picture for the README")
     args = parser.parse_args(argv)
+    if args.record and args.only:
+        parser.error("--record: needs both models, got --only")
     demo = Demo(args.output.resolve())
-    if args.fresh:
+    if args.fresh or args.record:
         shutil.rmtree(demo.output, ignore_errors=True)
-    return demo.run([args.only] if args.only else list(MODELS))
+    demo.run([args.only] if args.only else list(MODELS))
+    if args.record:
+        demo.record()
+    return 0
 
 
 class Demo:
@@ -54,7 +61,8 @@ class Demo:
 
     Attributes:
         output: folder that everything is written below.
-        raw: the data set in nnU-Net's raw layout.
+        raw: the dataset in nnU-Net's raw layout.
+        minutes_file: minutes that each step took when it last ran.
         environment: environment of the nnU-Net commands.
     """
 
@@ -72,65 +80,81 @@ class Demo:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def run(self, models: Sequence[str]) -> int:
-        started = time.time()
+    def run(self, models: Sequence[str]) -> None:
+        """All steps, for these models."""
         print(
-            f"This draws 24 synthetic MR volumes, trains {' and '.join(models)} on 20 of them on the CPU, predicts the "
-            f"other 4, compares, and leaves a picture and a report in {self.output}.",
+            f"This demonstration draws {CASES + UNSEEN_CASES} synthetic abdominal MR volumes, trains "
+            f"{' and '.join(models)} on {CASES} of them on the CPU, segments the other {UNSEEN_CASES}, compares the "
+            f"results, and leaves a picture and a report in {self.output}. {_expected_time()}",
             flush=True,
         )
-        self.write_data()
-        self.plan()
+        self.step("data", f"1. Draw {CASES} volumes for training and {UNSEEN_CASES} unseen ones", self.write_data)
+        self.step("planning", "2. Plan and preprocess", self.plan)
         for model in models:
-            self.train(model)
-            self.predict(model)
-        self.compare(models)
-        picture = self.picture(models)
-        _headline(f"Done, in {(time.time() - started) / 60:.1f} minutes")
-        for model, minutes in self.minutes().items():
-            print(f"{model}: trained for {minutes:.1f} minutes")
-        print("This shows that everything runs, not which model is better: 60 iterations are far too few for a U-Net.")
-        print(f"Picture: {picture}\nReport: {self.output / 'comparison' / 'report.html'}")
+            self.step(f"training {model}", f"3. Train {model} ({MODELS[model]})", partial(self.train, model))
+            self.step(f"prediction {model}", f"4. {model} on the unseen volumes", partial(self.predict, model))
+        self.step("comparison", "5. Compare on the unseen volumes", partial(self.compare, models))
+        print(f"\n===== Done; all steps together took {sum(self.minutes().values()):.1f} minutes")
+        for model in models:
+            print(f"{model}: trained in {self.minutes()[f'training {model}']:.1f} minutes")
+        print("This shows that everything runs, not which model is better: far longer trainings decide that.")
+        print(f"Picture: {self.picture_file}\nReport: {self.comparison / 'report.html'}")
         print(f"Everything the demonstration wrote: {self.output}")
-        return 0
 
-    # ---- steps
+    def step(self, name: str, title: str, work: Callable[[], bool]) -> None:
+        """Do ``work`` under its title; its time counts unless it found its result in place."""
+        print(f"\n===== {title}", flush=True)
+        started = time.monotonic()
+        if work():
+            write_json(self.minutes_file, {**self.minutes(), name: (time.monotonic() - started) / 60})
 
-    def write_data(self) -> None:
-        _headline("1. Synthetic abdominal MR data: 20 cases for training, 4 unseen")
-        if (self.raw / "dataset.json").is_file():
-            print(f"there already: {self.raw}")
-            return
-        write_dataset(self.raw, cases=20, test_cases=4, seed=0)
+    # ---- steps; each returns whether there was something to do
 
-    def plan(self) -> None:
-        _headline("2. Plan and preprocess")
+    def write_data(self) -> bool:
+        if self.is_there(self.raw, (self.raw / "dataset.json").is_file()):
+            return False
+        write_dataset(self.raw, CASES, UNSEEN_CASES, seed=0)
+        return True
+
+    def plan(self) -> bool:
         preprocessed = self.output / "preprocessed" / DATASET
-        if len(list((preprocessed / f"nnUNetPlans_{CONFIGURATION}").glob("*.pkl"))) == 20:
-            print(f"there already: {preprocessed}")
-            return
+        done = len(list((preprocessed / f"nnUNetPlans_{CONFIGURATION}").glob("*.pkl"))) == CASES
+        if self.is_there(preprocessed, done):
+            return False
         self.call("nnUNetv2_plan_and_preprocess", "-d", DATASET_ID, "-c", CONFIGURATION, "-np", "2",
                   "-npfp", "2", "--verify_dataset_integrity")  # fmt: skip
+        return True
 
-    def train(self, model: str) -> None:
-        _headline(f"3. Train {model} ({MODELS[model]})")
-        if (self.model_folder(model) / f"fold_{FOLD}" / "validation" / "summary.json").is_file():
-            print(f"there already: {self.model_folder(model)}")
-            return
-        started = time.time()
+    def train(self, model: str) -> bool:
+        folder = self.output / "results" / DATASET / f"{MODELS[model]}__nnUNetPlans__{CONFIGURATION}"
+        if self.is_there(folder, (folder / f"fold_{FOLD}" / "validation" / "summary.json").is_file()):
+            return False
         self.call("nnUNetv2_train", DATASET_ID, CONFIGURATION, FOLD, "-tr", MODELS[model], "-device", "cpu")
-        minutes = {**self.minutes(), model: (time.time() - started) / 60}
-        self.minutes_file.write_text(json.dumps(minutes, indent=2) + "\n")
+        return True
 
-    def predict(self, model: str) -> None:
-        _headline(f"4. {model} on the unseen cases")
+    def predict(self, model: str) -> bool:
         predictions = self.predictions(model)
-        if len(list(predictions.glob("*.nii.gz"))) == len(list((self.raw / "imagesTs").glob("*.nii.gz"))):
-            print(f"there already: {predictions}")
-            return
+        if self.is_there(predictions, len(list(predictions.glob("*.nii.gz"))) == UNSEEN_CASES):
+            return False
         self.call("nnUNetv2_predict", "-i", str(self.raw / "imagesTs"), "-o", str(predictions), "-d", DATASET_ID,
                   "-c", CONFIGURATION, "-f", FOLD, "-tr", MODELS[model], "-device", "cpu", "-npp", "1", "-nps", "1",
                   "--disable_progress_bar")  # fmt: skip
+        return True
+
+    def compare(self, models: Sequence[str]) -> bool:
+        """Table, statistics and HTML report of the models on the unseen cases, and the picture."""
+        predictions = {model: self.predictions(model) for model in models}
+        self.call("nnUNetv2_masam", "compare", "--predictions", *(f"{m}={path}" for m, path in predictions.items()),
+                  "--references", str(self.raw / "labelsTs"), "--dataset-json", str(self.raw / "dataset.json"),
+                  "--images", str(self.raw / "imagesTs"), "-np", "1", "-o", str(self.comparison))  # fmt: skip
+        dice = picture.read_dice(self.comparison / "cases.csv")
+        picture.draw(self.picture_file, self.raw, predictions, dice, picture.best_and_worst(dice))
+        return True
+
+    def is_there(self, result: Path, done: bool) -> bool:
+        if done:
+            print(f"there already: {result}")
+        return done
 
     def call(self, command: str, *arguments: str) -> None:
         """Run a command of this environment, its output as it comes; a failure ends the demonstration."""
@@ -138,62 +162,56 @@ class Demo:
         path = shutil.which(command, path=str(Path(sys.executable).parent)) or command
         code = subprocess.run([path, *arguments], env=self.environment, check=False).returncode
         if code:
-            sys.exit(f"{command} failed with exit code {code}; see above. `make demo` goes on from this step.")
+            sys.exit(f"{command} failed with exit code {code}; see above. `make demo` continues from this step.")
 
     # ---- results
 
-    def model_folder(self, model: str) -> Path:
-        return self.output / "results" / DATASET / f"{MODELS[model]}__nnUNetPlans__{CONFIGURATION}"
+    @property
+    def comparison(self) -> Path:
+        return self.output / "comparison"
+
+    @property
+    def picture_file(self) -> Path:
+        return self.output / "comparison.png"
 
     def predictions(self, model: str) -> Path:
         return self.output / "predictions" / MODELS[model]
 
     def minutes(self) -> dict[str, float]:
-        return json.loads(self.minutes_file.read_text()) if self.minutes_file.is_file() else {}
+        return read_json(self.minutes_file, dict) if self.minutes_file.is_file() else {}
 
-    def compare(self, models: Sequence[str]) -> None:
-        """Table, statistics and HTML report of both models on the unseen cases."""
-        _headline("5. Compare on the unseen cases")
-        predictions = [f"{model}={self.predictions(model)}" for model in models]
-        self.call("nnUNetv2_masam", "compare", "--predictions", *predictions,
-                  "--references", str(self.raw / "labelsTs"), "--dataset-json", str(self.raw / "dataset.json"),
-                  "--images", str(self.raw / "imagesTs"), "-np", "1", "-o",
-                  str(self.output / "comparison"))  # fmt: skip
+    def record(self) -> None:
+        """Write what the README says and shows: the times of this run, and its picture."""
+        sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+        from environment import describe_environment
 
-    def picture(self, models: Sequence[str]) -> Path:
-        """Each unseen case: image, reference, predictions, in the slice that shows most of the kidneys."""
-        references = sorted((self.raw / "labelsTs").glob("*.nii.gz"))
-        figure, axes = plt.subplots(
-            len(references), 2 + len(models), figsize=(3 * (2 + len(models)), 3 * len(references)), squeeze=False
-        )
-        for row, path in zip(axes, references, strict=True):
-            case = path.name.removesuffix(".nii.gz")
-            image = _read(self.raw / "imagesTs" / f"{case}_0000.nii.gz")
-            reference = _read(path)
-            z = int(np.argmax((reference == LABELS["kidneys"]).sum(axis=(1, 2))))
-            columns = {"image": None, "reference": reference}
-            columns |= {model: _read(self.predictions(model) / path.name) for model in models}
-            for axis, (title, labels) in zip(row, columns.items(), strict=True):
-                axis.imshow(image[z], cmap="gray")
-                if labels is not None:
-                    shown = np.ma.masked_equal(labels[z], 0)
-                    axis.imshow(shown, cmap="brg", vmin=1, vmax=3, alpha=0.5, interpolation="nearest")
-                axis.set_title(title, fontsize=9)
-                axis.axis("off")
-            row[0].set_title(f"{case}, slice {z}", fontsize=9)
-        figure.tight_layout()
-        target = self.output / "comparison.png"
-        figure.savefig(target, dpi=80)
-        plt.close(figure)
-        return target
+        dice = picture.read_dice(self.comparison / "cases.csv")
+        result = {
+            "environment": describe_environment(),
+            "command": "python demo/run.py --record, which is make demo without the installation",
+            "total_minutes": round(sum(self.minutes().values()), 1),
+            "minutes": {name: round(minutes, 2) for name, minutes in self.minutes().items()},
+            "unseen_cases": UNSEEN_CASES,
+            "mean_dice": {model: _means(by_case) for model, by_case in dice.items()},
+            "cases_in_the_picture": picture.best_and_worst(dice),
+        }
+        write_json(RESULT, result)
+        README_PICTURE.parent.mkdir(exist_ok=True)
+        shutil.copyfile(self.picture_file, README_PICTURE)
+        print(f"Recorded: {RESULT}, {README_PICTURE}")
 
 
-def _read(path: Path) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+def _means(by_case: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    labels = list(next(iter(by_case.values())))
+    return {label: round(sum(case[label] for case in by_case.values()) / len(by_case), 3) for label in labels}
 
 
-def _headline(text: str) -> None:
-    print(f"\n===== {text}", flush=True)
+def _expected_time() -> str:
+    if not RESULT.is_file():
+        return ""
+    recorded = read_json(RESULT, dict)
+    machine = recorded["environment"]
+    return f"That took {recorded['total_minutes']} minutes on {machine['threads']} cores ({machine['processor']})."
 
 
 if __name__ == "__main__":

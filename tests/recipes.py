@@ -19,8 +19,9 @@ from nnUNetTrainerMASAM_ablations import (
     nnUNetTrainerMASAM_noAdapters,
     nnUNetTrainerMASAM_noFacT,
 )
+from nnUNetTrainerMASAM_paper import nnUNetTrainerMASAM_paper
 from nnUNetTrainerMASAM_scratch import nnUNetTrainerMASAM_scratch
-from nnUNetTrainerSAMed import nnUNetTrainerSAMed
+from nnUNetTrainerSAMed import nnUNetTrainerSAMed, nnUNetTrainerSAMed_H
 
 # recipe: what it trains of the image encoder
 TRAINED: dict[type[MASAMTrainer], set[str]] = {
@@ -33,6 +34,7 @@ TRAINED: dict[type[MASAMTrainer], set[str]] = {
     nnUNetTrainerSAMed: {"lora"},
 }
 RECIPES = list(TRAINED)
+BY_NUMBERS = (nnUNetTrainerMASAM_paper, nnUNetTrainerSAMed_H)  # the same parts in another size and for another length
 
 
 def part_of_encoder(name: str) -> str:

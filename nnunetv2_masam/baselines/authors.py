@@ -70,13 +70,13 @@ FIRST = ("backbone.downsample_layers.0.0.weight", "encoders.0.layer.conv1.", "en
 
 @dataclass(frozen=True)
 class AuthorsReport:
-    """What became of every key, by our names where there is one.
+    """What happened to each key, by our names where there is one.
 
     Attributes:
-        loaded: parameters that were taken over.
-        checked: tables of indexes that are the same in the file and the network.
-        fresh: parameters of another shape, or missing, that keep their values: first and last layers only.
-        unknown: keys of the file that the network has no place for.
+        loaded: parameters that were loaded.
+        checked: index tables that are equal in the file and the network.
+        fresh: parameters that keep their values because the file has none of their shape: first and last layers only.
+        unknown: keys of the file that the network does not have.
     """
 
     loaded: tuple[str, ...]
@@ -85,11 +85,11 @@ class AuthorsReport:
     unknown: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.loaded)} parameters loaded, {len(self.checked)} index tables are the same"]
+        lines = [f"loaded: {len(self.loaded)} parameters; equal: {len(self.checked)} index tables"]
         if self.fresh:
-            lines.append(f"{len(self.fresh)} keep their values: {shortened(self.fresh)}")
+            lines.append(f"not loaded: {shortened(self.fresh)}")
         if self.unknown:
-            lines.append(f"{len(self.unknown)} keys of the file are not in the network: {shortened(self.unknown)}")
+            lines.append(f"not in the network: {shortened(self.unknown)}")
         return "\n".join(lines)
 
 

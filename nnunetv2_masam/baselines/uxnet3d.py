@@ -44,7 +44,7 @@ class UXNet3D(nn.Module):
         super().__init__()
         if len(depths) != 4 or len(feat_size) != 4:
             raise ValueError(
-                f"depths and feat_size: got {len(depths)} and {len(feat_size)} values, expected 4 each, one a stage"
+                f"depths and feat_size: got {len(depths)} and {len(feat_size)} values, expected 4 each, one per stage"
             )
         self.backbone = UXNetBackbone(in_chans, depths, feat_size, layer_scale_init_value)
         blocks = monai_module("monai.networks.blocks", "3D UX-Net")
@@ -125,17 +125,17 @@ class UXBlock(nn.Module):
         self.gamma = nn.Parameter(torch.full((width,), layer_scale_init_value))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any (B, width, D, H, W) to the same shape."""
+        """Return the shape of ``x``, (B, width, D, H, W)."""
         branch = self.pwconv2(functional.gelu(self.pwconv1(self.norm(self.dwconv(x)))))
         return x + self.gamma.view(-1, 1, 1, 1) * branch
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of (B, C, D, H, W)."""
+    """Layer normalization over the channels of (B, C, D, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the same shape."""
+        """Return the shape of ``x``."""
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)

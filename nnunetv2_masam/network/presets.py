@@ -16,7 +16,6 @@ PATCH_SIZE = 16  # pixels along each side of a token
 WINDOW_SIZE = 14  # tokens along each side of a window of local attention
 MLP_RATIO = 4  # of a block's MLP to the width of the tokens
 EMBEDDING_CHANNELS = 256  # channels between image encoder, prompt encoder and mask decoder
-TOKENS_AT_ONCE = 2**13  # of a group of slices in prediction on a GPU; an estimate, none has been measured
 
 
 @dataclass(frozen=True)

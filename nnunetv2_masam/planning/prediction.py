@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, TOKENS_AT_ONCE
+from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.memory import CONTEXT_GB, FLOAT, GB, Architecture, count_parameters
 
 _OVER_THE_MEDIAN = 1.25  # most images then fit into one tile; a longer one takes several, overlapping by half
 _SHARE_OF_MEMORY = 0.5  # the rest is for nnU-Net's sums over tiles
-_MLP_NUMBERS = 11  # for every token and channel at the MLP, where a group of slices needs most
+HALF = 2  # bytes
 _NECK_TENSORS = 4  # of the embedding's size, in its normalisation
-_TIMM_NUMBERS = 16  # for every token and channel in the attention of timm's blocks, which take all slices at once
+_TIMM_NUMBERS = 17  # for every token and channel, in 16 bits, in the attention of timm's blocks
 
 
 def prediction_slices(
@@ -41,32 +41,43 @@ def prediction_slices(
         return task.slices
     total, _ = count_parameters(Architecture.of(arch_kwargs), task.num_classes, task.input_channels)
     free_bytes = (vram_gb - CONTEXT_GB) * GB - FLOAT * total
-    for_slices = _SHARE_OF_MEMORY * free_bytes - group_bytes(arch_kwargs)
-    affordable = int(for_slices / slice_bytes(arch_kwargs, patch, task.input_channels, task.num_classes))
+    affordable = int(
+        _SHARE_OF_MEMORY * free_bytes / slice_bytes(arch_kwargs, patch, task.input_channels, task.num_classes)
+    )
     return max(task.slices, min(math.ceil(_OVER_THE_MEDIAN * median_slices), affordable))
 
 
-def group_bytes(arch_kwargs: Mapping[str, Any]) -> int:
-    """Memory of prediction in float32 that does not grow with the slices: of the group that a block works on."""
-    network = Architecture.of(arch_kwargs)
-    return 0 if network.timm is not None else FLOAT * TOKENS_AT_ONCE * network.vit.embed_dim * _MLP_NUMBERS
-
-
 def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_channels: int, num_classes: int) -> int:
-    """Memory of prediction in float32 that each slice takes.
+    """Memory of prediction that each slice takes, under autocast to 16 bits, as nnU-Net predicts on a GPU.
 
-    nnU-Net's mirroring keeps the sum of the logits so far while the image encoder works on the next flip, and then adds
-    the next logits, which it flips back: three of their size.
+    A CPU, in float32, needs no more: its attention goes by parts. nnU-Net's mirroring keeps the sum of the logits so
+    far while the image encoder works on the next flip, and then adds the next logits, which it flips back: three of
+    their size.
     """
     network = Architecture.of(arch_kwargs)
     dim = network.vit.embed_dim
-    # beside the tokens: the embedding of patches, the neck, or what the adapters reduce them to
-    numbers = dim + max(dim, _NECK_TENSORS * EMBEDDING_CHANNELS, 2 * network.adapter_channels)
-    if network.timm is not None:
-        numbers = max(numbers, _TIMM_NUMBERS * dim)
-    encoder = network.tokens * numbers
+    per_token = max(
+        *(_attention_bytes(network, index) for index in range(network.vit.depth)),
+        2 * FLOAT * dim + HALF * (dim + 2 * network.vit.mlp_width),  # both sides of GELU
+        FLOAT * (dim + max(dim, _NECK_TENSORS * EMBEDDING_CHANNELS)),
+    )
+    encoder = network.tokens * per_token
     image_size = tuple(arch_kwargs["image_size"])
     if image_size != patch:
-        encoder += input_channels * math.prod(image_size)
-    logits = num_classes * math.prod(patch)
-    return FLOAT * max(encoder + logits, 3 * logits)
+        encoder += FLOAT * input_channels * math.prod(image_size)
+    logits = FLOAT * num_classes * math.prod(patch)
+    return max(encoder + logits, 3 * logits)
+
+
+def _attention_bytes(network: Architecture, index: int) -> int:
+    """Memory that each token takes in the plain form of attention, in block ``index``."""
+    dim, heads = network.vit.embed_dim, network.vit.num_heads
+    kept = 2 * FLOAT * dim  # the residual and its normalisation
+    projected = 1 + 3 + 3  # the normalisation in 16 bits; query, key and value, and the same in windows
+    if network.timm is not None:
+        return kept + HALF * _TIMM_NUMBERS * dim
+    if not network.vit.rel_pos:
+        return kept + HALF * (projected + 1) * dim
+    positions = heads * sum(network.reach(index))
+    lengthened = 4 * (dim + positions)  # query, key, value and result
+    return kept + HALF * ((projected + 1) * dim + positions + lengthened)  # with the scaled query

@@ -9,15 +9,14 @@
 Where a forward or backward hook is registered in the image encoder, a parametrization or quantised layer has taken a
 module's place, or ``torch.compile`` is at work, the plain form is used whatever the switch says.
 
-There are two kernels, one for each way to call a block:
+There is one kernel, in two files:
 
 | file | replaces | pays by |
 |---|---|---|
-| ``training.py`` | ``Block.forward`` in training | 26 % less peak memory of a training step, with ``attention.py`` |
-| ``prediction.py`` | ``Block.forward`` without autograd | 30 % less peak memory beyond weights; it was slower |
+| ``block.py`` | ``Block.forward``, with recomputed adapters | 26 % less peak memory of a training step |
+| ``attention.py`` | ``decomposed_attention``, a few heads at a time | half of these 26 % |
 
-``attention.py``, attention by parts, is a part of both. ``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md``
-has the results.
+``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md`` has the results.
 """
 
 from __future__ import annotations
@@ -26,28 +25,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network.adaptation import is_plain
 from nnunetv2_masam.network.attention import decomposed_attention
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
-from nnunetv2_masam.network.kernels.prediction import predict_block
-from nnunetv2_masam.network.kernels.training import train_block
+from nnunetv2_masam.network.kernels.block import lean_block
 
 KERNELS = ("auto", "plain", "fast")
 
 
 def block_function(kernels: str, blocks: nn.ModuleList, x: Tensor) -> Callable[..., Tensor]:
-    """What computes a block of the image encoder: called with block, x, fact and depth.
-
-    The caller must own ``x``: where autograd is disabled, the function may write its result in the place of ``x``.
-    """
+    """What computes a block of the image encoder: called with block, x, fact and depth."""
     if kernels == "plain" or not is_plain(blocks):
         return _call
     by_parts = kernels == "fast" or x.device.type == "cpu"
     attention = attention_by_parts if by_parts else decomposed_attention
-    return partial(train_block if torch.is_grad_enabled() else predict_block, attention=attention)
+    return partial(lean_block, attention=attention)
 
 
 def _call(block: nn.Module, *args: Any) -> Tensor:

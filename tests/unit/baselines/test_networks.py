@@ -9,7 +9,7 @@ pytest.importorskip("monai.networks.blocks")
 
 from nnunetv2_masam.baselines import NNFormer, UXNet3D, load_authors_weights
 from nnunetv2_masam.baselines.authors import NNFORMER_KEYS, UXNET_KEYS
-from nnunetv2_masam.baselines.nnformer import relative_position_index
+from nnunetv2_masam.baselines.window_attention import relative_position_index
 
 
 def small_uxnet(channels: int = 2, classes: int = 3) -> UXNet3D:
@@ -41,10 +41,9 @@ def test_nnformer_without_deep_supervision_has_one_output_and_the_same_parameter
 
 
 def test_relative_positions_share_rows_as_the_authors_do():
-    index = relative_position_index(4)
-    # (2, 0, 0) voxels apart and (1, 1, 4) would be 11 rows apart on the first axis, 49 in a table without collisions
+    index = relative_position_index(4)  # token (d, h, w) has the number 16 d + 4 h + w
     assert index[0, 0] == 3 * 11 + 3 * 7 + 3
-    assert index[16, 0] - index[0, 0] == 11
+    assert index[16, 0] == index[8, 3]  # offsets (1, 0, 0) and (0, 2, -3)
     assert len(index.unique()) < 7**3
 
 
@@ -55,7 +54,7 @@ def test_sides_that_do_not_fit_are_refused(build):
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="one a stage"):
+    with pytest.raises(ValueError, match="one per stage"):
         UXNet3D(1, 2, depths=(2, 2))
     with pytest.raises(ValueError, match="divisible by num_heads"):
         NNFormer(1, 2, embedding_dim=10, num_heads=(3, 6, 12, 24))
@@ -79,7 +78,7 @@ def test_authors_names_are_loaded_and_every_key_is_reported(build, table):
     report = load_authors_weights(target, {**authors_names(source, table), "epoch": torch.zeros(1)})
     assert set(report.loaded) == set(source.state_dict())
     assert (report.fresh, report.unknown) == ((), ("epoch",))
-    assert "1 keys of the file are not in the network: epoch" in str(report)
+    assert "not in the network: epoch" in str(report)
     for name, tensor in source.state_dict().items():
         assert torch.equal(tensor, target.state_dict()[name])
 

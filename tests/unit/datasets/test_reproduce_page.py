@@ -34,6 +34,21 @@ def test_days_on_a_cpu_follow_from_the_measured_step() -> None:
 
 def test_trainers_and_splits_exist() -> None:
     named = set(re.findall(r"nnUNetTrainer\w+", PAGE))
-    named = {name.partition("__")[0] for name in named}
+    named = {name.partition("__")[0] for name in named} - set(re.findall(r"^class (\w+)", PAGE, re.MULTILINE))
     assert named <= set(class_names(trainers_folder()))
     assert set(re.findall(r"fixed-folds ([\w-]+)", PAGE)) <= set(SPLITS)
+
+
+def test_every_row_of_the_btcv_table_has_a_command() -> None:
+    rows = {
+        "nnU-Net": "nnUNetTrainer",
+        "3D UX-Net": "nnUNetTrainerUXNet3D",
+        "SwinUNETR": "nnUNetTrainerSwinUNETR",
+        "nnFormer": "nnUNetTrainerNNFormer",
+        "SAMed_h": "nnUNetTrainerSAMed_H",
+        "MA-SAM": "nnUNetTrainerMASAM_paper",
+    }
+    section = PAGE.partition("## BTCV")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| ([\w\- ]+) \| \d", section, re.MULTILINE) == list(rows)
+    trained = re.search(r"for trainer in (.+?); do", section, re.DOTALL)[1]
+    assert trained.replace("\\", "").split() == list(rows.values())

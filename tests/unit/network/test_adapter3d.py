@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from nnunetv2_masam.network.adapter3d import Adapter3d
-from nnunetv2_masam.network.kernels import prediction
-from nnunetv2_masam.network.kernels.training import recomputed_adapter
+from nnunetv2_masam.network.kernels.block import recomputed_adapter
 
 # kernel and dilation along the slices: the authors', the named trainers', and both at once
 GEOMETRIES = [(3, 1), (5, 1), (3, 2), (5, 2)]
@@ -88,17 +87,3 @@ def test_the_recomputed_form_stores_the_input_and_the_convolution_only():
     kept = {ref.cdata for ref in alive if not ref.expired()}
     conv, result = 4 * 4 * 6 * 8, 4 * out.numel()
     assert sum(sizes[ref] for ref in kept) <= conv + result + 4 * sum(p.numel() for p in adapter.parameters())
-
-
-@pytest.mark.parametrize("tokens_at_once", [1, 12, 2**10])
-@pytest.mark.parametrize("depth", [1, 2, 5])
-@pytest.mark.parametrize(("kernel", "dilation"), GEOMETRIES)
-def test_in_place_and_in_groups_equals_plain(tokens_at_once, depth, kernel, dilation, monkeypatch):
-    """Groups of one slice, of two that do not divide the depth, and all in one."""
-    monkeypatch.setattr(prediction, "_TOKENS_AT_ONCE_ON_CPU", tokens_at_once)
-    adapter = random_adapter(kernel=kernel, dilation=dilation)
-    x = torch.randn(2 * depth, 3, 2, 8)
-    with torch.inference_mode():
-        expected = adapter(x, depth)
-        prediction.add_adapter(adapter, x, depth)
-    torch.testing.assert_close(x, expected)

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.kernels import block_function, prediction, training
+from nnunetv2_masam.network.kernels import block_function
+from nnunetv2_masam.network.kernels.block import lean_block
 from nnunetv2_masam.network.sam_parts import _modeling as sam
 from tests.conftest import TINY_VIT
 
@@ -82,9 +83,7 @@ def test_the_switch():
     assert network.kernels == "auto"
     by_parts, stock = chosen(cpu)[1], chosen(meta)[1]
     assert by_parts is not stock
-    assert chosen(cpu)[0] is chosen(meta)[0] is training.train_block
-    with torch.no_grad():
-        assert chosen(cpu)[0] is chosen(meta)[0] is prediction.predict_block
+    assert chosen(cpu)[0] is chosen(meta)[0] is lean_block
     network.kernels = "fast"
     assert chosen(meta)[1] is by_parts
     network.kernels = "plain"

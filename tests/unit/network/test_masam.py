@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.kernels import prediction
 from tests.conftest import TINY_VIT
 
 
@@ -41,21 +40,6 @@ def test_2d_is_one_slice():
     network = build().eval()
     x = torch.randn(2, 1, 40, 30)
     torch.testing.assert_close(network(x), network(x[:, :, None])[:, :, 0])
-
-
-@pytest.mark.parametrize("tokens_at_once", [1, 20, 2**10])
-def test_prediction_in_place_and_in_groups_equals_the_forward_pass_of_training(monkeypatch, tokens_at_once):
-    """Groups of one slice, of some slices whose number does not divide the depth, and all in one."""
-    monkeypatch.setattr(prediction, "_TOKENS_AT_ONCE_ON_CPU", tokens_at_once)
-    network = build(image_size=(48, 48)).eval()  # 9 tokens
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    volume = torch.randn(2, 1, 5, 30, 40)
-    kept = volume.clone()
-    expected = network(volume)
-    with torch.no_grad():
-        torch.testing.assert_close(network(volume), expected)
-    assert torch.equal(volume, kept)
 
 
 def test_half_turn_turns_slices_and_logits():

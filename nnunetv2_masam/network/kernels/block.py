@@ -1,4 +1,4 @@
-"""A block in training, for less memory: 74 % of the plain form's peak on a CPU, adapters and attention together.
+"""A block for less memory: 74 % of the plain form's peak in a training step, adapters and attention together.
 
 Adapters alone need 86 %, attention alone 87 % (``benchmarks/results/kernels-traced.json``), so the two are one kernel.
 
@@ -7,6 +7,8 @@ Adapters alone need 86 %, attention alone 87 % (``benchmarks/results/kernels-tra
   ends before and starts again after the convolution, whose output is therefore not computed again; the normalisation,
   one narrow product and GELU are.
 - Attention: on a CPU by parts, see :mod:`~nnunetv2_masam.network.kernels.attention`.
+
+Without autograd nothing is stored, and attention by parts is all that differs from the plain form.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _checkpoint = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing random inside
 
 
-def train_block(block: Block, x: Tensor, fact: FacT | None, depth: int, attention: Callable[..., Tensor]) -> Tensor:
+def lean_block(block: Block, x: Tensor, fact: FacT | None, depth: int, attention: Callable[..., Tensor]) -> Tensor:
     """``Block.forward`` on (B·D, G, G', E), samples of ``depth`` = D slices, to the same shape."""
     if block.adapter_1 is not None:
         x = recomputed_adapter(block.adapter_1, x, depth)
