@@ -109,8 +109,8 @@ def describe(recipe: str) -> dict[str, Any]:
 
 def count(network: MASAM) -> int:
     """Operations of a forward pass of a stack."""
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        network = network.to_empty(device="cpu").eval()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network = network.to_empty(device="cpu")
         with count_products() as counter:
             network(torch.empty(1, 1, SLICES, *IMAGE_SIZE))
     return int(counter.get_total_flops())
