@@ -15,8 +15,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from crossval_hippocampus import CONFIGURATION, call, set_environment
 from environment import describe_environment
+from workspace import CONFIGURATION, call, set_environment
 
 from nnunetv2_masam.files import read_json, write_json
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 def run(workspace: Path, recipe: str, seed: int) -> dict[str, object]:
     """Train and validate one recipe with one seed; Dice over the cases of the fold."""
-    set_environment(workspace)
+    set_environment(workspace, workers=1)
     results = workspace / "ablations" / f"seed{seed}"
     results.mkdir(parents=True, exist_ok=True)
     os.environ["nnUNet_results"], os.environ["MASAM_SEED"] = str(results), str(seed)

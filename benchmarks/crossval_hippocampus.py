@@ -21,13 +21,12 @@ import sys
 from pathlib import Path
 
 from environment import describe_environment
+from workspace import CONFIGURATION, call, prepare, set_environment
 
-from nnunetv2_masam.catalogue import trainers_folder
 from nnunetv2_masam.files import list_folder, read_json, write_json
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "results" / "crossval-hippocampus"
-CONFIGURATION = "3d_fullres"
 RESENC_PLANS = "nnUNetResEncUNetMPlans_batch2"
 MODELS = {
     "nnU-Net": ("nnUNetTrainer_260iterations", "nnUNetPlans"),
@@ -45,9 +44,10 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="only write the tables of the finished folds")
     args = parser.parse_args()
     dataset, number = args.data.name, args.data.name[7:10]
-    set_environment(args.workspace.resolve())
+    set_environment(args.workspace.resolve(), workers=1)
     if not args.report:
-        prepare(args.data, dataset, number)
+        prepare(args.data)
+        plan_resenc(dataset, number)
         for fold in FOLDS:
             for plans in dict.fromkeys(plans for _, plans in MODELS.values()):
                 trainers = [trainer for trainer, its_plans in MODELS.values() if its_plans == plans]
@@ -56,25 +56,9 @@ def main() -> None:
     report(args.workspace.resolve(), dataset, number)
 
 
-def set_environment(workspace: Path) -> None:
-    """Folders of nnU-Net and of the trainers, for this process and the commands that it starts."""
-    for name in ("raw", "preprocessed", "results"):
-        (workspace / name).mkdir(parents=True, exist_ok=True)
-        os.environ[f"nnUNet_{name}"] = str(workspace / name)
-    trainers = str(trainers_folder())
-    os.environ["nnUNet_extTrainer"] = os.pathsep.join([str(HERE / "trainers"), trainers])
-    os.environ["nnUNet_n_proc_DA"] = "1"
-    paths = [str(HERE.parent), trainers, os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-
-
-def prepare(data: Path, dataset: str, number: str) -> None:
-    """Copy, plan and preprocess what is not there yet, and derive the plans of ResEnc-M with the default batch size."""
-    raw, preprocessed = (Path(os.environ[f"nnUNet_{name}"]) / dataset for name in ("raw", "preprocessed"))
-    if not raw.exists():
-        shutil.copytree(data, raw)
-    if not (preprocessed / "nnUNetPlans.json").is_file():
-        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
+def plan_resenc(dataset: str, number: str) -> None:
+    """Plans of ResEnc-M with the batch size of the default plans."""
+    preprocessed = Path(os.environ["nnUNet_preprocessed"]) / dataset
     if not (preprocessed / "nnUNetResEncUNetMPlans.json").is_file():
         call("nnUNetv2_plan_experiment", "-d", number, "-pl", "nnUNetPlannerResEncM")
     plans = read_json(preprocessed / "nnUNetResEncUNetMPlans.json")
@@ -124,11 +108,6 @@ def predict(workspace: Path, raw: Path, number: str, name: str, folds: list[str]
 def masam(*arguments: str) -> None:
     """Run a subcommand of ``nnUNetv2_masam`` from this checkout."""
     subprocess.run([sys.executable, "-m", "nnunetv2_masam.cli", *arguments], check=True)
-
-
-def call(command: str, *arguments: str) -> None:
-    """Run a command of this environment; its failure ends the benchmark."""
-    subprocess.run([str(Path(sys.executable).parent / command), *arguments], check=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/hippocampus.py --data Dataset004_Hippocampus --workspace FOLDER
 
-``--data`` is the data set in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``; both models train on fold 0 and
+``--data`` is the dataset in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``; both models train on fold 0 and
 predict the cases of ``imagesTs``, which neither has seen. Steps whose results are in the workspace already are skipped.
 Writes ``benchmarks/results/hippocampus.json``.
 """
@@ -11,20 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from environment import describe_environment
-
-from nnunetv2_masam.catalogue import trainers_folder
+from workspace import CONFIGURATION, call, prepare, set_environment
 
 HERE = Path(__file__).resolve().parent
-CONFIGURATION = "3d_fullres"
 MODELS = {"MA-SAM tiny": "nnUNetTrainerMASAM_tiny", "nnU-Net": "nnUNetTrainer_600iterations"}
 
 
@@ -35,15 +29,8 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     args = parser.parse_args()
     workspace = args.workspace.resolve()
-    dataset, number = args.data.name, args.data.name[7:10]
-    for name in ("raw", "preprocessed", "results"):
-        (workspace / name).mkdir(parents=True, exist_ok=True)
-        os.environ[f"nnUNet_{name}"] = str(workspace / name)
-    os.environ["nnUNet_extTrainer"] = os.pathsep.join([str(HERE / "trainers"), str(trainers_folder())])
-    if not (workspace / "raw" / dataset).exists():
-        shutil.copytree(args.data, workspace / "raw" / dataset)
-    if not (workspace / "preprocessed" / dataset / "nnUNetPlans.json").is_file():
-        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
+    set_environment(workspace)
+    dataset, number = prepare(args.data)
     result = {"environment": describe_environment(), "data": dataset, "fold": 0, "models": {}}
     for model, trainer in MODELS.items():
         result["models"][model] = measure(workspace, dataset, number, trainer)
@@ -81,12 +68,6 @@ def measure(workspace: Path, dataset: str, number: str, trainer: str) -> dict[st
         "validation_dice": round(validation["foreground_mean"]["Dice"], 4),
         "prediction_seconds_per_case": round(json.loads(timing.read_text()) / len(summary["metric_per_case"]), 1),
     }
-
-
-def call(command: str, *arguments: str) -> None:
-    """Run a command of this environment; its failure ends the benchmark."""
-    path = Path(sys.executable).parent / command
-    subprocess.run([str(path), *arguments], check=True)
 
 
 if __name__ == "__main__":

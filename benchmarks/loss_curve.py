@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 from pathlib import Path
 
 import torch
 from environment import describe_environment
-from hippocampus import CONFIGURATION, call
+from workspace import CONFIGURATION, call, prepare, set_environment
 
-from nnunetv2_masam.catalogue import find_trainer, trainers_folder
+from nnunetv2_masam.catalogue import find_trainer
 
 HERE = Path(__file__).resolve().parent
 TRAINER = "nnUNetTrainerMASAM_tiny"
@@ -33,15 +31,8 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     args = parser.parse_args()
     workspace = args.workspace.resolve()
-    dataset, number = args.data.name, args.data.name[7:10]
-    for name in ("raw", "preprocessed", "results"):
-        (workspace / name).mkdir(parents=True, exist_ok=True)
-        os.environ[f"nnUNet_{name}"] = str(workspace / name)
-    os.environ["nnUNet_extTrainer"] = str(trainers_folder())
-    if not (workspace / "raw" / dataset).exists():
-        shutil.copytree(args.data, workspace / "raw" / dataset)
-    if not (workspace / "preprocessed" / dataset / "nnUNetPlans.json").is_file():
-        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
+    set_environment(workspace)
+    dataset, number = prepare(args.data)
     fold = workspace / "results" / dataset / f"{TRAINER}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
     if not any(fold.glob("checkpoint_*.pth")):
         call("nnUNetv2_train", number, CONFIGURATION, "0", "-tr", TRAINER, "-device", "cpu")

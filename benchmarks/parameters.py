@@ -147,7 +147,7 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
 def trainers_table(result: dict[str, Any]) -> str:
     """A row for each trainer."""
     lines = [
-        "| `-tr` | what | trained | SAM's weights | samples a step, at once | predicted GPU memory |",
+        "| `-tr` | what | trained | SAM's weights | effective batch size, micro-batch size | predicted GPU memory |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in result["trainers"].items():

@@ -1,10 +1,10 @@
-"""Plans for data sets of every kind, from their fingerprints alone: nnU-Net's and ours, the tables of docs/plans.md.
+"""Plans for datasets of every kind, from their fingerprints alone: nnU-Net's and ours, the tables of docs/plans.md.
 
     python benchmarks/plan_datasets.py            # prints the tables
     python benchmarks/plan_datasets.py --write    # puts them into docs/plans.md
     python benchmarks/plan_datasets.py --baselines    # first runs nnU-Net's planner again
 
-``benchmarks/fingerprints`` holds what nnU-Net's planner reads of a data set: shapes, spacings, channels and labels,
+``benchmarks/fingerprints`` holds what nnU-Net's planner reads of a dataset: shapes, spacings, channels and labels,
 with their source. No images are needed. What nnU-Net's planner makes of them is kept in
 ``benchmarks/results/baseline-plans.json``.
 """
@@ -58,7 +58,7 @@ def replaced(text: str, tables: str) -> str:
 
 
 def baselines(names: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """nnU-Net's default plans by name of the data set, each made in a process with folders of its own."""
+    """nnU-Net's default plans by name of the dataset, each made in a process with folders of its own."""
     plans = {}
     for file in sorted(FOLDER.glob("*.json")):
         if names is not None and file.stem not in names:
@@ -110,8 +110,8 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
 
     rules = PlanningRules()
     lines = [
-        "| data set | configuration | spacing | median | baseline's patch | patch | network input | pixels a voxel "
-        "| slices at once in prediction, 8 GB |",
+        "| dataset | configuration | spacing | median | baseline's patch | patch | network input | pixels a voxel "
+        "| slices per tile in prediction, 8 GB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (name, configuration, planned), (_, _, small) in zip(
@@ -132,9 +132,9 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     for trainer, vit in (("nnUNetTrainerMASAM", "vit_b"), ("nnUNetTrainerMASAM_H", "vit_h")):
-        lines += ["", f"`{trainer}`: samples at once x times, c with gradient checkpointing, predicted GB", ""]
+        lines += ["", f"`{trainer}`: micro-batch size x number, c with gradient checkpointing, predicted GB", ""]
         lines += [
-            f"| data set | configuration | {' | '.join(f'{gb} GB' for gb in TARGETS_GB)} |",
+            f"| dataset | configuration | {' | '.join(f'{gb} GB' for gb in TARGETS_GB)} |",
             f"|---|---|{'---|' * len(TARGETS_GB)}",
         ]
         columns = [list(_planned(plans, PlanningRules(vit=vit), vram_gb=float(gb))) for gb in TARGETS_GB]
@@ -146,7 +146,7 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
 
 
 def _planned(plans: dict[str, dict[str, Any]], rules: Any, vram_gb: float) -> list[tuple[str, str, dict[str, Any]]]:
-    """(data set, configuration, planned): 3d_fullres and what else there is for the largest, or 2d."""
+    """(dataset, configuration, planned): 3d_fullres and what else there is for the largest, or 2d."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunetv2_masam.planning import replan

@@ -1,4 +1,4 @@
-"""The rate of a large matrix product, which other rates are held against."""
+"""The rate of a large matrix product, with which other rates are compared."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Job:
         return words + {VALIDATE: ["--val"], RESUME: ["--c"]}.get(state, [])
 
     def epoch(self) -> int | None:
-        """The last epoch that its log tells of."""
+        """The last epoch in its log."""
         try:
             found = EPOCH_LINE.findall(self.log.read_text(encoding="utf-8", errors="replace"))
         except FileNotFoundError:

@@ -7,6 +7,7 @@ nnU-Net itself reports an unset variable or an unknown dataset as ``RuntimeError
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +137,12 @@ def new_dataset(dataset_id: int, name: str) -> Path:
     return folder
 
 
-def read_dataset_json(path: Path) -> dict[str, Any]:
+def read_dataset_json(path: Path, *, with_channels: bool = True) -> dict[str, Any]:
     """Read a ``dataset.json`` and check the parts that every dataset has.
 
     Args:
         path: the file, or its folder.
+        with_channels: whether ``channel_names`` are needed, which segmentations alone do not have.
 
     Raises:
         ValueError: it cannot be read, or ``labels``, ``channel_names`` or ``file_ending`` are missing or of another
@@ -148,15 +150,26 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
     """
     path = path / "dataset.json" if path.is_dir() else path
     content: dict[str, Any] = read_json(path, dict)
-    labels, channels = content.get("labels"), content.get("channel_names") or content.get("modality")
-    if not isinstance(labels, dict) or not labels or not all(map(_is_label, labels.values())):
-        raise ValueError(f'{path}: labels: got {labels!r}, expected {{"background": 0, "name": 1, …}}')
-    if not isinstance(channels, dict) or not channels or not all(str(number).isdigit() for number in channels):
+    check_labels(path, content)
+    channels = content.get("channel_names") or content.get("modality")
+    named = isinstance(channels, dict) and channels and all(str(number).isdigit() for number in channels)
+    if with_channels and not named:
         raise ValueError(f'{path}: channel_names: got {channels!r}, expected {{"0": "CT", …}}')
     ending = content.get("file_ending")
     if not isinstance(ending, str) or re.fullmatch(r"(\.\w+)+", ending) is None:
         raise ValueError(f"{path}: file_ending: got {ending!r}, expected an ending such as .nii.gz")
     return content
+
+
+def check_labels(path: Path, content: Mapping[str, Any]) -> None:
+    """Check that the labels of a ``dataset.json`` map names to values or to lists of values.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    labels = content.get("labels")
+    if not isinstance(labels, dict) or not labels or not all(map(_is_label, labels.values())):
+        raise ValueError(f'{path}: labels: got {labels!r}, expected {{"background": 0, "name": 1, …}}')
 
 
 def _is_label(value: Any) -> bool:
@@ -165,46 +178,68 @@ def _is_label(value: Any) -> bool:
     return all(str(number).isdecimal() and not isinstance(number, bool) for number in values)
 
 
-def find_dataset_json(dataset: str) -> Path:
-    """A dataset's ``dataset.json``: beside the preprocessed data, else beside the raw data.
+def find_dataset_json(dataset: str, beside: Sequence[Path] = ()) -> Path:
+    """A dataset's ``dataset.json``: beside its models, else the preprocessed data, else the raw data.
+
+    Args:
+        dataset: name of the dataset, ``DatasetXXX_Name``.
+        beside: folders to look in first, such as those of models.
+
+    Raises:
+        ValueError: it is in none of the places.
+    """
+    folders = [*beside, *(folder / dataset for folder in set_folders("nnUNet_preprocessed", "nnUNet_raw"))]
+    for folder in folders:
+        if (folder / "dataset.json").is_file():
+            return folder / "dataset.json"
+    raise ValueError(f"{dataset}: no dataset.json; looked in {_listed(folders)}")
+
+
+def reference_folder(dataset: str) -> Path:
+    """The folder of a dataset's reference segmentations: nnU-Net's copy of them, else ``labelsTr``.
 
     Args:
         dataset: name of the dataset, ``DatasetXXX_Name``.
 
     Raises:
-        ValueError: it is in neither place.
+        ValueError: there is none.
     """
-    folders = [folder / dataset for folder in _set_folders("nnUNet_preprocessed", "nnUNet_raw")]
+    folders = [folder / dataset / "gt_segmentations" for folder in set_folders("nnUNet_preprocessed")]
+    folders += [folder / dataset / "labelsTr" for folder in set_folders("nnUNet_raw")]
     for folder in folders:
-        if (folder / "dataset.json").is_file():
-            return folder / "dataset.json"
-    looked = " and ".join(map(str, folders)) or "nowhere, as nnUNet_preprocessed and nnUNet_raw are not set"
-    raise ValueError(f"{dataset}: no dataset.json; looked in {looked}")
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+    raise ValueError(f"{dataset}: no reference segmentations; looked in {_listed(folders)}")
 
 
-def training_labels(dataset: str, file_ending: str) -> dict[str, Path]:
-    """The reference segmentations of the training cases, by case: nnU-Net's copy of them, else ``labelsTr``.
+def segmentations_in(folder: Path, file_ending: str) -> dict[str, Path]:
+    """The segmentations in a folder by case, without hidden files.
 
     Raises:
         ValueError: there are none.
     """
-    folders = [
-        base / dataset / {"nnUNet_raw": "labelsTr"}.get(variable, "gt_segmentations")
-        for variable in ("nnUNet_preprocessed", "nnUNet_raw")
-        for base in _set_folders(variable)
-    ]
-    for folder in folders:
-        if folder.is_dir():
-            files = [path for path in list_folder(folder) if path.name.endswith(file_ending)]
-            found = {path.name.removesuffix(file_ending): path for path in files if not path.name.startswith(".")}
-            if found:
-                return found
-    looked = " and ".join(map(str, folders)) or "nowhere, as nnUNet_preprocessed and nnUNet_raw are not set"
-    raise ValueError(f"{dataset}: no reference segmentations (*{file_ending}); looked in {looked}")
+    files = [path for path in list_folder(folder) if path.name.endswith(file_ending) and not path.name.startswith(".")]
+    if not files:
+        raise ValueError(f"{folder}: no reference segmentations (*{file_ending})")
+    return {path.name.removesuffix(file_ending): path for path in files}
 
 
-def _set_folders(*variables: str) -> list[Path]:
+def training_labels(dataset: str, file_ending: str) -> dict[str, Path]:
+    """The reference segmentations of the training cases, by case.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return segmentations_in(reference_folder(dataset), file_ending)
+
+
+def set_folders(*variables: str) -> list[Path]:
+    """The folders that those of nnU-Net's variables name which are set."""
     from nnunetv2 import paths
 
     found = (getattr(paths, variable) for variable in variables)
     return [Path(str(path)) for path in found if path.is_set()]
+
+
+def _listed(folders: Sequence[Path]) -> str:
+    return ", ".join(map(str, folders)) or "nowhere, as nnUNet_preprocessed and nnUNet_raw are not set"

@@ -1,6 +1,6 @@
 """nnUNetTrainerMASAM with one thing changed: what each part of MA-SAM contributes.
 
-All are ViT-B; plans, samples a step and number of steps are those of ``nnUNetTrainerMASAM``.
+All are ViT-B; plans, effective batch size and number of steps are those of ``nnUNetTrainerMASAM``.
 """
 
 from nnunetv2_masam.planning import PlanningRules

@@ -1,6 +1,6 @@
 """MA-SAM with a box prompt, for tumours and whatever else a user can point at.
 
-The data set's last channel is the box, which ``nnUNetv2_masam boxes`` writes.
+The dataset's last channel is the box, which ``nnUNetv2_masam boxes`` writes.
 """
 
 from dataclasses import replace
@@ -8,7 +8,7 @@ from dataclasses import replace
 from nnUNetTrainerMASAM_tiny import nnUNetTrainerMASAM_tiny
 
 from nnunetv2_masam.planning import PlanningRules
-from nnunetv2_masam.training.boxes import MASAMBoxTrainer
+from nnunetv2_masam.training.box_trainer import MASAMBoxTrainer
 
 
 class nnUNetTrainerMASAM_box(MASAMBoxTrainer):

@@ -1,4 +1,4 @@
-"""The authors' experiment under nnU-Net: their network, input, loss, optimiser, schedule and samples a step.
+"""The authors' experiment under nnU-Net: their network, input, loss, optimiser, schedule and effective batch size.
 
 What stays nnU-Net's: spacing, intensity normalisation, augmentation, patch sampling and inference.
 """
@@ -9,7 +9,7 @@ from nnunetv2_masam.training.trainer import MASAMTrainer
 
 
 class nnUNetTrainerMASAM_paper(MASAMTrainer):
-    """ViT-H, 5 x 512 x 512, 24 samples a step; 300 epochs of a schedule for 400, which is 40 000 steps on BTCV."""
+    """ViT-H, 5 x 512 x 512, batch size 24; 300 epochs of a schedule for 400, which is 40 000 steps on BTCV."""
 
     rules = PlanningRules(vit="vit_h", slices=5, image_size=(512, 512), vram_gb=80.0, predict_in_stacks=True)
     epochs = 160

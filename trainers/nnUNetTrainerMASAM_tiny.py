@@ -9,7 +9,7 @@ from nnunetv2_masam.training.trainer import MASAMTrainer
 
 
 class nnUNetTrainerMASAM_tiny(MASAMTrainer):
-    """2500 steps, a quarter of an hour on two cores for a data set of small images."""
+    """2500 steps, a quarter of an hour on two cores for a dataset of small images."""
 
     rules = PlanningRules(
         vit="vit_t",

@@ -91,7 +91,7 @@ class AttentionBlock(nn.Module):
         return x[:, : sides[0], : sides[1], : sides[2]]
 
     def _mask(self, sides: Sequence[int], like: Tensor) -> Tensor | None:
-        """Scores to add (windows, T, T): -100 between tokens that only the shift brought into one window."""
+        """Scores to add (windows, T, T): -100 between tokens that only the shift puts into one window."""
         if not self.shift:
             return None
         region = torch.zeros(1, *sides, 1, device=like.device)  # numbers the parts between which nothing attends

@@ -85,6 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # nnU-Net and torch raise RuntimeError for what a user can fix
     except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         return _report(prog, error)
+    except AssertionError as error:
+        if not _raised_by_nnunet(error):
+            raise
+        return _report(prog, error)
 
 
 def _report(prog: str, error: Exception) -> int:
@@ -92,6 +96,12 @@ def _report(prog: str, error: Exception) -> int:
         traceback.print_exc()
     print(f"{prog}: {describe(error)}", file=sys.stderr)
     return USER_ERROR
+
+
+def _raised_by_nnunet(error: BaseException) -> bool:
+    """nnU-Net asserts what a dataset must be like; an assertion of ours is a bug."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return modules[-1].split(".")[0] == "nnunetv2"
 
 
 def describe(error: BaseException) -> str:

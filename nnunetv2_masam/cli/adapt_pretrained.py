@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_dataset
+from nnunetv2_masam.cli.arguments import add_dataset, group
 
 EPILOG = """\
   nnUNetv2_masam adapt-pretrained checkpoint_final.pth -d 4 -o fitted.pth
@@ -16,13 +16,14 @@ EPILOG = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Dataset, configuration, trainer and plans as for the training that follows."""
     parser.epilog = EPILOG
-    parser.add_argument("checkpoint", type=Path, metavar="FILE", help="Checkpoint of a MA-SAM trainer")
-    add = parser.add_argument_group("training that follows").add_argument
+    add = group(parser, "input").add_argument
+    add("checkpoint", type=Path, metavar="FILE", help="Checkpoint of a MA-SAM trainer")
     add_dataset(parser, "Number or name of the dataset to train on")
+    add = group(parser, "training that follows").add_argument
     add("-c", default="3d_fullres", metavar="CONFIGURATION", help="Configuration (default: %(default)s)")
     add("-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="Trainer (default: %(default)s)")
     add("-p", default="nnUNetPlans", metavar="PLANS", help="Plans (default: %(default)s)")
-    add = parser.add_argument_group("output").add_argument
+    add = group(parser, "output").add_argument
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="Checkpoint to write")
     add("--overwrite", action="store_true", help="Replace the checkpoint if it exists")
 

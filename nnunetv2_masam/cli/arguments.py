@@ -33,19 +33,36 @@ def distance_mm(text: str) -> float:
     return _number(text, "millimetres, 0 or more", lambda value: value >= 0)
 
 
+def group(parser: Any, title: str) -> Any:
+    """The group of a parser with this title, new or not; the titles of all commands are input, output, speed, …"""
+    if not isinstance(parser, argparse.ArgumentParser):
+        return parser  # a group already
+    found = [group for group in parser._action_groups if group.title == title]
+    return found[0] if found else parser.add_argument_group(title)
+
+
 def add_dataset(parser: Any, help: str = "Number or name of the dataset", **more: Any) -> None:
     """``-d``, an existing dataset."""
-    parser.add_argument("-d", "--dataset", metavar="ID", help=help, **{"required": True, **more})
+    add = group(parser, "input").add_argument
+    add("-d", "--dataset", metavar="ID", help=help, **{"required": True, **more})
+
+
+def add_model_folder(parser: argparse.ArgumentParser, sam_help: str) -> None:
+    """A model folder, and the SAM file that belongs to it."""
+    add = group(parser, "input").add_argument
+    add("folder", type=Path, metavar="FOLDER", help="Model folder (plans.json, dataset.json, fold_*)")
+    add("--sam", type=Path, metavar="FILE", help=f"{sam_help} (default: MASAM_CHECKPOINT or the cache)")
 
 
 def add_output_folder(parser: Any, help: str, **more: Any) -> None:
     """``-o``."""
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help=help, **{"required": True, **more})
+    add = group(parser, "output").add_argument
+    add("-o", "--output", type=Path, metavar="DIR", help=help, **{"required": True, **more})
 
 
 def add_processes(parser: Any, most: int = 8) -> None:
     """``-np``."""
-    parser.add_argument(
+    group(parser, "speed").add_argument(
         "-np",
         "--processes",
         type=positive_int,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
+
 if TYPE_CHECKING:
     from nnunetv2_masam.evaluation.comparison import Comparison
     from nnunetv2_masam.evaluation.request import CompareRequest, ModelSource
@@ -29,22 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``compare``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    _add_input(parser.add_argument_group("input"))
-    _add_cases(parser.add_argument_group("cases and labels"))
-    _add_metrics(parser.add_argument_group("metrics"))
-    group = parser.add_argument_group("statistics")
-    group.add_argument(
-        "--baseline", metavar="NAME", help="Model that the others are compared with (default: the first)"
-    )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="Seed of the statistics (default: %(default)s)")
-    group.add_argument(
+    _add_input(group(parser, "input"))
+    _add_cases(group(parser, "cases and labels"))
+    _add_metrics(group(parser, "metrics"))
+    add = group(parser, "statistics").add_argument
+    add("--baseline", metavar="NAME", help="Model that the others are compared with (default: the first)")
+    add("--seed", type=int, default=0, metavar="N", help="Seed of the statistics (default: %(default)s)")
+    add(
         "--across-prompts",
         action="store_true",
         help="Also test differences between models with and without box prompts",
     )
-    group = parser.add_argument_group("output and speed")
-    add = group.add_argument
-    add("-o", "--output", type=Path, metavar="DIR", help="Folder for tables, CSV, JSON and the HTML report")
+    help_text = "Folder for tables, CSV, JSON and the HTML report (default: print only)"
+    add_output_folder(parser, help_text, required=False)
+    add = group(parser, "speed").add_argument
     add(
         "--cache",
         type=Path,
@@ -61,15 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_input(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_input(arguments: argparse._ArgumentGroup) -> None:
+    add = arguments.add_argument
     add(
         "models",
         nargs="*",
         metavar="MODEL",
         help="Models to compare (default: every model with validation results)",
     )
-    add("-d", "--dataset", metavar="ID", help="Dataset, as an ID or name")
+    add_dataset(arguments, required=False)
     add(
         "--predictions",
         nargs="+",
@@ -105,9 +105,9 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_cases(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
-    add("--folds", nargs="+", type=int, metavar="K", help="Only these folds (default: all)")
+def _add_cases(arguments: argparse._ArgumentGroup) -> None:
+    add = arguments.add_argument
+    add("--folds", nargs="+", type=int, metavar="F", help="Only these folds (default: all)")
     add("--common", action="store_true", help="Cut to the cases that all models share, instead of refusing")
     add("--skip-bad", action="store_true", help="Leave out cases that cannot be measured, instead of refusing")
     add("--match-labels-by-name", action="store_true", help="Compare the labels that models and references share")
@@ -126,8 +126,8 @@ def _add_cases(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_metrics(group: argparse._ArgumentGroup) -> None:
-    add = group.add_argument
+def _add_metrics(arguments: argparse._ArgumentGroup) -> None:
+    add = arguments.add_argument
     add(
         "--tolerance",
         nargs="+",
@@ -166,7 +166,7 @@ def _add_metrics(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print the tables and write the output folder."""
-    from nnunetv2_masam.evaluation.compare import check_output, compare_models
+    from nnunetv2_masam.evaluation.pipeline import check_output, compare_models
 
     request = read_request(args)
     if args.output is not None:
@@ -249,7 +249,7 @@ def _oracles(words: Sequence[str]) -> dict[str, float | None]:
 def show(comparison: Comparison, output: Path | None) -> None:
     """Print the tables of a comparison, and write all files into the output folder if there is one."""
     from nnunetv2_masam.evaluation import report
-    from nnunetv2_masam.evaluation.compare import write_comparison
+    from nnunetv2_masam.evaluation.pipeline import write_comparison
 
     print(f"\n{report.terminal_text(comparison)}\n")
     if output is not None:

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folds",
         nargs="+",
         type=whole_number,
-        metavar="K",
+        metavar="F",
         help="Folds to train (default: all of the cross-validation)",
     )
     add("--pretrained-weights", type=Path, metavar="FILE", help="Checkpoint to fine-tune from")
@@ -172,7 +172,7 @@ def _compare(args: argparse.Namespace, dataset: str, output: Path, controls: Map
     from nnunetv2_masam.cli.compare import show
     from nnunetv2_masam.controls import describe_pair
     from nnunetv2_masam.evaluation import results
-    from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models
+    from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
 
     splits = results.find_splits(dataset, args.folds)
     if args.folds and splits is not None and not set(args.folds) <= set(splits):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.arguments import add_dataset, positive_int, whole_number
+from nnunetv2_masam.cli.arguments import add_dataset, group, positive_int, whole_number
 
 EPILOG = """\
 Appends folds to splits_final.json, one per k and fold of the cross-validation; no fold changes its number.
@@ -19,19 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``few-shot``."""
     parser.epilog = EPILOG
     add_dataset(parser, "Number or name of the dataset; must be preprocessed")
-    parser.add_argument(
-        "-k", nargs="+", type=positive_int, required=True, metavar="K", help="Numbers of training cases"
-    )
-    parser.add_argument(
+    add = group(parser, "folds").add_argument
+    add("-k", nargs="+", type=positive_int, required=True, metavar="K", help="Numbers of training cases")
+    add(
         "--folds",
         nargs="+",
         type=whole_number,
         metavar="F",
         help="Folds of the cross-validation, or fixed folds (default: all of the cross-validation)",
     )
-    parser.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="Seed of the choice of cases (default: %(default)s)"
-    )
+    add("--seed", type=whole_number, default=0, metavar="N", help="Seed of the choice of cases (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

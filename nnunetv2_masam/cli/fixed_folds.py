@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_dataset
+from nnunetv2_masam.cli.arguments import add_dataset, group
 
 if TYPE_CHECKING:
     from nnunetv2_masam.folds.published import PublishedFolds
@@ -31,8 +31,9 @@ Folds are appended to splits_final.json, before or after preprocessing; no fold 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``fixed-folds``."""
     parser.epilog = EPILOG.format(splits="\n".join(f"  {name:20s}{summary}" for name, summary in SUMMARIES.items()))
-    parser.add_argument("split", choices=list(SUMMARIES), metavar="SPLIT", help=f"One of {', '.join(SUMMARIES)}")
     add_dataset(parser)
+    add = group(parser, "folds").add_argument
+    add("split", choices=list(SUMMARIES), metavar="SPLIT", help=f"One of {', '.join(SUMMARIES)}")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder
+from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
 
 EPILOG = """\
   nnUNetv2_masam frames -d 18 -i predictions -o masks
@@ -16,16 +16,17 @@ EPILOG = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``frames``."""
     parser.epilog = EPILOG
-    parser.add_argument(
+    given = group(parser, "input")
+    given.add_argument(
         "-i", dest="predictions", type=Path, required=True, metavar="DIR", help="Folder of nnU-Net's predictions"
     )
-    add_output_folder(parser, "New folder to write: SEQUENCE/FRAME.png")
-    origin = parser.add_mutually_exclusive_group(required=True)
+    origin = given.add_mutually_exclusive_group(required=True)
     add_dataset(origin, "Dataset that the cases belong to", required=False)
     origin.add_argument(
         "-m", "--frame-map", type=Path, metavar="PATH", help="Its frames.json, or the folder that convert frames wrote"
     )
-    kind = parser.add_mutually_exclusive_group()
+    add_output_folder(parser, "New folder to write: SEQUENCE/FRAME.png")
+    kind = group(parser, "output").add_mutually_exclusive_group()
     kind.add_argument("--ids", dest="kind", action="store_const", const="ids", help="Write grey masks of ids")
     kind.add_argument(
         "--colours",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_output_folder, positive_int, positive_number
+from nnunetv2_masam.cli.arguments import add_output_folder, group, positive_int, positive_number
 
 TASKS = ("btcv", "generic", "prostate")  # spelled out so that --help needs no import
 EPILOG = """\
@@ -15,9 +15,9 @@ EPILOG = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Two weights files, the dataset's description, the task, and what no file tells."""
+    """Two weights files, the dataset's description, the task, and settings that no file holds."""
     parser.epilog = EPILOG
-    add = parser.add_argument_group("input").add_argument
+    add = group(parser, "input").add_argument
     add("--adapt", type=Path, required=True, metavar="FILE", help="The authors' epoch_N.pth")
     add("--sam", type=Path, required=True, metavar="FILE", help="SAM file that it was trained from")
     add("--dataset-json", type=Path, required=True, metavar="FILE", help="dataset.json of the nnU-Net dataset")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"Dataset whose preparation to follow: {', '.join(TASKS)}",
     )
     add_output_folder(parser, "New model folder to write")
-    add = parser.add_argument_group("the authors' settings").add_argument
+    add = group(parser, "the authors' settings").add_argument
     add(
         "--image-size",
         type=positive_int,

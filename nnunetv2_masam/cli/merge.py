@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_output_folder
+from nnunetv2_masam.cli.arguments import add_model_folder, add_output_folder, group
 
 EPILOG = """\
   nnUNetv2_masam merge slim -o merged
@@ -16,15 +15,9 @@ EPILOG = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Folder in, folder out, optionally the SAM file, and whether FacT or LoRA is folded in."""
     parser.epilog = EPILOG
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="Model folder (plans.json, dataset.json, fold_*)")
+    add_model_folder(parser, "SAM file that is needed")
     add_output_folder(parser, "New folder to write")
-    parser.add_argument(
-        "--sam",
-        type=Path,
-        metavar="FILE",
-        help="SAM file that is needed (default: MASAM_CHECKPOINT or the cache)",
-    )
-    parser.add_argument(
+    group(parser, "output").add_argument(
         "--fold",
         "--fold-fact",
         action="store_true",

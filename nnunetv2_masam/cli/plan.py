@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_masam.cli.arguments import positive_int, positive_number
+from nnunetv2_masam.cli.arguments import add_dataset, group, positive_int, positive_number
 
 if TYPE_CHECKING:
     from nnunetv2_masam.planning.plan_dataset import PlannedDataset, PlanRequest
@@ -20,8 +20,8 @@ EPILOG = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Names as in nnU-Net's own planning commands."""
     parser.epilog = EPILOG
-    add = parser.add_argument_group("plans").add_argument
-    add("-d", "--dataset", nargs="+", required=True, metavar="ID", help="Numbers or names of the datasets")
+    add_dataset(parser, "Numbers or names of the datasets", nargs="+")
+    add = group(parser, "plans").add_argument
     add("-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="Plan for this trainer (default: %(default)s)")
     add(
         "-gpu_memory_target",
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-base", default="nnUNetPlans", metavar="PLANS", help="Plans of the baseline (default: %(default)s)")
     add("-pl", default="MASAMPlanner", metavar="PLANNER", help="Planner class (default: %(default)s)")
     add("--explain", action="store_true", help="Print every plan beside its alternatives")
-    add = parser.add_argument_group("output").add_argument
+    add = group(parser, "output").add_argument
     add(
         "-overwrite_plans_name",
         default="nnUNetMASAMPlans",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Name of the plans to write (default: %(default)s)",
     )
     add("--overwrite", action="store_true", help="Replace plans of that name that differ; never the baseline's")
-    add = parser.add_argument_group("preprocessing").add_argument
+    add = group(parser, "preprocessing").add_argument
     add(
         "-c",
         nargs="+",

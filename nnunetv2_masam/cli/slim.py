@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_output_folder
+from nnunetv2_masam.cli.arguments import add_model_folder, add_output_folder
 
 EPILOG = """\
   nnUNetv2_masam slim nnUNetTrainerMASAM__nnUNetPlans__3d_fullres -o slim
@@ -15,14 +14,8 @@ EPILOG = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Folder in, folder out, and optionally the SAM file."""
     parser.epilog = EPILOG
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="Model folder (plans.json, dataset.json, fold_*)")
+    add_model_folder(parser, "SAM file that the model was trained from")
     add_output_folder(parser, "New folder to write")
-    parser.add_argument(
-        "--sam",
-        type=Path,
-        metavar="FILE",
-        help="SAM file that the model was trained from (default: MASAM_CHECKPOINT or the cache)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder
+from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
 
 EPILOG = """\
   nnUNetv2_masam video-scores -d 18 -i predictions -o scores
@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``video-scores``."""
     parser.epilog = EPILOG
     add_dataset(parser, "Dataset that the cases belong to")
-    parser.add_argument(
+    add = group(parser, "input").add_argument
+    add(
         "-i",
         dest="predictions",
         type=Path,
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="Folders of nnU-Net's predictions",
     )
-    parser.add_argument(
+    add(
         "-r",
         dest="references",
         type=Path,
@@ -42,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Score in the size of the frames, where convert has reduced them (default: that of the cases)",
     )
     add_output_folder(parser, "Folder for scores.json and scores.md (default: print only)", required=False)
-    parser.add_argument("--overwrite", action="store_true", help="Replace other scores in the output folder")
+    add = group(parser, "output").add_argument
+    add("--overwrite", action="store_true", help="Replace other scores in the output folder")
 
 
 def run(args: argparse.Namespace) -> int:

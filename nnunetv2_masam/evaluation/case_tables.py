@@ -10,14 +10,13 @@ from typing import Any
 
 from nnunetv2_masam.evaluation.labels import plain_name
 from nnunetv2_masam.evaluation.lineup import LineUp
-from nnunetv2_masam.evaluation.metrics import CATALOGUE, LESION_COUNTS, VOLUMES, MetricSettings
+from nnunetv2_masam.evaluation.metrics import CATALOGUE, MetricSettings
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model, PredictedCase
+from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS
 from nnunetv2_masam.files import read_text, shortened
 
 # other tools' names of our metrics, in lower case
 SYNONYMS = {"dsc": "Dice", "jaccard": "IoU", "hd95": "HD95_mm", "assd": "ASSD_mm"}
-# in a table of ours for images without a physical size, where a pixel counts as 1 mm
-SYNONYMS |= {"hd95_px": "HD95_mm", "assd_px": "ASSD_mm"}
 UNDEFINED = ("", "nan", "na", "n/a", "none", "null", "-")
 
 
@@ -71,8 +70,8 @@ def read_groups(path: Path, cases: Sequence[str]) -> dict[str, str]:
 def read_measured_elsewhere(name: str, path: Path) -> Model:
     """A model from a CSV file of another tool: the columns ``case``, ``label`` and metrics, one row per case and label.
 
-    ``label`` may be missing where a dataset has one label. A column ``model``, as in our own ``cases.csv``, selects the
-    rows of `name`. Columns that are no metrics are left out.
+    ``label`` may be missing where a dataset has one label. Our own ``cases.csv`` is such a file, in pixels as well: its
+    column ``model`` selects the rows of `name`. Columns that are no metrics are left out.
 
     Raises:
         ValueError: naming the file and what is wrong in it.
@@ -83,7 +82,9 @@ def read_measured_elsewhere(name: str, path: Path) -> Model:
         rows = [row for row in rows if len(models) == 1 or row["model"] == name]
         if not rows:
             raise ValueError(f"{path}: has the models {', '.join(models)}; name one of them: {models[0]}={path}")
-    known = {column.lower(): column for column in (*CATALOGUE, *LESION_COUNTS, *VOLUMES)} | SYNONYMS
+    lower = {column.lower() for column in rows[0]}
+    units = PIXELS if lower & (PIXELS.columns().keys() - MILLIMETRES.columns().keys()) else MILLIMETRES
+    known = SYNONYMS | units.columns()
     columns = {column: known[column.lower()] for column in rows[0] if column.lower() in known}
     if not set(columns.values()) & set(CATALOGUE) or len(set(columns.values())) < len(columns):
         raise ValueError(
@@ -94,7 +95,7 @@ def read_measured_elsewhere(name: str, path: Path) -> Model:
         key = row["case"], plain_name(row.get("label", ""))
         if key in values:
             raise ValueError(f"{path}: two rows for case {row['case']}, label {row.get('label', '')!r}")
-        values[key] = {ours: _number(path, row, column) for column, ours in columns.items()}
+        values[key] = {ours: units.recorded(ours, _number(path, row, column)) for column, ours in columns.items()}
     cases = {case: PredictedCase(case, NO_FOLD, path) for case, _ in values}
     return Model(name, path, cases, measured_elsewhere=values)
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-from nnunetv2_masam.files import read_json
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,10 @@ class Structure:
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """The labels of one data set.
+    """The labels of one dataset.
 
     Attributes:
-        structures: foreground labels, or regions where the data set has regions, in nnU-Net's order.
+        structures: foreground labels, or regions where the dataset has regions, in nnU-Net's order.
         defined_values: every label value that may occur, background included, ignore label excluded.
         ignore_label: the value of voxels that do not count, if there is one.
     """
@@ -43,45 +40,6 @@ class LabelScheme:
     structures: tuple[Structure, ...]
     defined_values: frozenset[int]
     ignore_label: int | None
-
-
-def read_dataset_json(path: Path) -> dict[str, Any]:
-    """Read a ``dataset.json`` as far as a comparison needs it: its labels, and the ending of its files.
-
-    Raises:
-        ValueError: naming the file, where it is damaged or nnU-Net would not take its labels.
-    """
-    content: dict[str, Any] = read_json(path, dict)
-    ending = content.get("file_ending")
-    if not isinstance(ending, str) or not ending.startswith("."):
-        raise ValueError(f'{path}: file_ending is {ending!r}, expected an ending such as ".nii.gz"')
-    check_labels(path, content)
-    try:
-        read_label_scheme(content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return content
-
-
-def check_labels(path: Path, content: Mapping[str, Any]) -> None:
-    """Check that the labels of a ``dataset.json`` map names to values or to lists of values.
-
-    Raises:
-        ValueError: naming the file.
-    """
-    labels = content.get("labels")
-    if not isinstance(labels, dict) or not all(map(_is_label_or_region, labels.values())):
-        raise ValueError(
-            f"{path}: labels is {labels!r}, expected names with values or lists of values, "
-            'such as {"background": 0, "liver": 1}'
-        )
-
-
-def _is_label_or_region(value: Any) -> bool:
-    values = value if isinstance(value, list) and value else [value]
-    return all(
-        (isinstance(v, int) and not isinstance(v, bool)) or (isinstance(v, str) and v.isdecimal()) for v in values
-    )
 
 
 def read_label_scheme(dataset_json: Mapping[str, Any], plans: Mapping[str, Any] | None = None) -> LabelScheme:
@@ -143,8 +101,8 @@ def read_label_map(content: Any, path: str) -> dict[str, list[str | list[str]]]:
 
         {"adrenal gland": ["suprarenal gland", ["right adrenal gland", "left adrenal gland"]]}
 
-    "adrenal gland" is what a data set calls so, or "suprarenal gland", or its two labels merged: the first of
-    these that the data set has completely.
+    "adrenal gland" is what a dataset calls so, or "suprarenal gland", or its two labels merged: the first of
+    these that the dataset has completely.
     """
     ok = isinstance(content, dict) and all(
         isinstance(ways, list)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model
-from nnunetv2_masam.files import list_folder, shortened
+from nnunetv2_masam.files import shortened
+from nnunetv2_masam.nnunet_files import segmentations_in
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,7 @@ def line_up(
     Raises:
         ValueError: with the list of everything that does not line up.
     """
-    references = {
-        path.name.removesuffix(file_ending): path
-        for path in list_folder(reference_folder)
-        if path.name.endswith(file_ending) and not path.name.startswith(".")
-    }
-    if not references:
-        raise ValueError(f"{reference_folder}: no reference segmentations (*{file_ending})")
+    references = segmentations_in(reference_folder, file_ending)
     expected = _expected_cases(models, references, splits, folds)
     problems: dict[str, set[str]] = {}
     for model in models:

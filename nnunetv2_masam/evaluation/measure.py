@@ -43,7 +43,7 @@ Values = dict[str, dict[str, Any]]  # by structure, by column
 
 
 @dataclass(frozen=True)
-class Task:
+class MeasureTask:
     """One prediction to measure.
 
     Attributes:
@@ -120,7 +120,7 @@ class Measured:
     cached: bool = False
 
 
-def measure(task: Task) -> tuple[Values, str]:
+def measure(task: MeasureTask) -> tuple[Values, str]:
     """Read, check and measure one case.
 
     Returns:
@@ -162,7 +162,7 @@ def measure(task: Task) -> tuple[Values, str]:
 
 
 def measure_all(
-    tasks: Sequence[Task], cache: Path | None, processes: int | None = None, progress: bool = True
+    tasks: Sequence[MeasureTask], cache: Path | None, processes: int | None = None, progress: bool = True
 ) -> list[Measured]:
     """Measure all tasks; errors come back as values so that one broken file does not hide the others.
 
@@ -178,7 +178,7 @@ def measure_all(
     if processes is None:
         processes = min(default_num_processes, os.cpu_count() or 1)
     done: list[Measured] = []
-    jobs: list[tuple[Task, Path | None]] = []
+    jobs: list[tuple[MeasureTask, Path | None]] = []
     hashes: dict[Path, str] = {}
     for task in tasks:
         entry = _cache_entry(task, cache, hashes)
@@ -194,7 +194,7 @@ def measure_all(
     return sorted(done, key=lambda result: (result.model, result.case))
 
 
-def _run(jobs: Sequence[tuple[Task, Path | None]], processes: int) -> Iterator[Measured]:
+def _run(jobs: Sequence[tuple[MeasureTask, Path | None]], processes: int) -> Iterator[Measured]:
     if processes <= 1:
         yield from map(_measure_safely, jobs)
         return
@@ -217,7 +217,7 @@ def _run(jobs: Sequence[tuple[Task, Path | None]], processes: int) -> Iterator[M
             pool.shutdown(cancel_futures=True)  # after an interruption, not the rest of the queue first
 
 
-def _measure_safely(job: tuple[Task, Path | None]) -> Measured:
+def _measure_safely(job: tuple[MeasureTask, Path | None]) -> Measured:
     task, entry = job
     try:
         values, note = measure(task)
@@ -232,7 +232,7 @@ def _measure_safely(job: tuple[Task, Path | None]) -> Measured:
     return Measured(task.model, task.case, values, note=note)
 
 
-def _cache_entry(task: Task, cache: Path | None, hashes: dict[Path, str]) -> Path | None:
+def _cache_entry(task: MeasureTask, cache: Path | None, hashes: dict[Path, str]) -> Path | None:
     if cache is None:
         return None
     try:
@@ -241,7 +241,7 @@ def _cache_entry(task: Task, cache: Path | None, hashes: dict[Path, str]) -> Pat
         return None
 
 
-def _recall(entry: Path, task: Task) -> tuple[Values, str] | None:
+def _recall(entry: Path, task: MeasureTask) -> tuple[Values, str] | None:
     """What was remembered of a task; None if that is nothing, or not what this version writes."""
     if not entry.is_file():
         return None
@@ -262,7 +262,7 @@ def _recall(entry: Path, task: Task) -> tuple[Values, str] | None:
     return values, note
 
 
-def _check_geometry(task: Task, reference: Geometry, prediction: Geometry) -> str:
+def _check_geometry(task: MeasureTask, reference: Geometry, prediction: Geometry) -> str:
     image = None
     if task.image is not None and prediction.differences(reference):
         try:

@@ -8,15 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-
-from nnunetv2_masam.evaluation.labels import check_labels
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
 from nnunetv2_masam.files import list_folder, read_json, shortened
 from nnunetv2_masam.folds.few_shot import read_few_shot_folds
 from nnunetv2_masam.folds.fixed import read_fixed_folds
 from nnunetv2_masam.folds.splits import SPLITS_FILE, read_splits
+from nnunetv2_masam.nnunet_files import check_labels, folder_of, set_folders
 
 NO_FOLD = -1
 ALL_FOLD = "fold_all"
@@ -78,14 +75,6 @@ def split_specification(specification: str) -> tuple[str | None, str]:
     return label, rest
 
 
-def dataset_name(dataset: str) -> str:
-    """``4``, ``004`` or ``Dataset004_Hippocampus`` → the folder name, by nnU-Net's own rule."""
-    try:
-        return str(maybe_convert_to_dataset_name(dataset))
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
-
-
 def find_model_folder(model: str, dataset: str) -> Path:
     """Find a model by path, by ``trainer__plans__configuration``, or by trainer where that is unambiguous.
 
@@ -97,7 +86,7 @@ def find_model_folder(model: str, dataset: str) -> Path:
         if not Path(model).is_dir():
             raise ValueError(f"{model}: no such folder")
         return Path(model)
-    base = _results_folder(dataset)
+    base = folder_of("nnUNet_results") / dataset
     there = [path for path in list_folder(base) if path.is_dir() and path.name.count("__") == 2]
     found = [path for path in there if path.name == model or path.name.startswith(f"{model}__")]
     if len(found) == 1:
@@ -109,7 +98,7 @@ def find_model_folder(model: str, dataset: str) -> Path:
 
 def find_all_model_folders(dataset: str) -> list[Path]:
     """Every model of a dataset that has validation results of numbered folds; nnU-Net's default trainer first."""
-    base = _results_folder(dataset)
+    base = folder_of("nnUNet_results") / dataset
     there = [path for path in list_folder(base) if path.name.count("__") == 2 and path.is_dir()]
     found = [path for path in there if any(path.glob("fold_[0-9]*/validation"))]
     if not found:
@@ -117,12 +106,6 @@ def find_all_model_folders(dataset: str) -> list[Path]:
         reason = f" ({shortened(only_all)}: {NO_VALIDATION_IN_FOLD_ALL})" if only_all else ""
         raise ValueError(f"{base}: no model with fold_*/validation{reason}; train one, or give folders")
     return sorted(found, key=lambda path: (not path.name.startswith("nnUNetTrainer__"), path.name))
-
-
-def _results_folder(dataset: str) -> Path:
-    if not nnUNet_results.is_set():
-        raise ValueError("nnUNet_results is not set: set it, or give the models as folders")
-    return Path(str(nnUNet_results)) / dataset
 
 
 def read_model(name: str, folder: Path, file_ending: str, folds: Mapping[int, int] | None = None) -> Model:
@@ -193,38 +176,10 @@ def _read_summary(path: Path, file_ending: str) -> dict[str, dict[str, dict[str,
     return found
 
 
-def find_references(dataset: str, explicit: Path | None = None) -> Path:
-    """The folder of reference segmentations: the one given, else nnU-Net's own copy, else ``labelsTr``."""
-    if explicit is not None:
-        list_folder(explicit)
-        return explicit
-    looked = []
-    for base, sub in ((nnUNet_preprocessed, "gt_segmentations"), (nnUNet_raw, "labelsTr")):
-        if base.is_set():
-            candidate = Path(str(base)) / dataset / sub
-            looked.append(str(candidate))
-            if candidate.is_dir():
-                return candidate
-    raise ValueError(
-        "no reference segmentations; looked in: "
-        + (", ".join(looked) or "nowhere, as nnUNet_preprocessed and nnUNet_raw are not set")
-        + ". Set nnUNet_preprocessed or nnUNet_raw, or give --references."
-    )
-
-
-def find_dataset_json(dataset: str, folders: Sequence[Path]) -> Path:
-    """The dataset's ``dataset.json``: beside a model, else in the preprocessed, else in the raw dataset."""
-    bases = [Path(str(base)) / dataset for base in (nnUNet_preprocessed, nnUNet_raw) if base.is_set()]
-    for folder in [*folders, *bases]:
-        if (folder / "dataset.json").is_file():
-            return folder / "dataset.json"
-    raise ValueError(f"no dataset.json in {', '.join(map(str, [*folders, *bases]))}. Give --dataset-json.")
-
-
 def find_images(dataset: str) -> Path | None:
     """The training images of the raw dataset, if they are there."""
-    folder = Path(str(nnUNet_raw)) / dataset / "imagesTr" if nnUNet_raw.is_set() else None
-    return folder if folder is not None and folder.is_dir() else None
+    folders = [folder / dataset / "imagesTr" for folder in set_folders("nnUNet_raw")]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def find_splits(dataset: str, folds: Sequence[int] | None = None) -> dict[int, list[str]] | None:
@@ -235,10 +190,8 @@ def find_splits(dataset: str, folds: Sequence[int] | None = None) -> dict[int, l
         folds: the folds asked for. Without, those of the cross-validation, so no fixed ones. Few-shot folds never
             count: they repeat the validation cases of others.
     """
-    if not nnUNet_preprocessed.is_set():
-        return None
-    folder = Path(str(nnUNet_preprocessed)) / dataset
-    if not (folder / SPLITS_FILE).is_file():
+    folder = next((folder / dataset for folder in set_folders("nnUNet_preprocessed")), None)
+    if folder is None or not (folder / SPLITS_FILE).is_file():
         return None
     left_out = {entry.fold for entry in read_few_shot_folds(folder)}
     if folds is None:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nnunetv2.paths import nnUNet_preprocessed
-
 from nnunetv2_masam.evaluation import results
 from nnunetv2_masam.evaluation.case_tables import read_measured_elsewhere
 from nnunetv2_masam.evaluation.request import ModelSource
 from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
+from nnunetv2_masam.nnunet_files import preprocessed_dataset
 
 # the few-shot folds of a model: "trainer@k3", or "trainer@k3s1" for seed 1
 FEW_SHOT = re.compile(r"@k\d+(?:s\d+)?$")
@@ -89,7 +88,7 @@ def folds_to_read(
     """
     if few_shot:
         k, _, seed = few_shot.removeprefix("@k").partition("s")
-        there = read_few_shot_folds(Path(str(nnUNet_preprocessed)) / dataset)
+        there = read_few_shot_folds(preprocessed_dataset(dataset))
         mapped = fold_map(there, int(k), int(seed) if seed else None)
         return {fold: base for fold, base in mapped.items() if asked is None or base in asked}
     known = asked if asked is not None else splits

@@ -117,11 +117,6 @@ class PairedDifference:
     fold_level: FoldDifference | None = None
     warning: str = ""
 
-    @property
-    def statement(self) -> str:
-        """The verdict with its scope, for tables."""
-        return f"{self.verdict} ({self.scope})" if self.scope else self.verdict
-
 
 def summarise(values: Sequence[float], folds: Sequence[int]) -> Summary:
     """Mean, sample standard deviation, median and mean per fold."""

@@ -19,14 +19,10 @@ class Adapter3d(Adaptation):
         channels: A.
         kernel: slices that the convolution takes together, an odd number; the authors take 3.
         dilation: distance between them, in slices.
-
-    Attributes:
-        reach: slices on either side that a slice depends on.
     """
 
     def __init__(self, dim: int, channels: int, kernel: int = 3, dilation: int = 1) -> None:
         super().__init__()
-        self.reach = dilation * (kernel // 2)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.down = nn.Linear(dim, channels, bias=False)
         self.conv = nn.Conv3d(channels, channels, kernel_size=(kernel, 1, 1), dilation=(dilation, 1, 1), padding="same")

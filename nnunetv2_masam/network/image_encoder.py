@@ -16,8 +16,9 @@ from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.attention import Attention
 from nnunetv2_masam.network.fact import FacT
 from nnunetv2_masam.network.kernels import block_function
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize
-from nnunetv2_masam.network.sam_parts import LayerNorm2d, MLPBlock
+from nnunetv2_masam.network.neck import Neck
+from nnunetv2_masam.network.presets import PATCH_SIZE, WINDOW_SIZE, ViTSize
+from nnunetv2_masam.network.sam_parts import MLPBlock
 
 
 class PatchEmbed(nn.Module):
@@ -98,12 +99,7 @@ class ImageEncoder(nn.Module):
             self.blocks.append(
                 Block(vit, reach, fact_rank, adapter_channels, lora_rank, adapter_kernel, adapter_dilation)
             )
-        self.neck = nn.Sequential(
-            nn.Conv2d(vit.embed_dim, EMBEDDING_CHANNELS, kernel_size=1, bias=False),
-            LayerNorm2d(EMBEDDING_CHANNELS),
-            nn.Conv2d(EMBEDDING_CHANNELS, EMBEDDING_CHANNELS, kernel_size=3, padding=1, bias=False),
-            LayerNorm2d(EMBEDDING_CHANNELS),
-        )
+        self.neck = Neck(vit.embed_dim)
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
         """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""

@@ -55,7 +55,7 @@ class MASAM(nn.Module):
         decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``, 2, as SAM's own
             decoder has, at a quarter of it.
         prompt: ``none`` or ``box``: the last channel marks a box, see :mod:`~nnunetv2_masam.network.boxes`.
-        trainable: ``masam`` freezes what SAM brings to the image encoder, ``decoder`` the image encoder as a whole,
+        trainable: ``masam`` freezes the weights of SAM in the image encoder, ``decoder`` the image encoder as a whole,
             ``all`` nothing.
         gradient_checkpointing: compute the encoder's blocks and the mask decoder again in the backward pass: less
             memory, more time, the same gradients.

@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
-from nnunetv2_masam.network.sam_parts import LayerNorm2d
+from nnunetv2_masam.network.neck import Neck
+from nnunetv2_masam.network.presets import PATCH_SIZE
 
 
 class AdaptedQKV(nn.Linear):
@@ -105,12 +105,7 @@ class TimmImageEncoder(nn.Module):
         self.adapters = nn.ModuleList()
         for _ in self.vit.blocks if adapter_channels else ():
             self.adapters.append(Adapter3d(dim, adapter_channels, adapter_kernel, adapter_dilation))
-        self.neck = nn.Sequential(
-            nn.Conv2d(dim, EMBEDDING_CHANNELS, kernel_size=1, bias=False),
-            LayerNorm2d(EMBEDDING_CHANNELS),
-            nn.Conv2d(EMBEDDING_CHANNELS, EMBEDDING_CHANNELS, kernel_size=3, padding=1, bias=False),
-            LayerNorm2d(EMBEDDING_CHANNELS),
-        )
+        self.neck = Neck(dim)
 
     @property
     def patch_embed(self) -> nn.Module:

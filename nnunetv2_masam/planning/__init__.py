@@ -5,7 +5,7 @@ preprocessed data are used as they are. What is decided here, in this order:
 
 - ``in_plane.py``: the patch, whole slices where they are not too large, and the size that the network sees it at;
 - ``memory.py``: what a training step needs, by formula;
-- ``fit.py``: how many samples at once, gradient checkpointing and, at last, a smaller network input, so that the
+- ``fit.py``: micro-batch size, gradient checkpointing and, at last, a smaller network input, so that the
   memory target holds;
 - ``cost.py``: arithmetic operations of a forward pass, to compare plans by;
 - ``prediction.py``: slices that prediction takes at once;

@@ -112,7 +112,7 @@ def replan(
 
 
 def task_of(configuration: Mapping[str, Any], rules: PlanningRules, num_classes: int) -> Task:
-    """What a configuration of the baseline says of the data set."""
+    """What a configuration of the baseline says of the dataset."""
     height, width = (max(1, round(float(n))) for n in configuration["median_image_size_in_voxels"][-2:])
     return Task(
         extent=(height, width),

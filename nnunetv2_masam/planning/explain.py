@@ -11,7 +11,7 @@ from nnunetv2_masam.planning.fit import Candidate, Task, divisors, fit_memory, m
 from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
 from nnunetv2_masam.planning.rules import PlanningRules
 
-_HEADER = ("patch", "input, pixels", "samples at once x times", "checkpointing", "GB", "speed", "")
+_HEADER = ("patch", "input, pixels", "micro-batch size x number", "checkpointing", "GB", "speed", "")
 _SMALLER = (0.75, 0.5)  # sides of the network input that are shown beside the wanted one
 
 
@@ -20,7 +20,7 @@ def explain_configuration(
 ) -> str:
     """A table of the plan for a configuration and of others: smaller inputs, with and without checkpointing.
 
-    Every row has the most samples at once that fit the memory target, or one where none does. ``speed`` is slices per
+    Every row has the largest micro-batch that fits the memory target, or one where none does. ``speed`` is slices per
     second over those of the plan, as :func:`~nnunetv2_masam.planning.cost.training_flops` counts operations.
 
     Args:
@@ -47,9 +47,9 @@ def _sizes(task: Task, rules: PlanningRules, chosen: Candidate) -> list[InPlane]
     """The wanted network input, the chosen one, and some smaller."""
     wanted = plan_in_plane(task.extent, rules)
     smaller = list(smaller_in_plane(task.extent, rules))
-    sizes = [wanted, *(size for size in smaller if size[1] == chosen.image_size)]
+    sizes = [wanted, *(size for size in smaller if size.image_size == chosen.image_size)]
     for share in _SMALLER:
-        below = [size for size in smaller if max(size[1]) <= share * max(wanted[1])]
+        below = [size for size in smaller if max(size.image_size) <= share * max(wanted.image_size)]
         sizes += below[:1]
     return list(dict.fromkeys(sizes))
 

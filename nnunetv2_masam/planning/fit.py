@@ -1,4 +1,4 @@
-"""What is given up for a memory target, in this order: samples at once, time, pixels."""
+"""What is given up for a memory target, in this order: micro-batch size, time, pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BUSY_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """What the data set asks of a plan.
+    """What the dataset asks of a plan.
 
     Attributes:
         extent: median in-plane extent, voxels.
@@ -41,7 +41,7 @@ class Candidate:
     Attributes:
         patch: H and W, voxels.
         arch_kwargs: the network's arguments.
-        micro_batch_size: samples at once.
+        micro_batch_size: samples of a forward pass.
         vram_gb: predicted memory of the GPU.
     """
 
@@ -88,11 +88,11 @@ def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vr
 def candidates(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any]) -> Iterator[Candidate]:
     """Plans from the one that is best if memory is no matter to the most frugal.
 
-    Fewer samples at once cost nothing as long as they keep the GPU busy; gradient checkpointing costs half as much time
+    A smaller micro-batch costs nothing as long as it keeps the GPU busy; gradient checkpointing costs half as much time
     again; idle GPUs more; fewer pixels cost accuracy, and are the last resort.
     """
     wanted = plan_in_plane(task.extent, rules)
-    tokens = task.slices * math.prod(side // PATCH_SIZE for side in wanted[1])  # of a sample
+    tokens = task.slices * math.prod(side // PATCH_SIZE for side in wanted.image_size)  # of a sample
     enough = min(_BUSY_TOKENS, rules.batch_size * tokens)
     for few in (False, True):
         for checkpointing in _checkpointing(arch_kwargs):
@@ -107,16 +107,15 @@ def make_candidate(
     task: Task, in_plane: InPlane, arch_kwargs: dict[str, Any], samples: int, checkpointing: bool
 ) -> Candidate:
     """A plan of these choices, with the memory that it takes."""
-    patch, image_size = in_plane
-    arch_kwargs = {**arch_kwargs, "image_size": list(image_size)}
+    arch_kwargs = {**arch_kwargs, "image_size": list(in_plane.image_size)}
     if checkpointing:
         arch_kwargs["gradient_checkpointing"] = True
-    batch = MicroBatch(samples * task.slices, patch, task.input_channels, task.num_classes)
-    return Candidate(patch, arch_kwargs, samples, gpu_gb(arch_kwargs, batch))
+    batch = MicroBatch(samples * task.slices, in_plane.patch, task.input_channels, task.num_classes)
+    return Candidate(in_plane.patch, arch_kwargs, samples, gpu_gb(arch_kwargs, batch))
 
 
 def divisors(batch_size: int) -> Sequence[int]:
-    """Of ``batch_size``, the largest first: samples at once that divide a step evenly."""
+    """Of ``batch_size``, the largest first: micro-batch sizes that divide it evenly."""
     return [n for n in range(batch_size, 0, -1) if batch_size % n == 0]
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from nnunetv2_masam.network.presets import PATCH_SIZE
 from nnunetv2_masam.planning.rules import PlanningRules
 
-InPlane = tuple[tuple[int, int], tuple[int, int]]  # patch in voxels, network input in pixels
+
+class InPlane(NamedTuple):
+    """Sizes in plane.
+
+    Attributes:
+        patch: (H, W) in voxels.
+        image_size: (S, S') of the network's input, in pixels.
+    """
+
+    patch: tuple[int, int]
+    image_size: tuple[int, int]
 
 
 def plan_in_plane(median_extent: Sequence[int], rules: PlanningRules) -> InPlane:
@@ -20,7 +31,7 @@ def plan_in_plane(median_extent: Sequence[int], rules: PlanningRules) -> InPlane
     """
     patch = _patch(median_extent, rules)
     if rules.image_size is not None:
-        return patch, rules.image_size
+        return InPlane(patch, rules.image_size)
     return _resized(patch, min(rules.max_upsampling, rules.max_image_side / max(patch)), rules)
 
 
@@ -33,7 +44,7 @@ def smaller_in_plane(median_extent: Sequence[int], rules: PlanningRules) -> Iter
     if rules.image_size is not None:
         return
     patch = _patch(median_extent, rules)
-    longest = max(plan_in_plane(median_extent, rules)[1])
+    longest = max(plan_in_plane(median_extent, rules).image_size)
     for side in range(longest - PATCH_SIZE, rules.min_image_side - 1, -PATCH_SIZE):
         factor = max(side / max(patch), min(rules.min_upsampling, longest / max(patch)))
         rows, columns = (min(voxels, round(side / factor)) for voxels in patch)
@@ -58,4 +69,4 @@ def _resized(patch: tuple[int, int], factor: float, rules: PlanningRules) -> InP
         min(max(side, round(pixels / factor)), rules.max_patch_side)
         for side, pixels in zip(patch, (height, width), strict=True)
     )
-    return (rows, columns), (height, width)
+    return InPlane((rows, columns), (height, width))

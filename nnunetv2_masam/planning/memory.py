@@ -1,7 +1,7 @@
 """Memory of a training step, by formula: what is kept, what is stored for the backward pass, and the largest transient.
 
 The terms are read off the network's code: for every operation, what its gradient needs. Symbols are those of
-``nnunetv2_masam.network``. :func:`step_bytes` is held against the bytes that a CPU's allocator hands out
+``nnunetv2_masam.network``. :func:`step_bytes` is compared with the bytes that a CPU's allocator hands out
 (``benchmarks/planner_memory.py``); what a GPU needs beyond those is :func:`gpu_gb`'s to add.
 """
 

@@ -32,7 +32,7 @@ def prediction_slices(
 
     Args:
         median_slices: of the images.
-        task: of the data set.
+        task: of the dataset.
         arch_kwargs: the network's arguments.
         patch: H and W, voxels.
         vram_gb: memory target of one GPU in GB.

@@ -21,7 +21,7 @@ class PlanningRules:
         encoder: ``sam``, or ``timm:`` and a model of timm.
         vit: preset or sizes of SAM's image encoder.
         slices: D, slices of a 3D patch, at least 4; nnU-Net pads images that have fewer.
-        batch_size: samples a step.
+        batch_size: effective batch size.
         vram_gb: memory target of one GPU in GB, where the user gives none. nnU-Net's own default is 8.
         max_image_side: longest side of the network's input, pixels.
         max_upsampling: most pixels of network input for one voxel, along a side.

@@ -53,6 +53,8 @@ def write_box_dataset(request: BoxDatasetRequest) -> Written:
     dataset_json = read_dataset_json(source)
     ending = checked_ending(dataset_json["file_ending"])
     training = get_filenames_of_train_images_and_targets(str(source))
+    if not training:
+        raise ValueError(f"{source}: no training images in imagesTr, expected CASE_0000{ending} and so on")
     described = add_box_channel(dataset_json, request.rule.record())
     values = label_values(dataset_json, request.rule.labels)
     with atomic_folder(destination) as partial:

@@ -19,11 +19,14 @@ from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, sha2
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.presets import VIT_PRESETS
 from nnunetv2_masam.planning import NETWORK_CLASS
-from nnunetv2_masam.weights import LoadReport, load_masam_checkpoint, load_sam_checkpoint
-from nnunetv2_masam.weights.catalogue import ViTGeometry
+from nnunetv2_masam.sharing.authors_tasks import DIFFERENCES, TASKS, AuthorsTask
+from nnunetv2_masam.weights import LoadReport, Provenance, identify, load_masam_checkpoint, load_sam_checkpoint
 from nnunetv2_masam.weights.formats import recognise_file
+from nnunetv2_masam.weights.geometry import ViTGeometry
 from nnunetv2_masam.weights.load import masam_name
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, read_tensors
+from nnunetv2_masam.weights.provenance import KEY
+from nnunetv2_masam.weights.safe_read import read_tensors
+from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file
 
 PLANS_NAME = "nnUNetMASAMImportPlans"
 CONFIGURATION = "3d_fullres"
@@ -31,59 +34,6 @@ TRAINER = "nnUNetTrainerMASAM_paper"
 _FACT_U = "image_encoder.fact.u.weight"
 _ADAPTER_DOWN = "image_encoder.blocks.{}.adapter_1.down.weight"
 SLICES = 5  # D of a stack, in all of the authors' models
-
-
-@dataclass(frozen=True)
-class Task:
-    """How the authors prepare the images of a task.
-
-    Attributes:
-        window: intensities (HU) that become 0 and 1, those beyond clipped; None scales each volume's range to 0…1.
-        in_plane: (H, W) of the images, voxels.
-        differences: what nnU-Net does otherwise than the authors' preparation of this task.
-    """
-
-    window: tuple[float, float] | None
-    in_plane: tuple[int, int]
-    differences: tuple[str, ...]
-
-
-TASKS = {
-    "btcv": Task(
-        window=(-200.0, 250.0),
-        in_plane=(512, 512),
-        differences=(
-            "After the window, the authors stretch each stack of five slices to [0, 1]; here the window alone does it. "
-            "The same wherever a stack reaches both ends of the window (air and dense bone).",
-            "The authors' models of 12 classes have both adrenal glands as class 12; labels must be merged to compare.",
-        ),
-    ),
-    "prostate": Task(
-        window=None,
-        in_plane=(384, 384),
-        differences=(
-            "The authors clip each volume at its 99 % quantile before scaling it to [0, 1]; nnU-Net has no such "
-            "normalisation, so the brightest voxel becomes 1 and all others are darker than in training. Clip the "
-            "images at that quantile beforehand and there is no difference.",
-        ),
-    ),
-    "generic": Task(window=None, in_plane=(512, 512), differences=()),
-}
-
-_COMMON_DIFFERENCES = (
-    "nnU-Net averages the logits of the passes that cover a slice, in half precision, and takes the softmax of the "
-    "mean; the authors average softmaxes.",
-    "Its commands weigh the passes by a Gaussian, the middle slice of a stack most (1, 0.28 and 0.006 at a distance of "
-    "0, 1 and 2 slices); the authors weigh them equally, as nnUNetPredictor(use_gaussian=False) does.",
-    "The first and last four slices of a volume are covered by fewer than five passes; the authors repeat the first "
-    "and last slice twice and run a pass for each slice.",
-    "Borders that are zero in all slices are cropped; what is smaller than the patch in plane (or has fewer than five "
-    "slices) is padded with zeros, what is larger is covered by several patches. The authors resize every slice to "
-    "the network's input, which happens here only to the patch.",
-    "Where patch and network input differ, images are resized by bicubic interpolation and logits by bilinear; the "
-    "authors use cubic splines for the images and the probabilities.",
-    "On CUDA the network computes in half precision; the authors predict in single precision.",
-)
 
 
 @dataclass(frozen=True)
@@ -208,9 +158,9 @@ def import_authors_model(
     reports = [load_sam_checkpoint(network, sam), load_masam_checkpoint(network, adapt)]
     _check_complete(adapt, sam, network, reports)
     task = TASKS[task_name]
-    task = Task(_pair(window) or task.window, _pair(in_plane) or task.in_plane, task.differences)
+    task = AuthorsTask(_pair(window) or task.window, _pair(in_plane) or task.in_plane, task.differences)
     plans = import_plans(model, task, description, channels)
-    differences = [*_COMMON_DIFFERENCES, *task.differences]
+    differences = [*DIFFERENCES, *task.differences]
     files = {"adapt": adapt, "sam": sam}
     plans["masam_import"] = {
         "task": task_name,
@@ -218,33 +168,52 @@ def import_authors_model(
         "differences": differences,
     }
     readme = _readme(out, plans, [str(report) for report in reports])
-    _write_folder(out, network, plans, description, readme)
+    _write_folder(out, network, identify(sam), plans, description, readme)
     return readme
 
 
-def import_plans(model: AuthorsModel, task: Task, description: Mapping[str, Any], channels: int) -> dict[str, Any]:
+def import_plans(
+    model: AuthorsModel, task: AuthorsTask, description: Mapping[str, Any], channels: int
+) -> dict[str, Any]:
     """nnU-Net plans that prepare images as the authors do, as far as nnU-Net can."""
     # CTNormalization clips to two percentiles, then takes off the mean and divides by the standard deviation
     low, high = task.window or (0.0, 1.0)
     statistics = {"percentile_00_5": low, "percentile_99_5": high, "mean": low, "std": high - low}
     statistics |= {"min": low, "max": high, "median": (low + high) / 2}
-    normalisation = "RescaleTo01Normalization" if task.window is None else "CTNormalization"
     reader = description.get("overwrite_image_reader_writer", "SimpleITKIO")
     if reader == "NibabelIOWithReorient":
         reader = "SimpleITKIO"  # the authors' half turn is against the file's own axis order
+    return {
+        "dataset_name": description.get("name", "Dataset000_Imported"),
+        "plans_name": PLANS_NAME,
+        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
+        "original_median_shape_after_transp": [100, *task.in_plane],
+        "image_reader_writer": reader,
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "configurations": {CONFIGURATION: _configuration(model, task, channels)},
+        "experiment_planner_used": "MASAMPlanner",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {str(channel): statistics for channel in range(channels)},
+    }
+
+
+def _configuration(model: AuthorsModel, task: AuthorsTask, channels: int) -> dict[str, Any]:
+    """The one configuration of the plans; nothing is resampled."""
+    normalisation = "RescaleTo01Normalization" if task.window is None else "CTNormalization"
     untouched: dict[str, Any] = {
         f"resampling_fn_{what}{suffix}": value
         for what in ("data", "seg", "probabilities")
         for suffix, value in (("", "no_resampling_hack"), ("_kwargs", {}))
     }
-    configuration = {
+    return {
         "data_identifier": f"{PLANS_NAME}_{CONFIGURATION}",
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": 24,
         "micro_batch_size": 1,
         "patch_size": [SLICES, *task.in_plane],
         "median_image_size_in_voxels": [100, *task.in_plane],
-        "spacing": [1.0, 1.0, 1.0],  # of no effect: nothing is resampled
+        "spacing": [1.0, 1.0, 1.0],  # of no effect
         "normalization_schemes": [normalisation] * channels,
         "use_mask_for_norm": [False] * channels,
         **untouched,
@@ -254,19 +223,6 @@ def import_plans(model: AuthorsModel, task: Task, description: Mapping[str, Any]
             "arch_kwargs": model.arch_kwargs,
             "_kw_requires_import": [],
         },
-    }
-    return {
-        "dataset_name": description.get("name", "Dataset000_Imported"),
-        "plans_name": PLANS_NAME,
-        "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
-        "original_median_shape_after_transp": [100, *task.in_plane],
-        "image_reader_writer": reader,
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "configurations": {CONFIGURATION: configuration},
-        "experiment_planner_used": "MASAMPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {str(channel): statistics for channel in range(channels)},
     }
 
 
@@ -321,10 +277,17 @@ def _readme(out: Path, plans: Mapping[str, Any], reports: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_folder(out: Path, network: MASAM, plans: dict[str, Any], description: dict[str, Any], readme: str) -> None:
+def _write_folder(
+    out: Path,
+    network: MASAM,
+    sam: Provenance,
+    plans: dict[str, Any],
+    description: dict[str, Any],
+    readme: str,
+) -> None:
     checkpoint = {
         "network_weights": network.state_dict(),
-        "init_args": {"configuration": CONFIGURATION, "fold": "all"},
+        "init_args": {"configuration": CONFIGURATION, "fold": "all", KEY: sam.as_dict()},
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": None,
     }

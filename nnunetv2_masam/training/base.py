@@ -20,13 +20,13 @@ from torch import Tensor, distributed, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunetv2_masam.files import atomic_file, shortened, write_json
+from nnunetv2_masam.files import atomic_file, shortened
 from nnunetv2_masam.training import seed
 from nnunetv2_masam.training.clock import StepClock
+from nnunetv2_masam.training.cost_record import write_cost
 from nnunetv2_masam.training.finite import damaged_cases, nonfinite_tensors, too_many_skipped
 from nnunetv2_masam.training.lock import FoldLock
 from nnunetv2_masam.training.log import log_to
-from nnunetv2_masam.training.memory import peak_memory
 from nnunetv2_masam.training.microbatches import copied_ahead, split_batch
 
 
@@ -140,15 +140,8 @@ class BaseTrainer(nnUNetTrainer):
         """nnU-Net's, and a note of the cost that ``nnUNetv2_masam compare`` reads."""
         super().on_train_end()
         if self.local_rank == 0:
-            total, trained = self._count_parameters()
-            cost = {"parameters": total, "trained_parameters": trained, "peak_memory_bytes": peak_memory(self.device)}
-            write_json(Path(self.output_folder) / "masam_cost.json", cost)
+            write_cost(Path(self.output_folder), self.bare_network, self.device)
         self.fold_lock.release()
-
-    def _count_parameters(self) -> tuple[int, int]:
-        """All parameters, and those that are trained."""
-        parameters = list(self.bare_network.parameters())
-        return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
     def save_checkpoint(self, filename: str) -> None:
         """nnU-Net's, but whole or not at all.

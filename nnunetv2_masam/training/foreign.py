@@ -22,6 +22,7 @@ from nnunetv2_masam.baselines import NNFormer
 from nnunetv2_masam.baselines.monai import monai_module
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.training.base import BaseTrainer
+from nnunetv2_masam.training.cost_record import parameter_counts
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class ForeignTrainer(BaseTrainer):
     def on_train_start(self) -> None:
         """As every trainer's, and a word on memory, which was planned for another network."""
         super().on_train_start()
-        total, _ = self._count_parameters()
+        total, _ = parameter_counts(self.bare_network)
         configuration = self.configuration_manager
         self.print_to_log_file(
             f"{self.foreign.name}: {total / 1e6:.1f} M parameters, patches of {configuration.patch_size} voxels, batch "

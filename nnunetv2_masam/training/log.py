@@ -1,4 +1,4 @@
-"""What the package's logger says during a training goes to nnU-Net's training log."""
+"""Messages of the package's logger in nnU-Net's training log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrainingLogHandler(logging.Handler):
 
 
 def log_to(trainer: nnUNetTrainer) -> None:
-    """From now on the package's logger writes to this trainer's log, and to no earlier one's."""
+    """Send what the package logs to this trainer's log, and no longer to an earlier one's."""
     for handler in [handler for handler in LOGGER.handlers if isinstance(handler, TrainingLogHandler)]:
         LOGGER.removeHandler(handler)
     LOGGER.addHandler(TrainingLogHandler(trainer))

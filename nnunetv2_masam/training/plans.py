@@ -33,7 +33,7 @@ def plans_for_training(
     Args:
         plans: content of a plans file, with nnU-Net's ``continue_training`` in it where a training starts.
         configuration: name of the one to train.
-        dataset_json: of the data set.
+        dataset_json: of the dataset.
         rules: of the recipe.
         trainer: the recipe's name, for messages and to find what it trained before.
 
@@ -114,7 +114,7 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
     if micro_batch < 1 or batch < 1:
         raise ValueError(
             f"the plans {plans_name!r} have batch_size {batch} and micro_batch_size {micro_batch or 'missing'}; both "
-            "must be at least 1 (samples a step, and how many of them at once)"
+            "must be at least 1 (the effective batch size, and the samples of one forward pass)"
         )
     _check_what_the_recipe_changes(configuration, plans_name, rules, trainer)
 

@@ -5,5 +5,5 @@ classes.py                   masks of ids or colours ↔ nnU-Net's labels
 cases.py                     sequences → nnU-Net's cases, and frames.json, which leads back
 convert.py                   all of that: a new dataset, or inputs for prediction
 masks.py                     predictions → one mask per frame
-scores.py                    IoU and Dice frame by frame; score_folders.py runs it on folders
+frame_scores.py              IoU and Dice frame by frame; score_folders.py runs it on folders
 """

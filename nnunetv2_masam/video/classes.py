@@ -35,7 +35,7 @@ class VideoClass:
 
 
 def order_classes(classes: Iterable[VideoClass], source: Path | str) -> tuple[VideoClass, ...]:
-    """Check a table of classes and bring it into nnU-Net's order: background first, the ignore label last.
+    """Check a table of classes and put it into nnU-Net's order: background first, the ignore label last.
 
     Background is the class that is called so, else the one with id 0; it is renamed, since nnU-Net wants the name.
 

@@ -11,8 +11,8 @@ from typing import Any
 from nnunetv2_masam.files import refuse_other_content, write_text
 from nnunetv2_masam.video.cases import FILE_ENDING, ORIGINAL, FrameMap, read_frame_map
 from nnunetv2_masam.video.classes import IGNORE
+from nnunetv2_masam.video.frame_scores import as_markdown, count_cases, score_video
 from nnunetv2_masam.video.masks import find_cases, frame_map_of, read_case
-from nnunetv2_masam.video.scores import as_markdown, count_cases, score_video
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class VideoScores:
     """Scores over all frames, by sequence and by class.
 
     Attributes:
-        report: for ``scores.json``; see :func:`~nnunetv2_masam.video.scores.score_video`.
+        report: for ``scores.json``; see :func:`~nnunetv2_masam.video.frame_scores.score_video`.
         tables: the same as Markdown.
         reduced: the frames are larger than what was scored.
     """

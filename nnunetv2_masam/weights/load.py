@@ -18,9 +18,10 @@ from torch import Tensor
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.weights.catalogue import recognise_vit
 from nnunetv2_masam.weights.formats import checked_weight, read_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checkpoint_file, read_tensors, reading
+from nnunetv2_masam.weights.geometry import recognise_vit
+from nnunetv2_masam.weights.safe_read import read_tensors
+from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading
 
 _logger = logging.getLogger("nnunetv2_masam")
 
@@ -52,7 +53,7 @@ class LoadReport:
     Attributes:
         loaded: the network's names, taken as they are.
         resized: the network's names → how the checkpoint's tensor was fitted.
-        new: the network's names that the checkpoint does not bring; they keep their initialisation.
+        new: the network's names that the checkpoint lacks; they keep their initialisation.
         refused: the checkpoint's names that were not taken → why.
         warnings: what the user should know; each is also logged.
     """
@@ -133,7 +134,7 @@ def load_masam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
         path: the authors' ``epoch_N.pth``.
 
     Returns:
-        What became of every key; ``new`` lists what the file does not bring, SAM's frozen weights among it.
+        What became of every key; ``new`` lists what the file lacks, SAM's frozen weights among it.
 
     Raises:
         FileNotFoundError: no such file.

@@ -181,6 +181,7 @@ def test_missing_sam_weights_stop_before_anything_is_built(workspace):
     with pytest.raises(FileNotFoundError, match=r"sam_vit_b_01ec64\.pth") as error:
         trainer.on_train_start()
     assert "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912" in str(error.value)
+    assert "MASAM_CHECKPOINT" in str(error.value)
     assert not trainer.was_initialized
 
 

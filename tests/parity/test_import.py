@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,11 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.sharing.authors_model import CONFIGURATION, TASKS
+from nnunetv2_masam.sharing.authors_model import CONFIGURATION
+from nnunetv2_masam.sharing.authors_tasks import TASKS
 from tests.conftest import TINY_VIT
 from tests.sam_file import write_sam_file
+from tests.unit.cli.test_help import PARSERS, examples
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SIDE = 128  # pixels, of the golden network
@@ -80,6 +83,16 @@ def imported(golden, tmp_path, monkeypatch) -> Imported:
     )
     predictor.initialize_from_trained_model_folder(str(tmp_path / "imported"), ("all",))
     return Imported(tmp_path / "imported", predictor)
+
+
+def test_the_example_of_its_help(golden, tmp_path, monkeypatch):
+    (words,) = examples(PARSERS["nnUNetv2_masam import-masam"])
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(golden.masam_adapt, "epoch_299.pth")
+    shutil.copy(golden.sam_base, "sam_vit_h_4b8939.pth")
+    Path("dataset.json").write_text(json.dumps(DATASET))
+    assert main(words) == 0
+    assert Path(words[-1], "fold_all", "checkpoint_final.pth").is_file()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import distance_mm, whole_number
+from nnunetv2_masam.cli.arguments import distance_mm, group, whole_number
 
 if TYPE_CHECKING:
     from nnunetv2_masam.prompts.channel import Written
@@ -41,7 +41,7 @@ def add_rule(parser: argparse.ArgumentParser, required: bool = True) -> None:
 
 def add_dataset_json(parser: argparse.ArgumentParser, folder: str) -> None:
     """``--dataset-json``, which names the labels."""
-    parser.add_argument(
+    group(parser, "input").add_argument(
         "--dataset-json",
         type=Path,
         metavar="FILE",

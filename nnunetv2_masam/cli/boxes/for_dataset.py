@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.arguments import add_dataset
+from nnunetv2_masam.cli.arguments import add_dataset, group
 from nnunetv2_masam.cli.boxes import common
 
 EPILOG = """\
@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``boxes dataset``."""
     parser.epilog = EPILOG
     add_dataset(parser, "Number or name of the dataset to write anew with boxes")
-    parser.add_argument("-o", "--output", required=True, metavar="NAME", help="DatasetXXX_Name of the new dataset")
+    add = group(parser, "output").add_argument
+    add("-o", "--output", required=True, metavar="NAME", help="DatasetXXX_Name of the new dataset")
     common.add_rule(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_output_folder
+from nnunetv2_masam.cli.arguments import add_output_folder, group
 from nnunetv2_masam.cli.boxes import common
 
 EPILOG = """\
@@ -24,11 +24,11 @@ Boxes from references, 5 mm wider on every side, to see how much the box matters
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``boxes images``."""
     parser.epilog = EPILOG
-    parser.add_argument(
+    given = group(parser, "input")
+    given.add_argument(
         "-i", "--images", type=Path, required=True, metavar="DIR", help="Folder of images (CASE_0000.nii.gz)"
     )
-    add_output_folder(parser, "New folder to write, for nnUNetv2_predict -i")
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = given.add_mutually_exclusive_group(required=True)
     source.add_argument("--references", type=Path, metavar="DIR", help="Reference masks to take boxes from")
     source.add_argument(
         "--from",
@@ -37,13 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="Boxes that a person drew: .csv, .json, CASE.mrk.json, or a folder of CASE.mrk.json files",
     )
-    parser.add_argument(
+    given.add_argument(
         "--coordinates",
         choices=("voxel", "lps", "ras"),
         metavar="KIND",
         help="With --from and a table: what its numbers are: voxel, or millimetres in lps or ras",
     )
     common.add_dataset_json(parser, "images")
+    add_output_folder(parser, "New folder to write, for nnUNetv2_predict -i")
     common.add_rule(parser, required=False)
 
 

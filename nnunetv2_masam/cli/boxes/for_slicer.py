@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_output_folder
+from nnunetv2_masam.cli.arguments import add_output_folder, group
 from nnunetv2_masam.cli.boxes import common
 
 EPILOG = """\
@@ -19,9 +19,10 @@ Open the image and its CASE.mrk.json in 3D Slicer, correct the boxes, save, and 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``boxes markups``."""
     parser.epilog = EPILOG
-    parser.add_argument("--references", type=Path, required=True, metavar="DIR", help="Folder of reference masks")
-    add_output_folder(parser, "New folder to write CASE.mrk.json files to")
+    add = group(parser, "input").add_argument
+    add("--references", type=Path, required=True, metavar="DIR", help="Folder of reference masks")
     common.add_dataset_json(parser, "references")
+    add_output_folder(parser, "New folder to write CASE.mrk.json files to")
     common.add_rule(parser)
 
 

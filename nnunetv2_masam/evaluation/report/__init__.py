@@ -4,12 +4,12 @@
 
     table.py    a table of text; as plain text and as Markdown
     latex.py    the same as LaTeX that fits on A4
-    units.py    units, headings and order of the metrics
+    shown.py    units and order of the metrics
     quality.py  the comparison → tables of what was measured
     claims.py   the comparison → tables of what may be claimed
     tables.py   which of them there are, and in which order
     svg.py      Matplotlib figures as SVG for light and dark pages
-    figures.py  the comparison → plots
+    figures.py  the comparison → plots; forest.py that of the differences
     page.py     tables, figures and overlays → report.html
     outputs.py  the files
 """

@@ -1,4 +1,4 @@
-"""Plots of a comparison for the page: distributions, differences with intervals, case against case."""
+"""Plots of a comparison for the page: distributions, case against case, and what their labels have in common."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
 from nnunetv2_masam.evaluation.report.quality import margins
+from nnunetv2_masam.evaluation.report.shown import units_of
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
 from nnunetv2_masam.evaluation.report.table import interval, number, with_minus
-from nnunetv2_masam.evaluation.report.units import units_of
 
 PANEL_IN, PAIR_IN = 3.7, 4.25  # three and two beside each other on a wide page
 MOST_NUMBERS = 6  # numbers in an alternative text
@@ -36,7 +36,7 @@ def distribution(comparison: Comparison, metric: str, name: str) -> Picture:
         axes.plot(values, places, color=SOFT, alpha=0.35, linewidth=0.6, zorder=1)
         for place, row, model in zip(places, values, models, strict=True):
             _box(axes, row[~np.isnan(row)], float(place), colours(comparison)[model])
-        axes.set_yticks(places, [_wrap(model) for model in models])
+        axes.set_yticks(places, [wrap(model) for model in models])
         axes.set_ylim(len(models) - 0.5, -0.5)
         _stretch(axes, values[~np.isnan(values)], metric)
         axes.grid(axis="x")
@@ -70,56 +70,11 @@ def _stretch(axes: Axes, values: np.ndarray, metric: str) -> None:
 
 
 def _distribution_alt(comparison: Comparison, metric: str, name: str) -> str:
-    found = {model: comparison.summaries[model][name][metric] for model in comparison.model_names}
-    digits = CATALOGUE[metric].digits
-    listed = [
-        f"{model} {number(s.median, digits)} (mean {number(s.mean, digits)}, {s.n} cases)" for model, s in found.items()
-    ]
-    return f"{units_of(comparison).heading(metric)} of {name}, medians: {_listed(listed)}."
-
-
-def forest(comparison: Comparison, metric: str) -> Picture:
-    """Mean differences from the baseline with 95 % intervals, by structure and model; filled where one is shown."""
-    names, models, heading = comparison.structure_names, list(comparison.differences), units_of(comparison).heading
-    with drawing():
-        step = 1 / (len(models) + 1)
-        figure, axes = new_axes(PANEL_IN, 1.0 + len(names) * (0.12 + 0.15 * len(models)))
-        axes.axvline(0, color=INK, linewidth=0.9, zorder=0)
-        for i, model in enumerate(models):
-            pairs = [comparison.differences[model][name][metric] for name in names]
-            places = np.arange(len(names)) + (i - (len(models) - 1) / 2) * step
-            colour = colours(comparison)[model]
-            means = np.array([pair.mean for pair in pairs])
-            ends = np.array([(pair.ci_low, pair.ci_high) for pair in pairs])
-            axes.hlines(places, ends[:, 0], ends[:, 1], color=colour, linewidth=1.4)
-            for mean, place, pair in zip(means, places, pairs, strict=True):
-                kind = pair.verdict.partition(":")[0]
-                fill = colour if kind in ("better", "worse") else "none"
-                shape = "D" if kind == "mixed" else "o"
-                axes.plot([mean], [place], shape, color=colour, markersize=4.5, markerfacecolor=fill)
-            axes.plot([], [], "o-", color=colour, markersize=4.5, label=_in_legend(model))
-        axes.set_yticks(range(len(names)), [_wrap(name, 22) for name in names])
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.margins(x=0.08)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.grid(axis="x")
-        side = "right" if HIGHER_IS_BETTER[metric] else "left"
-        axes.set_title(f"{heading(metric)}: {side} of 0 is better")
-        axes.set_xlabel(f"difference from {_wrap(comparison.baseline, 30)}")
-        if len(models) > 1:
-            figure.legend(loc="outside lower left", ncols=1 if max(map(len, models)) > 14 else 2)
-        return as_svg(figure, _forest_alt(comparison, metric))
-
-
-def _forest_alt(comparison: Comparison, metric: str) -> str:
-    name, digits = comparison.structure_names[-1], CATALOGUE[metric].digits
-    listed = []
-    for model, found in comparison.differences.items():
-        pair = found[name][metric]
-        ends = interval(pair.ci_low, pair.ci_high, digits)
-        listed.append(f"{model} {number(pair.mean, digits, True)} (95 % interval {ends}; {pair.verdict})")
-    text = f"Mean difference in {units_of(comparison).heading(metric)} from {comparison.baseline}, {name}: "
-    return with_minus(f"{text}{_listed(listed)}.")
+    digits, found = CATALOGUE[metric].digits, []
+    for model in comparison.model_names:
+        s = comparison.summaries[model][name][metric]
+        found.append(f"{model} {number(s.median, digits)} (mean {number(s.mean, digits)}, {s.n} cases)")
+    return f"{units_of(comparison).heading(metric)} of {name}, medians: {join_few(found)}."
 
 
 def case_against_case(comparison: Comparison, model: str, metric: str) -> list[Picture]:
@@ -134,11 +89,11 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> list[P
         legend = 0.17 * ((len(names) + 2) // 3) if len(names) > 1 else 0
         figure, scatter = new_axes(PAIR_IN, 3.5 + legend)
         for i, name in enumerate(names):
-            scatter.scatter(theirs[i], ours[i], s=16, label=_in_legend(name), **_marker(i))
+            scatter.scatter(theirs[i], ours[i], s=16, label=in_legend(name), **_marker(i))
         if both.any():
             ends = [min(ours[both].min(), theirs[both].min()), max(ours[both].max(), theirs[both].max())]
             scatter.plot(ends, ends, color=INK, linewidth=0.8, zorder=0)
-        scatter.set(title=f"{heading}, case against case", xlabel=comparison.baseline, ylabel=_in_legend(model))
+        scatter.set(title=f"{heading}, case against case", xlabel=comparison.baseline, ylabel=in_legend(model))
         scatter.grid()
         if len(names) > 1:
             figure.legend(loc="outside lower left", ncols=3)
@@ -195,7 +150,7 @@ def margin_curve(comparison: Comparison) -> Picture | None:
             means = [comparison.summaries[model][name]["Dice"].mean for _, model in found]
             colour = COLOURS[i % len(COLOURS)]
             axes.plot(
-                [margin for margin, _ in found], means, "o-" if once else "o", color=colour, label=_in_legend(name)
+                [margin for margin, _ in found], means, "o-" if once else "o", color=colour, label=in_legend(name)
             )
             if automatic:
                 best = max(comparison.summaries[model][name]["Dice"].mean for model in automatic)
@@ -205,23 +160,23 @@ def margin_curve(comparison: Comparison) -> Picture | None:
         axes.set(xlabel="margin of the box (mm)", ylabel="mean Dice")
         axes.grid(axis="y")
         last = comparison.structure_names[-1]
-        listed = [f"{m:g} mm {number(comparison.summaries[model][last]['Dice'].mean, 3)}" for m, model in found]
-        return as_svg(
-            figure, f"Mean Dice of {last} against the margin of boxes around the reference: {_listed(listed)}."
-        )
+        by_margin = [f"{m:g} mm {number(comparison.summaries[model][last]['Dice'].mean, 3)}" for m, model in found]
+        alt = f"Mean Dice of {last} against the margin of boxes around the reference: {join_few(by_margin)}."
+        return as_svg(figure, alt)
 
 
-def _in_legend(name: str) -> str:
+def in_legend(name: str) -> str:
     """Matplotlib leaves names with a leading underscore out of legends."""
     return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
 
 
-def _listed(parts: list[str]) -> str:
+def join_few(parts: list[str]) -> str:
+    """For an alternative text, the first few."""
     rest = len(parts) - MOST_NUMBERS
     return ", ".join(parts[:MOST_NUMBERS]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _wrap(name: str, width: int = 16) -> str:
+def wrap(name: str, width: int = 16) -> str:
     """Break a long name at capitals, underscores or spaces, so that labels leave room for the plot."""
     lines, line = [], ""
     for i, character in enumerate(name):

@@ -15,9 +15,10 @@ from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation import overlays
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import figures, quality, tables
+from nnunetv2_masam.evaluation.report.forest import forest
+from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, units_of
 from nnunetv2_masam.evaluation.report.svg import Picture
 from nnunetv2_masam.evaluation.report.table import Table, with_minus
-from nnunetv2_masam.evaluation.report.units import MAIN_METRICS, units_of
 from nnunetv2_masam.files import write_text
 
 LONG_TABLE = 60  # rows from which a table is folded on the page
@@ -49,7 +50,7 @@ def write_report(comparison: Comparison, path: Path, images: Path | None = None)
         tables=_tables(comparison),
         colours=figures.colours(comparison),
         distributions=distributions(comparison),
-        forests=[figures.forest(comparison, metric) for metric in MAIN_METRICS] if comparison.differences else [],
+        forests=[forest(comparison, metric) for metric in MAIN_METRICS] if comparison.differences else [],
         pairs={model: figures.case_against_case(comparison, model, "Dice") for model in comparison.differences},
         long=LONG_TABLE,
         margin_title=quality.MARGIN_TITLE,

@@ -11,8 +11,8 @@ import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import AVERAGE, Comparison
 from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
+from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
 from nnunetv2_masam.evaluation.report.table import NOTHING, Table, number, spread
-from nnunetv2_masam.evaluation.report.units import MAIN_METRICS, shown_metrics, units_of
 
 MARGIN_TITLE = "Dice against box margin"
 EMPTY_RULE = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import claims, quality
+from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS
 from nnunetv2_masam.evaluation.report.table import Table
-from nnunetv2_masam.evaluation.report.units import MAIN_METRICS
 
 
 def all_tables(comparison: Comparison) -> list[Table]:

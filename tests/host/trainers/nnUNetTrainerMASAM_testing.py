@@ -5,7 +5,7 @@ import signal
 from dataclasses import replace
 
 from nnunetv2_masam.planning import PlanningRules
-from nnunetv2_masam.training.boxes import MASAMBoxTrainer
+from nnunetv2_masam.training.box_trainer import MASAMBoxTrainer
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 _VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}

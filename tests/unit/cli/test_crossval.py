@@ -21,6 +21,8 @@ from nnunetv2_masam.jobs import (
     status_lines,
     submit,
 )
+from tests.unit.cli.test_help import PARSERS, examples
+from tests.unit.evaluation.conftest import DATASET
 
 STAND_IN = """#!{python}
 import os, sys, time
@@ -53,6 +55,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "res"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("CALLS", str(tmp_path / "calls.txt"))
+    monkeypatch.setattr("nnunetv2_masam.evaluation.measure.default_num_processes", 1)  # it was read at import
     return tmp_path / "calls.txt"
 
 
@@ -103,7 +106,7 @@ def test_a_failure_leaves_the_others_running_and_is_resumed(tmp_path: Path, call
     assert calls.read_text().splitlines()[-1] == "Broken 0 gpu=0 --c"
 
 
-def test_command_runs_what_is_left_and_compares(
+def test_examples_run_what_is_left_and_compare(
     dataset: Any,
     calls: Path,
     tmp_path: Path,
@@ -111,18 +114,19 @@ def test_command_runs_what_is_left_and_compares(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
-    monkeypatch.setenv("nnUNet_def_n_proc", "1")
-    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "nnUNetTrainer", "nnUNetTrainerMASAM"]
-    arguments += ["--device", "cpu"]
+    for folder in ("raw", "pre", "res"):
+        (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
+    dataset.results = tmp_path / "res" / "Dataset004_Blobs"
+    train, status, _slurm = examples(PARSERS["nnUNetv2_masam crossval"])
     for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
         for fold in range(3):
             (dataset.model_folder(trainer) / f"fold_{fold}" / "checkpoint_final.pth").touch()
     (dataset.model_folder("nnUNetTrainerMASAM") / "fold_2" / "validation" / "summary.json").unlink()
-    assert main([*arguments, "--status"]) == 0
+    assert main(status) == 0
     assert "nnUNetTrainerMASAM fold 2  to be validated" in capsys.readouterr().out
     assert not calls.exists()
-    assert main(arguments) == 0
-    assert calls.read_text() == "nnUNetTrainerMASAM 2 gpu=- -device cpu --val\n"
+    assert main(train) == 0
+    assert calls.read_text() == "nnUNetTrainerMASAM 2 gpu=0 --val\n"
     assert (dataset.results / "crossval" / "comparison" / "cases.csv").is_file()
 
 

@@ -12,6 +12,7 @@ import pytest
 from nnunetv2_masam.cli import main
 from tests.unit.cli.test_help import PARSERS, examples
 from tests.unit.datasets.conftest import SPACING_XYZ_MM, image_array, write_volume
+from tests.unit.evaluation.conftest import DATASET
 from tests.video_files import COLOURS, write_endovis18, write_video
 
 
@@ -82,6 +83,23 @@ def _read(folder: Path) -> set[int]:
 
     array = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "Ts1_0001.nii.gz")))
     return set(np.flatnonzero(array).tolist())
+
+
+def test_comparisons(dataset, tmp_path, monkeypatch):
+    """Without the pictures of the report, which its own tests draw."""
+    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
+    monkeypatch.setattr("nnunetv2_masam.evaluation.measure.default_num_processes", 1)  # it was read at import
+    monkeypatch.chdir(tmp_path)
+    for folder in ("raw", "pre", "res"):
+        (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
+    shutil.copytree("pre/Dataset004_Blobs/gt_segmentations", "labelsTs")
+    shutil.copy("pre/Dataset004_Blobs/dataset.json", "dataset.json")
+    for name, trainer in (("predA", "nnUNetTrainer"), ("predB", "nnUNetTrainerMASAM")):
+        Path(name).mkdir()
+        for file in Path("res/Dataset004_Blobs").glob(f"{trainer}__*/fold_*/validation/*.nii.gz"):
+            shutil.copy(file, name)
+    run_examples("nnUNetv2_masam compare")
+    assert Path("comparison/cases.csv").is_file()
 
 
 def test_folds(here):

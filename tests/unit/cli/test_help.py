@@ -90,7 +90,7 @@ def test_what_help_texts_repeat_is_what_the_package_says():
     from nnunetv2_masam.planning import PLANS_NAME
     from nnunetv2_masam.planning.plan_dataset import PlanRequest
     from nnunetv2_masam.prompts.drawn import COORDINATES
-    from nnunetv2_masam.sharing.authors_model import TASKS
+    from nnunetv2_masam.sharing.authors_tasks import TASKS
     from nnunetv2_masam.video import classes, endovis18, sequences
     from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES
 

@@ -82,6 +82,20 @@ def test_a_traceback_is_printed_on_request_and_for_bugs(failing, capsys, monkeyp
         main(["plan"])
 
 
+def test_what_nnunet_asserts_of_a_dataset_is_a_sentence(monkeypatch, capsys):
+    def load(parser: LazyParser) -> None:
+        parser.set_defaults(run=host["check"], prog=parser.prog)
+
+    host: dict = {"__name__": "nnunetv2.experiment_planning.verify_dataset_integrity"}
+    exec("def check(args):\n    assert args is None, 'Missing files in labelsTr.'", host)
+    monkeypatch.setattr(LazyParser, "load", load)
+    assert main(["plan"]) == 2
+    assert capsys.readouterr().err == "nnUNetv2_masam plan: Missing files in labelsTr.\n"
+    host["__name__"] = "nnunetv2_masam.planning"
+    with pytest.raises(AssertionError):
+        main(["plan"])
+
+
 def test_a_closed_pipe_is_quiet():
     command = f"({sys.executable} -m nnunetv2_masam.cli trainers-path; echo $? >&2) | true"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

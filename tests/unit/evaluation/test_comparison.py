@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnunetv2_masam.evaluation.comparison import AVERAGE, Comparison, collect
+from nnunetv2_masam.evaluation.analysis import analyse
+from nnunetv2_masam.evaluation.comparison import AVERAGE, Comparison
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.measure import Measured
@@ -41,7 +42,7 @@ def comparison(gains: dict[str, float], prompted: tuple[str, ...] = ()) -> Compa
             measured.append(Measured(name, case, {"liver": liver, "cyst": cyst}))
     groups = {case: "north" if i < 12 else "south" for i, case in enumerate(CASES)}
     lineup = LineUp(tuple(models), CASES, {case: Path(case) for case in CASES}, groups=groups)
-    return collect(
+    return analyse(
         lineup,
         measured,
         dict.fromkeys(gains, STRUCTURES),

@@ -22,7 +22,7 @@ def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(*_: Any, **__: Any) -> None:
         raise AssertionError("measured before it was refused")
 
-    monkeypatch.setattr("nnunetv2_masam.evaluation.compare.measure_all", measured)
+    monkeypatch.setattr("nnunetv2_masam.evaluation.pipeline.measure_all", measured)
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ GOOD = {"labels": {"background": 0, "kidney": 1, "liver": 2}, "file_ending": ".n
     ("content", "complaint"),
     [
         ([1], "holds list, expected an object"),
-        ({"labels": GOOD["labels"]}, "file_ending is None"),
-        (GOOD | {"file_ending": 3}, "file_ending is 3"),
-        ({"file_ending": ".nii.gz"}, "labels is None"),
-        (GOOD | {"labels": ["kidney"]}, r"labels is \['kidney'\]"),
+        ({"labels": GOOD["labels"]}, "file_ending: got None"),
+        (GOOD | {"file_ending": 3}, "file_ending: got 3"),
+        ({"file_ending": ".nii.gz"}, "labels: got None"),
+        (GOOD | {"labels": ["kidney"]}, r"labels: got \['kidney'\]"),
         (GOOD | {"labels": {"background": 0, "kidney": None}}, "'kidney': None"),
         (GOOD | {"labels": {"background": 0, "kidney": 1.5}}, "'kidney': 1.5"),
         (GOOD | {"labels": {"kidney": 1}}, "nnU-Net does not take the labels"),
@@ -205,8 +205,8 @@ def test_labels_off_their_images_are_measured_by_index_and_noted(dataset: Any, t
 def test_a_damaged_image_costs_its_picture_only(dataset: Any, tmp_path: Path) -> None:
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-    from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models
     from nnunetv2_masam.evaluation.overlays import overlay
+    from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
 
     (dataset.raw / "imagesTr" / "case_0_0000.nii.gz").write_bytes(b"no image")
     write_volume(dataset.raw / "imagesTr" / "case_1_0000.nii.gz", blobs(1)[:-1])

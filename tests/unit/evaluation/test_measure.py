@@ -17,7 +17,7 @@ from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.measure import Task, measure, measure_all
+from nnunetv2_masam.evaluation.measure import MeasureTask, measure, measure_all
 from nnunetv2_masam.evaluation.segmentation import Geometry, check_geometry, read_segmentation
 from tests.unit.evaluation.conftest import blobs, degrade, write_volume
 from tests.unit.evaluation.killed_reader import KilledReader
@@ -25,13 +25,13 @@ from tests.unit.evaluation.killed_reader import KilledReader
 PARTS = (Structure("kidney", "1", (1,), (1,)), Structure("liver", "2", (2,), (2,)))
 
 
-def task(folder: Path, case: str, reader: Any = SimpleITKIO) -> Task:
+def task(folder: Path, case: str, reader: Any = SimpleITKIO) -> MeasureTask:
     reference, prediction = folder / "reference.nii.gz", folder / f"{case}.nii.gz"
     if not reference.exists():
         write_volume(reference, blobs(0))
     write_volume(prediction, degrade(blobs(0), 1))
     values = frozenset({0, 1, 2})
-    return Task("A", case, reference, prediction, None, reader, PARTS, (2.0, 2.0), None, values, values)
+    return MeasureTask("A", case, reference, prediction, None, reader, PARTS, (2.0, 2.0), None, values, values)
 
 
 def test_a_killed_process_is_told_and_what_was_measured_is_kept(tmp_path: Path) -> None:

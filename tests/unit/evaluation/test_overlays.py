@@ -12,9 +12,9 @@ import pytest
 import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models
-from nnunetv2_masam.evaluation.measure import Measured, Task
+from nnunetv2_masam.evaluation.measure import Measured, MeasureTask
 from nnunetv2_masam.evaluation.overlays import overlay, telling_slice, upright_flips
+from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
 from nnunetv2_masam.evaluation.segmentation import read_segmentation, spacing_of
 from tests.unit.evaluation.conftest import FakeDataset, blobs, write_volume
 
@@ -82,7 +82,9 @@ def test_memory_does_not_grow_with_labels_and_models(tmp_path: Path, monkeypatch
             processes=1,
             cache=None,
         )
-        with mock.patch("nnunetv2_masam.evaluation.compare.measure_all", lambda tasks, *_: [made_up(t) for t in tasks]):
+        with mock.patch(
+            "nnunetv2_masam.evaluation.pipeline.measure_all", lambda tasks, *_: [made_up(t) for t in tasks]
+        ):
             comparison = compare_models(request)
         monkeypatch.setattr("nnunetv2_masam.evaluation.overlays._draw_overlay", lambda *_: None)
         tracemalloc.start()
@@ -93,7 +95,7 @@ def test_memory_does_not_grow_with_labels_and_models(tmp_path: Path, monkeypatch
     assert peaks[12] < 12
 
 
-def made_up(task: Task) -> Measured:
+def made_up(task: MeasureTask) -> Measured:
     record = {**dict.fromkeys(task.settings.columns, 1.0), "empty": ""}
     return Measured(task.model, task.case, {part.name: record for part in task.structures})
 

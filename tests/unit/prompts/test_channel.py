@@ -17,6 +17,7 @@ from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization impo
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.prompts.record import CHANNEL_NAME, add_box_channel, check_box_channel
 from tests.host.dataset import write_dataset
+from tests.nnunet import quick
 
 
 def read(path: Path) -> np.ndarray:
@@ -44,7 +45,8 @@ def test_a_data_set_that_nnunet_accepts(raw, capsys):
     assert main(["boxes", "dataset", "-d", "901", "-o", "Dataset902_Boxes", "--label", "core", "--margin-mm", "3"]) == 0
     assert "4 boxes in 4 cases" in capsys.readouterr().out
     source, written = raw / "Dataset901_Balls", raw / "Dataset902_Boxes"
-    verify_dataset_integrity(str(written), num_processes=1)
+    with quick():
+        verify_dataset_integrity(str(written), num_processes=1)
     dataset_json = json.loads((written / "dataset.json").read_text())
     assert dataset_json["channel_names"] == {"0": "MRI", "1": "MRI", "2": "noNorm"}
     assert dataset_json["masam_box_channel"] == 2
@@ -64,6 +66,13 @@ def test_a_data_set_that_nnunet_accepts(raw, capsys):
             assert sitk.ReadImage(str(box)).GetSpacing() == sitk.ReadImage(str(label)).GetSpacing()
             for name in (f"images{part}/{case}_0001.nii.gz", f"labels{part}/{label.name}"):
                 assert os.path.samefile(source / name, written / name)
+
+
+def test_a_data_set_without_cases_is_refused(raw, capsys):
+    for image in (raw / "Dataset901_Balls" / "imagesTr").iterdir():
+        image.unlink()
+    assert main(["boxes", "dataset", "-d", "901", "-o", "Dataset902_Boxes", "--label", "core"]) == 2
+    assert "no training images in imagesTr" in capsys.readouterr().err
 
 
 def test_the_box_moves_neither_the_crop_nor_the_mask_of_the_image(raw):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nnunetv2_masam.sharing.authors_model import TASKS, AuthorsModel, import_plans
+from nnunetv2_masam.sharing.authors_model import AuthorsModel, import_plans
+from nnunetv2_masam.sharing.authors_tasks import TASKS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-from nnunetv2_masam.evaluation.comparison import Comparison, collect
+from nnunetv2_masam.evaluation.analysis import analyse
+from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.measure import Measured
@@ -73,7 +74,7 @@ def made_up() -> Callable[..., Comparison]:
             {case: Path("references") / case for case in names},
             groups={case: f"site {i % groups}" for i, case in enumerate(names)} if groups else {},
         )
-        return collect(
+        return analyse(
             lineup,
             measured,
             dict.fromkeys(models, structures),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ import pytest
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.report import figures, page, write_report
+from nnunetv2_masam.evaluation.report import page, write_report
+from nnunetv2_masam.evaluation.report.forest import axis_limits, forest
 
 
 class _Page(HTMLParser):
@@ -119,7 +122,7 @@ def test_same_bytes_and_one_row_of_small_plots_for_one_label(
 
 def test_plots_are_readable_on_dark_and_state_numbers(made_up: Callable[..., Comparison]) -> None:
     comparison = made_up(("$x^", "liver"), ("A", "_B", "C"))
-    picture = figures.forest(comparison, "HD95_mm")
+    picture = forest(comparison, "HD95_mm")
     text = picture.data.decode()
     assert "prefers-color-scheme:dark" in text
     assert "left of 0 is better" in text
@@ -127,3 +130,18 @@ def test_plots_are_readable_on_dark_and_state_numbers(made_up: Callable[..., Com
     assert "_B</text>" in text  # in the legend
     assert re.search(r"_B \N{MINUS SIGN}\d\.\d\d \(95 % interval \N{MINUS SIGN}", picture.alt)
     assert "fill: #333333" in text  # what the rules for dark pages replace
+
+
+def test_a_far_or_endless_interval_is_cut_with_its_value(made_up: Callable[..., Comparison]) -> None:
+    inf, nan = math.inf, math.nan
+    assert axis_limits([(-1, 0, 1), (0, 1, 2), (-2, 0, 2)]) == pytest.approx((-2.32, 2.32))
+    assert axis_limits([(-1, 0, 1), (0, 1, 2), (90, 95, 99)]) == pytest.approx((-1.24, 2.24))
+    assert axis_limits([(-inf, 0, inf), (nan, 3, nan)]) == pytest.approx((-0.24, 3.24))
+    assert axis_limits([(nan, nan, nan)]) == axis_limits([(0, 0, 0)]) == (-1, 1)
+
+    comparison = made_up(("kidney", "liver", "spleen"))
+    pairs = comparison.differences["B"]
+    pairs["kidney"]["Dice"] = replace(pairs["kidney"]["Dice"], mean=8.0, ci_low=-inf, ci_high=9.5)
+    text = forest(comparison, "Dice").data.decode()
+    assert "mean +8.0000, to +9.5000" in text
+    assert "to \N{MINUS SIGN}\N{INFINITY}" in text

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 
+from nnunetv2_masam.evaluation.case_tables import read_measured_elsewhere
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import claims, outputs, quality, tables, terminal_text
 from nnunetv2_masam.evaluation.report.table import Table, as_markdown, as_text, interval, number, p_value, with_minus
@@ -108,6 +109,12 @@ def test_pixels_for_images_without_physical_size(made_up: MakeUp, tmp_path: Path
     outputs.write_cases_csv(comparison, tmp_path / "cases.csv")
     header = (tmp_path / "cases.csv").read_text(encoding="utf-8").splitlines()[0]
     assert header.endswith("HD95_px,ASSD_px,NSD,area_reference_px,area_prediction_px,empty")
+    again = read_measured_elsewhere("B", tmp_path / "cases.csv").measured_elsewhere
+    assert again is not None
+    (case, label) = min(again)
+    written = comparison.records["B", case, label]
+    for name in ("Dice", "HD95_mm", "volume_reference_ml"):
+        assert again[case, label][name] == pytest.approx(written[name])
 
 
 def test_terminal_and_json(made_up: MakeUp, tmp_path: Path) -> None:

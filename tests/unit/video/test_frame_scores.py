@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunetv2_masam.video.scores import as_markdown, count_frames, join, score, score_classes, score_video
+from nnunetv2_masam.video.frame_scores import as_markdown, count_frames, join, score, score_classes, score_video
 
 REFERENCE = np.array([[[0, 0, 0, 0, 1, 1, 1, 1, 2, 2]], [[0, 0, 0, 0, 0, 0, 0, 0, 1, 1]]])
 PREDICTION = np.array([[[0, 0, 0, 1, 1, 1, 1, 0, 2, 3]], [[0, 0, 0, 0, 0, 0, 0, 2, 1, 1]]])

@@ -2,7 +2,7 @@
 
 Example::
 
-    from nnunetv2_masam.evaluation.compare import CompareRequest, ModelSource, compare_models, write_comparison
+    from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models, write_comparison
 
     request = CompareRequest(dataset="4", models=(ModelSource("nnUNetTrainer"), ModelSource("nnUNetTrainerMASAM")))
     comparison = compare_models(request)
@@ -14,36 +14,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
-
 from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation import report, results
+from nnunetv2_masam.evaluation.analysis import analyse
 from nnunetv2_masam.evaluation.case_tables import read_groups, records_measured_elsewhere
-from nnunetv2_masam.evaluation.comparison import Comparison, collect
-from nnunetv2_masam.evaluation.labels import (
-    LabelScheme,
-    ModelLabels,
-    Structure,
-    check_labels,
-    match_by_name,
-    read_dataset_json,
-    read_label_map,
-    read_label_scheme,
-    same_labels,
-)
+from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.labels import Structure, read_label_scheme
 from nnunetv2_masam.evaluation.lineup import LineUp, line_up
-from nnunetv2_masam.evaluation.measure import Measured, Task, measure_all
+from nnunetv2_masam.evaluation.measure import Measured, MeasureTask, measure_all
 from nnunetv2_masam.evaluation.metrics import MetricSettings, library_versions
 from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
 from nnunetv2_masam.evaluation.prompted import oracle_prompts
 from nnunetv2_masam.evaluation.request import CompareRequest, ModelSource
 from nnunetv2_masam.evaluation.segmentation import find_reader
 from nnunetv2_masam.evaluation.sources import find_models, folds_to_read
-from nnunetv2_masam.files import list_folder, read_json, shortened
+from nnunetv2_masam.evaluation.tasks import labels_by_model, tasks_of, tolerances_by_structure
+from nnunetv2_masam.files import list_folder, shortened
+from nnunetv2_masam.nnunet_files import dataset_name, find_dataset_json, read_dataset_json, reference_folder
 
 __all__ = ["CompareRequest", "ModelSource", "check_output", "compare_models", "write_comparison"]
 
@@ -77,18 +68,18 @@ def check_output(folder: Path) -> None:
 
 
 def _compare_dataset(request: CompareRequest, specified: str) -> Comparison:
-    dataset = results.dataset_name(specified)
+    dataset = dataset_name(specified)
     splits = results.find_splits(dataset, request.folds)
     if splits is not None and (unknown := sorted(set(request.folds or ()) - set(splits))):
         raise ValueError(f"--folds {unknown}: the cross-validation has the folds {sorted(splits)}")
     found = find_models(request.models, dataset)
     folders = [model.path for model in found if model.path.is_dir()]
-    dataset_json = read_dataset_json(request.dataset_json or results.find_dataset_json(dataset, folders))
+    dataset_json = _read_dataset_json(request.dataset_json or find_dataset_json(dataset, folders))
     models = [
         model.read(dataset_json["file_ending"], folds_to_read(dataset, model.few_shot, splits, request.folds))
         for model in found
     ]
-    references = results.find_references(dataset, request.references)
+    references = request.references or reference_folder(dataset)
     where = "the cross-validation" if request.folds is None else f"fold {', '.join(map(str, request.folds))}"
     plans = next((model.plans for model in models if model.plans is not None), None)
     lineup = _line_up(request, models, references, dataset_json, splits)
@@ -104,11 +95,21 @@ def _compare_dataset(request: CompareRequest, specified: str) -> Comparison:
 def _compare_test_set(request: CompareRequest) -> Comparison:
     assert request.references is not None
     assert request.dataset_json is not None
-    dataset_json = read_dataset_json(request.dataset_json)
+    dataset_json = _read_dataset_json(request.dataset_json)
     models = [model.read(dataset_json["file_ending"]) for model in find_models(request.models)]
     name = dataset_json.get("name", request.references.resolve().parent.name)
     lineup = _line_up(request, models, request.references, dataset_json, None)
     return _compare(request, lineup, dataset_json, None, f"{name}: {{n}} test cases")
+
+
+def _read_dataset_json(path: Path) -> dict[str, Any]:
+    """Read the ``dataset.json`` of the references, with labels that nnU-Net takes; channels do not matter here."""
+    content = read_dataset_json(path, with_channels=False)
+    try:
+        read_label_scheme(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return content
 
 
 def _line_up(
@@ -149,16 +150,15 @@ def _compare(
     prompts = oracle_prompts(request.oracles, names)
     models = [replace(model, prompt=prompts.get(model.name, model.prompt)) for model in lineup.models]
     scheme = read_label_scheme(dataset_json, plans)
-    labels, notes = _labels(request, models, scheme, dataset_json)
+    labels, notes = labels_by_model(request, models, scheme, dataset_json)
     lineup = replace(lineup, models=tuple(models), notes=(*lineup.notes, *notes))
     reader = find_reader(dataset_json, plans, lineup.references[lineup.cases[0]])
     structures = {name: found.structures for name, found in labels.items()}
-    tolerances = _tolerances(structures[baseline], request)
-    images = _Images(request.images, dataset_json["file_ending"])
-    tasks = _tasks(lineup, scheme, labels, reader, tuple(tolerances.values()), request.metrics, images)
+    tolerances = tolerances_by_structure(structures[baseline], request)
+    tasks = tasks_of(lineup, scheme, labels, reader, tuple(tolerances.values()), request, dataset_json["file_ending"])
     lineup, measured = _measure(request, lineup, tasks)
     lineup, measured = _add_tables(lineup, measured, structures[baseline], request.metrics)
-    return collect(
+    return analyse(
         lineup,
         measured,
         structures,
@@ -189,86 +189,7 @@ def _record_of(request: CompareRequest, tolerances: Mapping[str, float], ignore_
     }
 
 
-def _labels(
-    request: CompareRequest,
-    models: Sequence[results.Model],
-    scheme: LabelScheme,
-    dataset_json: dict[str, Any],
-) -> tuple[dict[str, ModelLabels], list[str]]:
-    """What each model's label values mean, and notes on labels that were merged or left out."""
-    if not request.match_labels_by_name:
-        for model in models:
-            if model.dataset_json is not None and model.dataset_json["labels"] != dataset_json["labels"]:
-                raise ValueError(
-                    f"{model.folder}/dataset.json: its labels {model.dataset_json['labels']} "
-                    f"are not those of the references ({dataset_json['labels']}). "
-                    "Compare the labels they share with --match-labels-by-name."
-                )
-        return {model.name: same_labels(scheme) for model in models}, []
-    label_map = None
-    if request.label_map is not None:
-        label_map = read_label_map(read_json(request.label_map), str(request.label_map))
-    named: dict[str, dict[str, Any]] = {}
-    for model in models:
-        path = request.prediction_labels.get(model.name, request.prediction_labels.get(None))
-        content = model.dataset_json
-        if path is not None:
-            content = read_json(path, dict)
-            check_labels(path, content or {})
-        if model.measured_elsewhere is not None:
-            content = content or dataset_json  # a table has names, and no values to match
-        if content is None:
-            raise ValueError(
-                f"{model.folder}: no dataset.json says what its labels mean. "
-                f"Give it with --prediction-labels {model.name}=dataset.json."
-            )
-        named[model.name] = content
-    return match_by_name(dataset_json, named, label_map)
-
-
-@dataclass(frozen=True)
-class _Images:
-    folder: Path | None
-    file_ending: str
-
-    def of(self, case: str) -> Path | None:
-        """The first channel of a case, if it is there."""
-        path = None if self.folder is None else self.folder / f"{case}_0000{self.file_ending}"
-        return path if path is not None and path.is_file() else None
-
-
-def _tasks(
-    lineup: LineUp,
-    scheme: LabelScheme,
-    labels: Mapping[str, ModelLabels],
-    reader: type[BaseReaderWriter],
-    tolerances_mm: tuple[float, ...],
-    settings: MetricSettings,
-    images: _Images,
-) -> list[Task]:
-    ignored = frozenset() if scheme.ignore_label is None else frozenset({scheme.ignore_label})
-    return [
-        Task(
-            model=model.name,
-            case=case,
-            reference=lineup.references[case],
-            prediction=model.cases[case].path,
-            image=images.of(case),
-            reader=reader,
-            structures=labels[model.name].structures,
-            tolerances_mm=tolerances_mm,
-            ignore_label=scheme.ignore_label,
-            reference_values=scheme.defined_values | ignored,
-            prediction_values=labels[model.name].prediction_values,
-            settings=settings,
-        )
-        for model in lineup.models
-        if model.measured_elsewhere is None
-        for case in lineup.cases
-    ]
-
-
-def _measure(request: CompareRequest, lineup: LineUp, tasks: Sequence[Task]) -> tuple[LineUp, list[Measured]]:
+def _measure(request: CompareRequest, lineup: LineUp, tasks: Sequence[MeasureTask]) -> tuple[LineUp, list[Measured]]:
     """Measure all tasks; returns the line-up without cases that could not be measured, with notes."""
     measured = measure_all(tasks, request.cache, request.processes, request.progress)
     errors = sorted({result.error for result in measured if result.error})
@@ -299,12 +220,3 @@ def _add_tables(
         values.setdefault((model, case), {})[name] = record
     added = [Measured(model, case, found) for (model, case), found in values.items()]
     return replace(lineup, notes=(*lineup.notes, *notes)), [*measured, *added]
-
-
-def _tolerances(structures: Sequence[Structure], request: CompareRequest) -> dict[str, float]:
-    by_label = request.tolerance_by_label_mm
-    unknown = set(by_label) - {structure.name for structure in structures}
-    if unknown:
-        known = ", ".join(structure.name for structure in structures)
-        raise ValueError(f"--tolerance of unknown labels {sorted(unknown)}; the labels are: {known}")
-    return {structure.name: by_label.get(structure.name, request.tolerance_mm) for structure in structures}

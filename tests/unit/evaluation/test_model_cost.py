@@ -13,7 +13,7 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
-from nnunetv2_masam.evaluation.cost import Cost, count_parameters, fold_cost
+from nnunetv2_masam.evaluation.model_cost import Cost, count_parameters, fold_cost
 
 LOG = """
 #######################################################################
