@@ -32,9 +32,8 @@ from nnunetv2_masam.planning.memory import MicroBatch
 class _Step:
     """A network with gradients and moments in place, as in the middle of a training, and one step of it."""
 
-    def __init__(self, arch_kwargs: Mapping[str, Any], batch: MicroBatch, device: str, half: bool) -> None:
-        with torch.device(device):
-            self.network = MASAM(batch.input_channels, batch.num_classes, **arch_kwargs).train()
+    def __init__(self, network: MASAM, batch: MicroBatch, device: str, half: bool) -> None:
+        self.network = network.train()
         trained = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
         for parameter in trained:
@@ -66,7 +65,9 @@ class _Step:
 def measure_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, device: str = "cpu", half: bool = False) -> int:
     """Peak bytes of a step that is run; ``half`` is under autocast to bfloat16."""
     torch.manual_seed(0)
-    step = _Step(arch_kwargs, batch, device, half)
+    with torch.device(device):
+        network = MASAM(batch.input_channels, batch.num_classes, **arch_kwargs)
+    step = _Step(network, batch, device, half)
     if device == "cuda":
         step()  # workspaces are allocated by the first
         torch.cuda.reset_peak_memory_stats()
@@ -96,8 +97,9 @@ def trace_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, like_gpu: bool
         batch: the micro-batch.
         like_gpu: as on a GPU: bfloat16 in matrix products, float32 in normalisations and softmax, fused attention.
     """
-    with FakeTensorMode(), mock.patch("torch.nn.init.trunc_normal_"), _gpu_rules() if like_gpu else nullcontext():
-        step = _Step(arch_kwargs, batch, "cpu", like_gpu)
+    network = without_content(arch_kwargs, batch)
+    with FakeTensorMode(allow_non_fake_inputs=True), _gpu_rules() if like_gpu else nullcontext():
+        step = _Step(network.to_empty(device="cpu"), batch, "cpu", like_gpu)
         tracker = _Tracker()
         for tensor in step.kept():
             tracker.add(tensor)
@@ -108,8 +110,9 @@ def trace_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, like_gpu: bool
 
 def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> int:
     """Peak bytes of a forward pass in prediction, weights included, on tensors without content."""
-    with FakeTensorMode(), mock.patch("torch.nn.init.trunc_normal_"), torch.no_grad():
-        network = MASAM(batch.input_channels, batch.num_classes, **arch_kwargs).eval()
+    network = without_content(arch_kwargs, batch)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        network = network.to_empty(device="cpu").eval()
         image = torch.rand(1, batch.input_channels, batch.slices, *batch.patch)
         tracker = _Tracker()
         for tensor in [*network.parameters(), *network.buffers(), image]:
@@ -117,6 +120,15 @@ def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> int:
         with tracker:
             network(image)
         return tracker.peak
+
+
+def without_content(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> MASAM:
+    """A network without memory for its weights; ``to_empty`` brings it into a FakeTensorMode.
+
+    timm reads values while it builds a network, which fake tensors do not have.
+    """
+    with torch.device("meta"):
+        return MASAM(batch.input_channels, batch.num_classes, **arch_kwargs)
 
 
 class _Tracker(TorchDispatchMode):

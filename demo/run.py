@@ -95,8 +95,8 @@ class Demo:
             self.step(f"prediction {model}", f"4. {model} on the unseen volumes", partial(self.predict, model))
         self.step("comparison", "5. Compare on the unseen volumes", partial(self.compare, models))
         print(f"\n===== Done; all steps together took {sum(self.minutes().values()):.1f} minutes")
-        for model in models:
-            print(f"{model}: trained in {self.minutes()[f'training {model}']:.1f} minutes")
+        for name, minutes in self.minutes().items():
+            print(f"  {name}: {minutes:.1f} minutes")
         print("This shows that everything runs, not which model is better: far longer trainings decide that.")
         print(f"Picture: {self.picture_file}\nReport: {self.comparison / 'report.html'}")
         print(f"Everything the demonstration wrote: {self.output}")

@@ -18,9 +18,9 @@ from nnUNetTrainerMASAM_ablations import (
     nnUNetTrainerMASAM_decoder,
     nnUNetTrainerMASAM_noAdapters,
     nnUNetTrainerMASAM_noFacT,
-    nnUNetTrainerMASAM_scratch,
 )
 from nnUNetTrainerMASAM_paper import nnUNetTrainerMASAM_paper
+from nnUNetTrainerMASAM_scratch import nnUNetTrainerMASAM_scratch
 from nnUNetTrainerSAMed import nnUNetTrainerSAMed, nnUNetTrainerSAMed_H
 
 # recipe: what it trains of the image encoder

@@ -32,10 +32,19 @@ class nnUNetTrainerMASAM_all(MASAMTrainer):
     base_lr = 1e-4
 
 
-class nnUNetTrainerMASAM_scratch(nnUNetTrainerMASAM_all):
-    """The same network without SAM's weights, at rate and weight decay of nnU-Net's own ViTs and nnU-Net's decay."""
+class nnUNetTrainerMASAM_kernel5(MASAMTrainer):
+    """Adapters see two slices on either side at once: kernel 5 along the slices in place of 3."""
 
-    needs_sam_weights = False
-    base_lr = 3e-4
-    weight_decay_masam = 0.05
-    lr_exponent = 0.9
+    rules = PlanningRules(vit="vit_b", arch_kwargs={"adapter_kernel": 5})
+
+
+class nnUNetTrainerMASAM_dilation2(MASAMTrainer):
+    """Adapters see every other slice: kernel 3 along the slices, dilation 2, as many parameters as without."""
+
+    rules = PlanningRules(vit="vit_b", arch_kwargs={"adapter_dilation": 2})
+
+
+class nnUNetTrainerMASAM_9slices(MASAMTrainer):
+    """Nine slices a sample in place of five; the network is the same."""
+
+    rules = PlanningRules(vit="vit_b", slices=9)

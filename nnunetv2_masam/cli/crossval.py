@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ What is finished is skipped and what was interrupted is resumed, so the same com
 
   nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --gpus 0 1
   nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --status
+  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainerMASAM --from-scratch
   nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer --slurm slurm_partition=gpu timeout_min=2880
 """
 
@@ -44,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Folds to train (default: all of the cross-validation)",
     )
     add("--pretrained-weights", type=Path, metavar="FILE", help="Checkpoint to fine-tune from")
+    add(
+        "--from-scratch",
+        action="store_true",
+        help="Also train each pretrained trainer's counterpart without pretrained weights, TRAINER_scratch, and "
+        "compare the two",
+    )
     add = parser.add_argument_group("where to train").add_argument
     add("--gpus", nargs="+", metavar="N", help="GPUs to use, one training on each (default: the first)")
     add(
@@ -75,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     """Run what is left, then compare."""
     from nnunetv2_masam import jobs as runner
 
-    dataset, output, jobs = _prepare(args)
+    controls = _controls(args)
+    args.trainers = _with_controls(args.trainers, controls)
+    dataset, output, jobs = _prepare(args, list(controls.values()))
     print("\n".join(runner.status_lines(jobs)), flush=True)
     left = [job for job in jobs if job.state() != runner.FINISHED]
     if args.dry_run:
@@ -98,10 +108,27 @@ def run(args: argparse.Namespace) -> int:
             print(f"{len(failed)} of {len(jobs)} failed; the same command tries them again:")
             print("\n".join(f"  {job.name}: {job.log}" for job in failed))
             return 1
-    return _compare(args, dataset, output)
+    return _compare(args, dataset, output, controls)
 
 
-def _prepare(args: argparse.Namespace) -> tuple[str, Path, list[Job]]:
+def _controls(args: argparse.Namespace) -> dict[str, str]:
+    """Pretrained trainer → its counterpart without pretrained weights; none unless they are asked for."""
+    if not args.from_scratch:
+        return {}
+    from nnunetv2_masam.nnunet_files import dataset_name, preprocessed_dataset
+    from nnunetv2_masam.training.scratch import find_controls
+
+    folder = preprocessed_dataset(dataset_name(args.dataset))
+    return find_controls(args.trainers, folder, args.plans, args.configuration, args.pretrained_weights is not None)
+
+
+def _with_controls(trainers: Sequence[str], controls: Mapping[str, str]) -> list[str]:
+    """Each trainer, followed by its counterpart."""
+    both = [name for trainer in trainers for name in (trainer, controls.get(trainer, trainer))]
+    return list(dict.fromkeys(both))
+
+
+def _prepare(args: argparse.Namespace, controls: Sequence[str]) -> tuple[str, Path, list[Job]]:
     from nnunetv2_masam.evaluation.results import find_splits
     from nnunetv2_masam.jobs import make_jobs
     from nnunetv2_masam.nnunet_files import dataset_name, folder_of
@@ -121,6 +148,7 @@ def _prepare(args: argparse.Namespace) -> tuple[str, Path, list[Job]]:
         logs=output / "logs",
         plans=args.plans,
         pretrained_weights=args.pretrained_weights,
+        from_scratch=controls,
         device=args.device,
     )
     return dataset, output, jobs
@@ -140,15 +168,24 @@ def _report(line: str) -> None:
     print(f"{datetime.now():%H:%M:%S}  {line}", flush=True)
 
 
-def _compare(args: argparse.Namespace, dataset: str, output: Path) -> int:
+def _compare(args: argparse.Namespace, dataset: str, output: Path, controls: Mapping[str, str]) -> int:
     from nnunetv2_masam.cli.compare import show
     from nnunetv2_masam.evaluation import results
     from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
+    from nnunetv2_masam.training.scratch import describe_pair
 
     splits = results.find_splits(dataset, args.folds)
     if args.folds and splits is not None and not set(args.folds) <= set(splits):
         print("all folds are trained; compare few-shot folds with: nnUNetv2_masam compare -d ID TRAINER@kN ...")
         return 0
-    models = [ModelSource(f"{trainer}__{args.plans}__{args.configuration}") for trainer in args.trainers]
-    show(compare_models(CompareRequest(models, dataset=dataset, folds=args.folds)), output / "comparison")
+    models = {trainer: ModelSource(f"{trainer}__{args.plans}__{args.configuration}") for trainer in args.trainers}
+    if len(models) != 2 * len(controls) or len(controls) > 1:  # else it is the comparison of the one pair
+        request = CompareRequest([*models.values()], dataset=dataset, folds=args.folds)
+        show(compare_models(request), output / "comparison")
+    for trainer, control in controls.items():
+        pair = CompareRequest([models[control], models[trainer]], dataset=dataset, folds=args.folds)
+        comparison = compare_models(pair)
+        comparison.title = f"What pretrained weights give: {trainer} against {control}. {comparison.title}"
+        comparison.notes.insert(0, describe_pair(trainer, control))
+        show(comparison, output / f"weights_{trainer}")
     return 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from nnunetv2_masam import __version__
 from nnunetv2_masam.catalogue import class_names, find_planner, is_checkout, planners_folder, trainers_folder
 from nnunetv2_masam.cli.arguments import add_dataset
+from nnunetv2_masam.files import cache_folder
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 DISTRIBUTION = "nnunetv2-masam"
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         ("Trainers, as nnU-Net finds them", check_trainers),
         ("Planners", check_planners),
         ("Network and device", check_network),
-        ("SAM weights", check_weights),
+        ("Pretrained weights", check_weights),
     )
     if args.dataset:
         checks += ((f"Preprocessed data of {args.dataset}", partial(check_data, args.dataset)),)
@@ -193,20 +194,41 @@ def check_network() -> Iterator[Finding]:
 
 
 def check_weights() -> Iterator[Finding]:
-    """SAM's checkpoints, where training would look for them; ``nnUNetTrainerMASAM_tiny`` needs none."""
-    from nnunetv2_masam.weights import find_sam_checkpoint
+    """Pretrained weights, where training would look for them; ``nnUNetTrainerMASAM_tiny`` needs none."""
+    from nnunetv2_masam.weights import find_checkpoint
+    from nnunetv2_masam.weights.download import find_known
+    from nnunetv2_masam.weights.published import CHECKPOINTS, PublishedCheckpoint
+    from nnunetv2_masam.weights.search import named_source
 
+    try:
+        named = named_source()
+    except (ValueError, FileNotFoundError) as error:
+        yield Finding("MASAM_CHECKPOINT", WARNING, str(error), "correct or unset MASAM_CHECKPOINT")
+        return
+    if isinstance(named, PublishedCheckpoint):
+        yield _weights_finding(named.name, lambda: find_known(named, cache_folder()))
+        return
     for vit in SAM_PRESETS:
-        remedy = f"without internet: nnUNetv2_masam weights download {vit} elsewhere, then set MASAM_CHECKPOINT"
-        try:
-            path = find_sam_checkpoint(vit)
-        except (ValueError, FileNotFoundError) as error:
-            yield Finding(vit, WARNING, str(error), "correct or unset MASAM_CHECKPOINT, or remove the file")
-            continue
-        if path is None:
-            yield Finding(vit, WARNING, "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)", remedy)
+        yield _weights_finding(vit, partial(find_checkpoint, vit))
+    others = {name: known for name, known in CHECKPOINTS.items() if name not in SAM_PRESETS}
+    absent = []
+    for name, known in others.items():
+        if (cache_folder() / known.file_name).exists():
+            yield _weights_finding(name, partial(find_known, known, cache_folder()))
         else:
-            yield Finding(vit, OK, str(path))
+            absent.append(name)
+    yield Finding("others", OK, f"not here: {', '.join(absent)}; MASAM_CHECKPOINT=NAME takes one of them")
+
+
+def _weights_finding(name: str, find: Callable[[], Path | None]) -> Finding:
+    try:
+        path = find()
+    except (ValueError, FileNotFoundError) as error:
+        return Finding(name, WARNING, str(error), "correct or unset MASAM_CHECKPOINT, or remove the file")
+    if path is not None:
+        return Finding(name, OK, str(path))
+    remedy = f"without internet: nnUNetv2_masam weights download {name} elsewhere, then set MASAM_CHECKPOINT"
+    return Finding(name, WARNING, "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)", remedy)
 
 
 # ---- helpers

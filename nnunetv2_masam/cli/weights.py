@@ -1,4 +1,4 @@
-"""``nnUNetv2_masam weights``: list the known SAM checkpoints, download one, check a file."""
+"""``nnUNetv2_masam weights``: list the known checkpoints, download one, check a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from nnunetv2_masam.cli.subcommands import HelpFormatter
 from nnunetv2_masam.files import cache_folder, sha256_of
 
 if TYPE_CHECKING:
-    from nnunetv2_masam.weights.catalogue import KnownCheckpoint
+    from nnunetv2_masam.weights.provenance import Provenance
+    from nnunetv2_masam.weights.published import PublishedCheckpoint
 
 EPILOG = """\
 Without an action, the known checkpoints are listed.
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Without an action the known checkpoints are listed."""
     parser.epilog = EPILOG
     actions = parser.add_subparsers(title="commands", dest="action", metavar="ACTION")
-    summary = "Download a checkpoint and verify its sha256"
+    summary = "Download a known checkpoint, or a URL, and verify its sha256"
     download = actions.add_parser(
         "download",
         help=summary,
@@ -33,11 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="  nnUNetv2_masam weights download vit_b --to weights\n",
         formatter_class=HelpFormatter,
     )
-    download.add_argument("name", metavar="NAME", help="Checkpoint to download, as nnUNetv2_masam weights lists them")
+    name = "Name that nnUNetv2_masam weights lists, or a URL; #sha256= and the hash can follow it"
+    download.add_argument("name", metavar="NAME", help=name)
     download.add_argument(
         "--to", type=Path, metavar="DIR", help="Folder to put it in (default: MASAM_CACHE, or the user's cache folder)"
     )
-    summary = "Describe a file and check whether its weights can be used"
+    summary = "Describe a weights file or a trained checkpoint and check whether it can be used"
     check = actions.add_parser(
         "check",
         help=summary,
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="  nnUNetv2_masam weights check sam_vit_b_01ec64.pth\n",
         formatter_class=HelpFormatter,
     )
-    check.add_argument("file", type=Path, metavar="FILE", help="Checkpoint, or a folder with one")
+    check.add_argument("file", type=Path, metavar="FILE", help="Weights, a folder with them, or nnU-Net's checkpoint")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,33 +59,37 @@ def run(args: argparse.Namespace) -> int:
     return _list()
 
 
-def _known(name: str) -> KnownCheckpoint:
-    from nnunetv2_masam.weights.catalogue import CHECKPOINTS
+def _known(name: str) -> PublishedCheckpoint:
+    from nnunetv2_masam.weights.published import CHECKPOINTS, at_url
 
+    if "://" in name:
+        return at_url(name)
     if name not in CHECKPOINTS:
         raise ValueError(f"{name}: no known checkpoint; there are {', '.join(sorted(CHECKPOINTS))}")
     return CHECKPOINTS[name]
 
 
 def _list() -> int:
-    from nnunetv2_masam.weights.catalogue import CHECKPOINTS
+    from nnunetv2_masam.weights.published import CHECKPOINTS
 
     print(f"cache: {cache_folder()}\n")
     for known in CHECKPOINTS.values():
         print(f"{known.name} ({known.vit})")
         print(f"  file     {known.file_name}")
-        print(f"  size     {_size(known.bytes)}")
-        print(f"  sha256   {known.sha256}")
+        print(f"  size     {known.size_text if known.bytes is None else _size(known.bytes)}")
+        print(f"  sha256   {known.sha256_text}")
         print(f"  licence  {known.licence}")
         print(f"  source   {known.source}")
         print(f"  url      {known.url}")
+        for citation in known.citations:
+            print(f"  cite     {citation}")
         print(f"  cached   {_cached(known)}")
     return 0
 
 
-def _cached(known: KnownCheckpoint) -> str:
+def _cached(known: PublishedCheckpoint) -> str:
     from nnunetv2_masam.weights.download import find_known
-    from nnunetv2_masam.weights.formats import CheckpointError
+    from nnunetv2_masam.weights.weight_files import CheckpointError
 
     try:
         found = find_known(known, cache_folder())
@@ -92,35 +98,79 @@ def _cached(known: KnownCheckpoint) -> str:
     return "no" if found is None else "yes"
 
 
-def _download(known: KnownCheckpoint, folder: Path) -> int:
+def _download(known: PublishedCheckpoint, folder: Path) -> int:
     from nnunetv2_masam.weights.download import download_checkpoint, find_known
-    from nnunetv2_masam.weights.formats import CheckpointError
+    from nnunetv2_masam.weights.provenance import check_record, read_record
+    from nnunetv2_masam.weights.weight_files import CheckpointError
 
     there = find_known(known, folder) is not None
     path = download_checkpoint(known, folder)
     sha256 = sha256_of(path)
     print(f"{path} ({'was there already' if there else 'downloaded'})")
-    if sha256 != known.sha256:
+    if known.sha256 is None:
+        check_record(path, sha256, known, read_record(path))
+        print(f"sha256 {sha256} (recorded; no public source states it)")
+    elif sha256 != known.sha256:
         raise CheckpointError(f"{path}: got sha256 {sha256}; expected {known.sha256}. Delete it and download it again.")
-    print(f"sha256 {sha256} (verified)")
+    else:
+        print(f"sha256 {sha256} (verified)")
+    print(f"licence {known.licence or 'not known'}")
+    for citation in known.citations:
+        print(f"please cite: {citation}")
     return 0
 
 
 def _check(file: Path) -> int:
-    from nnunetv2_masam.weights.catalogue import known_by_sha256
-    from nnunetv2_masam.weights.formats import read_sam_checkpoint
-    from nnunetv2_masam.weights.safe_read import checkpoint_file, reading
+    from nnunetv2_masam.weights.provenance import identify
+    from nnunetv2_masam.weights.published import known_by_sha256
+    from nnunetv2_masam.weights.safe_read import is_nnunet_checkpoint
+    from nnunetv2_masam.weights.weight_files import checkpoint_file
 
     path = checkpoint_file(file)
-    with reading(path):
-        sha256 = sha256_of(path)
-    known = known_by_sha256(sha256)
-    checkpoint = read_sam_checkpoint(path, verified=known is not None)
+    print(f"file        {path}")
+    if is_nnunet_checkpoint(path):
+        return _describe_trained(path)
+    provenance = identify(path)
+    for line in (f"size        {_size(provenance.bytes)}", f"sha256      {provenance.sha256}", *_origin(provenance)):
+        print(line)
+    return _describe_pretrained(path, verified=known_by_sha256(provenance.sha256) is not None)
+
+
+def _describe_trained(path: Path) -> int:
+    """What a checkpoint of nnU-Net says of itself."""
+    from nnunetv2_masam.sharing.model_folder import read_nnunet_checkpoint
+    from nnunetv2_masam.weights.provenance import stored_provenance
+
+    checkpoint = read_nnunet_checkpoint(path)
+    print(f"size        {_size(path.stat().st_size)}")
+    print(f"format      nnU-Net's checkpoint of {checkpoint.get('trainer_name')}")
+    provenance = stored_provenance(checkpoint)
+    if provenance is None:
+        print("trained     from weights that it does not name, or from none")
+        return 0
+    print(f"trained     from {provenance.file}, {_size(provenance.bytes)}")
+    for line in (f"sha256      {provenance.sha256}", *_origin(provenance)):
+        print(line)
+    return 0
+
+
+def _describe_pretrained(path: Path, *, verified: bool) -> int:
+    """What a file with pretrained weights holds: a SAM, or a ViT that timm can build."""
+    from nnunetv2_masam.weights.formats import read_sam_checkpoint
+    from nnunetv2_masam.weights.timm_weights import read_timm_weights
+    from nnunetv2_masam.weights.weight_files import CheckpointError
+
+    try:
+        checkpoint = read_sam_checkpoint(path, verified=verified)
+    except CheckpointError as error:
+        try:
+            tensors = read_timm_weights(path)
+        except CheckpointError:
+            raise error from None
+        print("format      a ViT of timm or DINO; it is compared with the trainer's encoder when it is loaded")
+        print(f"keys        {len(tensors)}, all values finite")
+        return 0
     geometry = checkpoint.geometry
-    print(f"file        {checkpoint.path}")
-    print(f"size        {_size(checkpoint.path.stat().st_size)}")
-    print(f"sha256      {sha256}")
-    print(f"known as    {'no known checkpoint' if known is None else f'{known.name} ({known.source})'}")
     print(f"format      {checkpoint.naming}")
     print(f"ViT         {geometry}")
     print(f"heads       {geometry.num_heads or 'not recognised'}")
@@ -130,6 +180,15 @@ def _check(file: Path) -> int:
     if checkpoint.warning:
         print(f"WARNING     {checkpoint.warning}")
     return 0
+
+
+def _origin(provenance: Provenance) -> list[str]:
+    """Lines on where weights come from."""
+    known = provenance.name or "no known checkpoint"
+    lines = [f"known as    {known} ({provenance.source})" if provenance.source else f"known as    {known}"]
+    if provenance.licence:
+        lines.append(f"licence     {provenance.licence}")
+    return lines + [f"cite        {citation}" for citation in provenance.citations]
 
 
 def _size(size: int) -> str:

@@ -12,13 +12,20 @@ from nnunetv2_masam.network.adaptation import Adaptation
 
 
 class Adapter3d(Adaptation):
-    """x + up(GELU(conv(down(LayerNorm(x))))), with a convolution along the slices and zeros beyond their ends."""
+    """x + up(GELU(conv(down(LayerNorm(x))))), with a convolution along the slices and zeros beyond their ends.
 
-    def __init__(self, dim: int, channels: int) -> None:
+    Args:
+        dim: E.
+        channels: A.
+        kernel: slices that the convolution takes together, an odd number; the authors take 3.
+        dilation: distance between them, in slices.
+    """
+
+    def __init__(self, dim: int, channels: int, kernel: int = 3, dilation: int = 1) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.down = nn.Linear(dim, channels, bias=False)
-        self.conv = nn.Conv3d(channels, channels, kernel_size=(3, 1, 1), padding="same")
+        self.conv = nn.Conv3d(channels, channels, kernel_size=(kernel, 1, 1), dilation=(dilation, 1, 1), padding="same")
         self.up = nn.Linear(channels, dim, bias=False)
 
     def forward(self, x: Tensor, depth: int) -> Tensor:

@@ -22,6 +22,8 @@ class Defaults:
     fact_scale: float = 1.0
     fact_dropout: float = 0.1
     adapter_channels: int = 384
+    adapter_kernel: int = 3
+    adapter_dilation: int = 1
     lora_rank: int = 0
     decoder_doublings: int = 4
     prompt: str = "none"
@@ -44,6 +46,12 @@ def check_numbers(at_least: int, **numbers: int) -> None:
     for name, value in numbers.items():
         if value < at_least:
             raise ValueError(f"{name}: got {value}, expected {at_least} or more")
+
+
+def check_odd(name: str, value: int) -> None:
+    """Raise a ValueError unless ``value`` is odd and positive."""
+    if value < 1 or value % 2 == 0:
+        raise ValueError(f"{name}: got {value}, expected an odd number, so that a slice has as many on either side")
 
 
 def check_image_size(image_size: Sequence[int]) -> tuple[int, int]:

@@ -37,14 +37,22 @@ class Block(nn.Module):
     """Adapter, attention, adapter, MLP; each adds to its input. A rank or number of channels of 0 leaves a part out."""
 
     def __init__(
-        self, vit: ViTSize, window: tuple[int, int], fact_rank: int, adapter_channels: int, lora_rank: int
+        self,
+        vit: ViTSize,
+        window: tuple[int, int],
+        fact_rank: int,
+        adapter_channels: int,
+        lora_rank: int,
+        adapter_kernel: int = 3,
+        adapter_dilation: int = 1,
     ) -> None:
         super().__init__()
         dim = vit.embed_dim
-        self.adapter_1 = Adapter3d(dim, adapter_channels) if adapter_channels else None
+        adapter = partial(Adapter3d, dim, adapter_channels, adapter_kernel, adapter_dilation)
+        self.adapter_1 = adapter() if adapter_channels else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, vit.num_heads, window, fact_rank, lora_rank, vit.rel_pos)
-        self.adapter_2 = Adapter3d(dim, adapter_channels) if adapter_channels else None
+        self.adapter_2 = adapter() if adapter_channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=vit.mlp_width)
 
@@ -71,6 +79,8 @@ class ImageEncoder(nn.Module):
         fact_scale: float,
         fact_dropout: float,
         adapter_channels: int,
+        adapter_kernel: int,
+        adapter_dilation: int,
         lora_rank: int,
         gradient_checkpointing: bool,
     ) -> None:
@@ -86,7 +96,9 @@ class ImageEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         for index in range(vit.depth):
             reach = grid if index in vit.global_attn_indexes else window
-            self.blocks.append(Block(vit, reach, fact_rank, adapter_channels, lora_rank))
+            self.blocks.append(
+                Block(vit, reach, fact_rank, adapter_channels, lora_rank, adapter_kernel, adapter_dilation)
+            )
         self.neck = Neck(vit.embed_dim)
 
     def forward(self, x: Tensor, depth: int) -> Tensor:

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
-from nnunetv2_masam.network.arguments import DEFAULTS, PROMPTS, TRAINABLE, check_choice, check_image_size, check_numbers
+from nnunetv2_masam.network.arguments import (
+    DEFAULTS,
+    PROMPTS,
+    TRAINABLE,
+    check_choice,
+    check_image_size,
+    check_numbers,
+    check_odd,
+)
 from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.network.decoding import decode_slices
@@ -41,6 +49,8 @@ class MASAM(nn.Module):
         image_size: (S, S'), pixels: the size that slices are resized to. Multiples of 16.
         fact_rank, fact_scale, fact_dropout: of :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
         adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one.
+        adapter_kernel, adapter_dilation: slices that an adapter's convolution takes together, an odd number, and their
+            distance.
         lora_rank: rank of LoRA increments in the place of FacT's, as in SAMed; 0 leaves them out.
         decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``, 2, as SAM's own
             decoder has, at a quarter of it.
@@ -69,6 +79,8 @@ class MASAM(nn.Module):
         fact_scale: float = DEFAULTS.fact_scale,
         fact_dropout: float = DEFAULTS.fact_dropout,
         adapter_channels: int = DEFAULTS.adapter_channels,
+        adapter_kernel: int = DEFAULTS.adapter_kernel,
+        adapter_dilation: int = DEFAULTS.adapter_dilation,
         lora_rank: int = DEFAULTS.lora_rank,
         decoder_doublings: int = DEFAULTS.decoder_doublings,
         prompt: str = DEFAULTS.prompt,
@@ -83,8 +95,9 @@ class MASAM(nn.Module):
         self.image_size = check_image_size(image_size)
         check_choice("prompt", prompt, PROMPTS)
         check_choice("trainable", trainable, TRAINABLE)
-        check_numbers(1, input_channels=input_channels, num_classes=num_classes)
+        check_numbers(1, input_channels=input_channels, num_classes=num_classes, adapter_dilation=adapter_dilation)
         check_numbers(0, fact_rank=fact_rank, adapter_channels=adapter_channels, lora_rank=lora_rank)
+        check_odd("adapter_kernel", adapter_kernel)
         self.input_channels = input_channels
         self.image_channels = input_channels - (prompt == "box")
         if self.image_channels < 1:
@@ -109,6 +122,8 @@ class MASAM(nn.Module):
             fact_scale=fact_scale,
             fact_dropout=fact_dropout,
             adapter_channels=adapter_channels,
+            adapter_kernel=adapter_kernel,
+            adapter_dilation=adapter_dilation,
             lora_rank=lora_rank,
             gradient_checkpointing=gradient_checkpointing,
         )

@@ -64,6 +64,7 @@ class TimmImageEncoder(nn.Module):
         image_size: (S, S'), pixels, multiples of 16.
         fact_rank, fact_scale, fact_dropout: see :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
         adapter_channels: channels of the 3D adapters, one before every block; 0 leaves them out.
+        adapter_kernel, adapter_dilation: see :class:`~nnunetv2_masam.network.adapter3d.Adapter3d`.
         lora_rank: see :class:`~nnunetv2_masam.network.lora.LoRA`; 0 leaves it out.
         gradient_checkpointing: compute every block again in the backward pass instead of storing its activations.
 
@@ -85,6 +86,8 @@ class TimmImageEncoder(nn.Module):
         fact_scale: float,
         fact_dropout: float,
         adapter_channels: int,
+        adapter_kernel: int,
+        adapter_dilation: int,
         lora_rank: int,
         gradient_checkpointing: bool,
     ) -> None:
@@ -99,8 +102,9 @@ class TimmImageEncoder(nn.Module):
             if self.fact is not None or lora_rank:
                 block.attn.qkv = AdaptedQKV(block.attn.qkv, self.fact, lora_rank)
                 block.attn.qkv_bias_separate = True  # of EVA's attention: its bias is added to what the layer returns
-        adapters = [Adapter3d(dim, adapter_channels) for _ in self.vit.blocks] if adapter_channels else []
-        self.adapters = nn.ModuleList(adapters)
+        self.adapters = nn.ModuleList()
+        for _ in self.vit.blocks if adapter_channels else ():
+            self.adapters.append(Adapter3d(dim, adapter_channels, adapter_kernel, adapter_dilation))
         self.neck = Neck(dim)
 
     @property

@@ -14,7 +14,7 @@ from nnunetv2_masam.planning.prediction import prediction_slices
 from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
 
 _INTEGERS = {"batch_size", "micro_batch_size", "fact_rank", "lora_rank", "adapter_channels", "decoder_doublings"}
-_INTEGERS |= {"embed_dim", "depth", "num_heads"}
+_INTEGERS |= {"adapter_kernel", "adapter_dilation", "embed_dim", "depth", "num_heads"}
 _INTEGER_LISTS = {"patch_size", "training_patch_size", "image_size", "global_attn_indexes"}
 
 

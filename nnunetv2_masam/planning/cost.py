@@ -46,7 +46,7 @@ def _block(network: Architecture, index: int) -> int:
     """Multiplications of a block for one slice."""
     e, a, r = network.vit.embed_dim, network.adapter_channels, network.fact_rank
     projections = 4 * e * e + 2 * e * network.vit.mlp_width
-    adapters = 2 * (2 * e * a + 3 * a * a)
+    adapters = network.adapters * (2 * e * a + network.adapter_kernel * a * a)
     low_rank = 3 * e * r + 2 * r * r + 4 * e * network.lora_rank
     return network.tokens * (projections + adapters + low_rank) + _attention(network, network.reach(index))
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.encoders import timm_size
+from nnunetv2_masam.network.encoders import TimmSize, timm_size
 from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
 
 FLOAT = 4  # bytes
@@ -77,10 +77,12 @@ class Architecture:
     """The arguments of the network that cost memory or time, with its defaults."""
 
     vit: ViTSize
+    timm: TimmSize | None  # None for SAM's encoder
     grid: tuple[int, int]
     fact_rank: int
     lora_rank: int
     adapter_channels: int
+    adapter_kernel: int
     decoder_doublings: int
     trainable: str
     checkpointing: bool
@@ -91,16 +93,31 @@ class Architecture:
         arguments = {**asdict(DEFAULTS), **arch_kwargs}
         encoder = arguments["encoder"]
         height, width = (side // PATCH_SIZE for side in arguments["image_size"])
+        timm = None if encoder == DEFAULTS.encoder else timm_size(encoder)
         return cls(
-            vit=resolve_vit(arguments["vit"]) if encoder == "sam" else timm_size(encoder),
+            vit=resolve_vit(arguments["vit"]) if timm is None else timm.vit,
+            timm=timm,
             grid=(height, width),
             fact_rank=arguments["fact_rank"],
             lora_rank=arguments["lora_rank"],
             adapter_channels=arguments["adapter_channels"],
+            adapter_kernel=arguments["adapter_kernel"],
             decoder_doublings=arguments["decoder_doublings"],
             trainable=arguments["trainable"],
             checkpointing=arguments["gradient_checkpointing"],
         )
+
+    @property
+    def adapters(self) -> int:
+        """3D adapters in a block: before attention and MLP in SAM's encoder, before the block in timm's."""
+        return 0 if not self.adapter_channels else 2 if self.timm is None else 1
+
+    @property
+    def differentiates_the_encoder(self) -> bool:
+        """Whether anything in the blocks of the image encoder is trained."""
+        if self.trainable == "masam":
+            return bool(self.fact_rank or self.lora_rank or self.adapter_channels)
+        return self.trainable == "all"
 
     @property
     def tokens(self) -> int:
@@ -147,7 +164,7 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
     depth = network.vit.depth
     block = _block_bytes(network, tokens, precision)
     stored = depth * FLOAT * tokens * network.vit.embed_dim + block if network.checkpointing else depth * block
-    if network.trainable == "decoder":
+    if not network.differentiates_the_encoder:
         block = stored = 0
     decoder = _decoder_bytes(network, tokens, batch, precision)
     logits = FLOAT * batch.voxels * batch.num_classes
@@ -165,18 +182,20 @@ def count_parameters(network: Architecture, num_classes: int, input_channels: in
     e = vit.embed_dim
     embedding = e * (PATCH_SIZE**2 * input_channels + 1)
     block = 4 * e * e + 2 * e * vit.mlp_width + 9 * e + vit.mlp_width
-    encoder = vit.depth * block + e * network.tokens + EMBEDDING_CHANNELS * (e + 9 * EMBEDDING_CHANNELS)
+    neck = EMBEDDING_CHANNELS * (e + 9 * EMBEDDING_CHANNELS)
+    encoder = vit.depth * block + e * network.tokens + neck
     if vit.rel_pos:
         encoder += sum(2 * sum(network.reach(i)) * e // vit.num_heads for i in range(vit.depth))
-    adapters = 2 * (2 * e * a + 3 * a * a + a + 2 * e) if a else 0
+    adapters = network.adapters * (2 * e * a + network.adapter_kernel * a * a + a + 2 * e)
     adaptation = vit.depth * (adapters + 2 * r * r + 4 * e * network.lora_rank) + 2 * r * e
     decoder = 3_400_000 + 133_000 * num_classes
     total = embedding + encoder + adaptation + decoder
     if network.trainable == "all":
         return total, total
+    new = 0 if network.timm is None else neck  # timm's encoders have none
     if network.trainable == "decoder":
-        return total, decoder
-    return total, adaptation + decoder + (embedding if input_channels not in (1, 3) else 0)
+        return total, decoder + new
+    return total, adaptation + decoder + new + (embedding if input_channels not in (1, 3) else 0)
 
 
 def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> int:
@@ -184,9 +203,12 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
     e, a, r, half = network.vit.embed_dim, network.adapter_channels, network.fact_rank, precision.bytes
     floats = 2 * e  # the inputs of both normalisations
     computed = _attention_numbers(network, precision) + network.vit.mlp_width  # and the input of GELU
-    if a:
+    if a and network.timm is None:
         floats += 2 * e  # the adapters' inputs, and what their convolutions write
         computed += 2 * a
+    elif a:
+        floats += e  # a copy of the patch tokens, which is normalised
+        computed += e + 3 * a  # inputs of both products, of the convolution and of GELU
     if r:
         computed += 5 * r + e  # reduced inputs and the normalised one
     if network.lora_rank:
@@ -197,9 +219,10 @@ def _block_bytes(network: Architecture, tokens: int, precision: Precision) -> in
             computed += (2 if network.lora_rank else 1) * e
         elif not network.lora_rank:
             computed += e
-        computed += (
-            2 * e if precision.fused and network.vit.rel_pos else 0
-        )  # queries, for the tables of relative positions
+        if precision.fused and network.vit.rel_pos:
+            computed += 2 * e  # queries, for the tables of relative positions
+        if network.timm is not None and network.timm.layer_scale:
+            computed += 2 * e  # what is scaled
     weights = (4 * e * e + 2 * e * network.vit.mlp_width) * half if precision.half else 0  # autocast's copies
     return tokens * (FLOAT * floats + half * computed) + weights
 
@@ -208,6 +231,8 @@ def _attention_numbers(network: Architecture, precision: Precision) -> int:
     """Numbers that the attention of a block stores for a token, averaged over the blocks."""
     vit = network.vit
     head_dim = vit.embed_dim // vit.num_heads
+    if network.timm is not None:  # query, key, value and output; rotated queries and keys are two more
+        return (4 + 2 * network.timm.rotary) * vit.embed_dim
     if not precision.fused:
         return 3 * vit.embed_dim  # query, key and value
     longer = []

@@ -20,11 +20,13 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.presets import VIT_PRESETS
 from nnunetv2_masam.planning import NETWORK_CLASS
 from nnunetv2_masam.sharing.authors_tasks import DIFFERENCES, TASKS, AuthorsTask
-from nnunetv2_masam.weights import LoadReport, load_masam_checkpoint, load_sam_checkpoint
-from nnunetv2_masam.weights.catalogue import ViTGeometry
+from nnunetv2_masam.weights import LoadReport, Provenance, identify, load_masam_checkpoint, load_sam_checkpoint
 from nnunetv2_masam.weights.formats import recognise_file
+from nnunetv2_masam.weights.geometry import ViTGeometry
 from nnunetv2_masam.weights.load import masam_name
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, read_tensors
+from nnunetv2_masam.weights.provenance import KEY
+from nnunetv2_masam.weights.safe_read import read_tensors
+from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file
 
 PLANS_NAME = "nnUNetMASAMImportPlans"
 CONFIGURATION = "3d_fullres"
@@ -166,7 +168,7 @@ def import_authors_model(
         "differences": differences,
     }
     readme = _readme(out, plans, [str(report) for report in reports])
-    _write_folder(out, network, plans, description, readme)
+    _write_folder(out, network, identify(sam), plans, description, readme)
     return readme
 
 
@@ -275,10 +277,17 @@ def _readme(out: Path, plans: Mapping[str, Any], reports: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_folder(out: Path, network: MASAM, plans: dict[str, Any], description: dict[str, Any], readme: str) -> None:
+def _write_folder(
+    out: Path,
+    network: MASAM,
+    sam: Provenance,
+    plans: dict[str, Any],
+    description: dict[str, Any],
+    readme: str,
+) -> None:
     checkpoint = {
         "network_weights": network.state_dict(),
-        "init_args": {"configuration": CONFIGURATION, "fold": "all"},
+        "init_args": {"configuration": CONFIGURATION, "fold": "all", KEY: sam.as_dict()},
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": None,
     }

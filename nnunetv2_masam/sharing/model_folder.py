@@ -24,9 +24,9 @@ from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
-from nnunetv2_masam.weights.catalogue import recognise_vit
-from nnunetv2_masam.weights.download import find_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, checked_torch_load, reading
+from nnunetv2_masam.weights.geometry import recognise_vit
+from nnunetv2_masam.weights.safe_read import checked_torch_load
+from nnunetv2_masam.weights.search import find_checkpoint
 from nnunetv2_masam.weights.slim import (
     MARKER,
     BaseTensors,
@@ -38,6 +38,7 @@ from nnunetv2_masam.weights.slim import (
     slim_state_dict,
     unchanged_names,
 )
+from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, reading
 
 _FACT = "image_encoder.fact."
 _LOW_RANK = (_FACT, ".attn.fact.", ".attn.lora.")  # in the names of what can be folded in
@@ -238,7 +239,7 @@ def _required(path: Path) -> Path:
 
 def _training_base(weights: dict[str, Tensor]) -> Path:
     vit = str(recognise_vit(weights))
-    found = find_sam_checkpoint(vit)
+    found = find_checkpoint(vit)
     if found is None:
         raise FileNotFoundError(
             f"no SAM weights for {vit} in MASAM_CHECKPOINT or the cache; name the file that the model was trained "

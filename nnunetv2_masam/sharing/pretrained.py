@@ -16,7 +16,8 @@ from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.sharing.model_folder import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.load import LoadReport, fit_tensors
-from nnunetv2_masam.weights.safe_read import CheckpointError
+from nnunetv2_masam.weights.provenance import KEY, stored_provenance
+from nnunetv2_masam.weights.weight_files import CheckpointError
 
 CLASS_LAYERS = ".seg_layers."  # in the names of what nnU-Net leaves out
 
@@ -54,8 +55,11 @@ def adapt_checkpoint(
     kept = {name: tensor for name, tensor in weights.items() if CLASS_LAYERS not in name}
     fitted = fit_tensors(own, kept, report)
     report.new = [name for name in network.state_dict() if CLASS_LAYERS in name]
+    adapted: dict[str, Any] = {"network_weights": fitted, "trainer_name": checkpoint.get("trainer_name")}
+    if provenance := stored_provenance(checkpoint):
+        adapted["init_args"] = {KEY: provenance.as_dict()}
     with atomic_file(out) as partial:
-        torch.save({"network_weights": fitted, "trainer_name": checkpoint.get("trainer_name")}, partial)
+        torch.save(adapted, partial)
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -114,4 +115,25 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
         raise ValueError(
             f"the plans {plans_name!r} have batch_size {batch} and micro_batch_size {micro_batch or 'missing'}; both "
             "must be at least 1 (the effective batch size, and the samples of one forward pass)"
+        )
+    _check_what_the_recipe_changes(configuration, plans_name, rules, trainer)
+
+
+def _check_what_the_recipe_changes(
+    configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str
+) -> None:
+    """Refuse plans of another network than the recipe is named for: an ablation would train what it leaves out."""
+    planned = {**asdict(DEFAULTS), **configuration["architecture"]["arch_kwargs"]}
+    wanted = dict(rules.arch_kwargs)
+    patch = configuration.get("training_patch_size", configuration["patch_size"])
+    if len(patch) == 3 and rules.slices != PlanningRules.slices:
+        planned["slices"], wanted["slices"] = patch[0], rules.slices
+    differing = [name for name, value in wanted.items() if planned[name] != value]
+    if differing:
+        got = ", ".join(f"{name} {planned[name]!r}" for name in differing)
+        expected = ", ".join(f"{name} {wanted[name]!r}" for name in differing)
+        raise ValueError(
+            f"the plans {plans_name!r} have {got}; {trainer} trains {expected}. Train on the baseline's plans, write "
+            f"fitting ones with nnUNetv2_masam plan -tr {trainer} -overwrite_plans_name NAME, or take a trainer that "
+            "leaves this to the plans"
         )

@@ -24,9 +24,10 @@ from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.cost_record import parameter_counts
 from nnunetv2_masam.training.plans import plans_for_training, training_configuration
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
-from nnunetv2_masam.weights import load_sam_checkpoint, resolve_sam_checkpoint
+from nnunetv2_masam.weights import identify, load_sam_checkpoint, resolve_checkpoint
+from nnunetv2_masam.weights.provenance import KEY, stored_provenance
 from nnunetv2_masam.weights.slim import SlimCompletion, slim_checkpoints_wanted
-from nnunetv2_masam.weights.timm_weights import load_timm_checkpoint, resolve_timm_checkpoint
+from nnunetv2_masam.weights.timm_weights import load_timm_checkpoint
 
 
 class MASAMTrainer(BaseTrainer):
@@ -142,8 +143,9 @@ class MASAMTrainer(BaseTrainer):
             checkpoint = self._pretrained_checkpoint() if self.needs_sam_weights else None
             self.initialize()
             if checkpoint is not None:
-                load = load_sam_checkpoint if self.rules.encoder == "sam" else load_timm_checkpoint
-                self.print_to_log_file(f"pretrained weights from {checkpoint}\n{load(self.masam, checkpoint)}")
+                self._load_pretrained(checkpoint)
+        elif provenance := stored_provenance({"init_args": self.my_init_kwargs}):
+            self.print_to_log_file(f"continued; the training started from\n{provenance}")
         self._prepare_slim_saving()
         total, trained = parameter_counts(self.bare_network)
         self.print_to_log_file(
@@ -154,9 +156,15 @@ class MASAMTrainer(BaseTrainer):
 
     def _pretrained_checkpoint(self) -> Path:
         """The file that training starts from."""
-        if self.rules.encoder == "sam":
-            return resolve_sam_checkpoint(str(self.rules.vit))
-        return resolve_timm_checkpoint(self.rules.encoder)
+        return resolve_checkpoint(str(self.rules.vit) if self.rules.encoder == "sam" else self.rules.encoder)
+
+    def _load_pretrained(self, checkpoint: Path) -> None:
+        """Load pretrained weights, and keep what they are in the log and in all checkpoints."""
+        provenance = identify(checkpoint)
+        load = load_sam_checkpoint if self.rules.encoder == "sam" else load_timm_checkpoint
+        report = load(self.masam, checkpoint)
+        self.my_init_kwargs[KEY] = provenance.as_dict()
+        self.print_to_log_file(f"pretrained weights from {checkpoint}\n{report}\n{provenance}")
 
     def _prepare_slim_saving(self) -> None:
         """Find the base of slim checkpoints before training rather than after its first epochs."""
@@ -165,7 +173,7 @@ class MASAMTrainer(BaseTrainer):
         if not self.needs_sam_weights or self.rules.encoder != "sam":
             self.print_to_log_file("MASAM_SLIM_CHECKPOINTS: no SAM weights in this recipe, checkpoints are saved whole")
             return
-        self.slim_saving = SlimSaving(self.masam, resolve_sam_checkpoint(str(self.rules.vit)))
+        self.slim_saving = SlimSaving(self.masam, self._pretrained_checkpoint())
         self.print_to_log_file(str(self.slim_saving))
 
     def save_checkpoint(self, filename: str) -> None:

@@ -1,7 +1,7 @@
 """Key names of EfficientSAM's checkpoints → names of the official SAM checkpoints.
 
-EfficientSAM's image encoder is a plain ViT with SAM's names, but for the MLP and the position table, which has a class
-token's entry first. Its decoder is another network than SAM's and is left out. Read off
+EfficientSAM's image encoder is a plain ViT with SAM's names, except for the MLP and the position table, whose first
+entry is that of a class token. Its decoder is another network than SAM's and is left out. Read off
 ``efficient_sam/efficient_sam_encoder.py`` of yformer/EfficientSAM.
 """
 
@@ -12,17 +12,14 @@ import re
 
 from torch import Tensor
 
+from nnunetv2_masam.weights.state_dicts import NameTable
+
+_ENCODER = "image_encoder."
 _NAMES = {
-    "patch_embed.proj": "patch_embed.proj",
-    "blocks.{n}.norm1": "blocks.{n}.norm1",
-    "blocks.{n}.attn.qkv": "blocks.{n}.attn.qkv",
-    "blocks.{n}.attn.proj": "blocks.{n}.attn.proj",
-    "blocks.{n}.norm2": "blocks.{n}.norm2",
     "blocks.{n}.mlp.fc1": "blocks.{n}.mlp.lin1",
     "blocks.{n}.mlp.fc2": "blocks.{n}.mlp.lin2",
-    "neck.{n}": "neck.{n}",
 }
-_ENCODER = "image_encoder."
+_TABLE = NameTable({_ENCODER + theirs: _ENCODER + official for theirs, official in _NAMES.items()})
 _MLP = re.compile(r"image_encoder\.blocks\.\d+\.mlp\.fc1\.weight")
 
 
@@ -33,20 +30,12 @@ def is_efficient_name(key: str) -> bool:
 
 def official_encoder(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """The image encoder under SAM's names, its position table as (1, G, G, E)."""
-    renamed = {}
-    for key, tensor in state_dict.items():
-        if not key.startswith(_ENCODER):
-            continue
-        name, _, kind = key.removeprefix(_ENCODER).rpartition(".")
-        number = re.search(r"\.(\d+)(?=\.|$)", name)
-        pattern = name if number is None else f"{name[: number.start()]}.{{n}}{name[number.end() :]}"
-        if pattern in _NAMES:
-            official = _NAMES[pattern] if number is None else _NAMES[pattern].replace("{n}", number[1])
-            renamed[f"{_ENCODER}{official}.{kind}"] = tensor
-        elif key == _ENCODER + "pos_embed" and tensor.ndim == 3:
-            grid = tensor[:, 1:]  # without the class token's
-            side = math.isqrt(grid.shape[1])
-            renamed[key] = grid.unflatten(1, (side, -1)) if side and grid.shape[1] == side * side else tensor
-        else:
-            renamed[key] = tensor
+    encoder = {key: tensor for key, tensor in state_dict.items() if key.startswith(_ENCODER)}
+    renamed = {_TABLE.official(key) or key: tensor for key, tensor in encoder.items()}
+    table = renamed.get(_ENCODER + "pos_embed")
+    if table is not None and table.ndim == 3:
+        grid = table[:, 1:]  # without the class token's
+        side = math.isqrt(grid.shape[1])
+        if side and grid.shape[1] == side * side:
+            renamed[_ENCODER + "pos_embed"] = grid.unflatten(1, (side, -1))
     return renamed

@@ -19,16 +19,12 @@ import torch
 from torch import Tensor
 
 from nnunetv2_masam.files import shortened
-from nnunetv2_masam.weights.catalogue import ViTGeometry, recognise_vit
 from nnunetv2_masam.weights.efficient_names import is_efficient_name, official_encoder
+from nnunetv2_masam.weights.geometry import ViTGeometry, recognise_vit
 from nnunetv2_masam.weights.hf_names import is_hf_name, official_name
-from nnunetv2_masam.weights.safe_read import (
-    CheckpointError,
-    bad_file,
-    checkpoint_file,
-    read_tensors,
-    reading,
-)
+from nnunetv2_masam.weights.safe_read import read_tensors
+from nnunetv2_masam.weights.state_dicts import unwrap
+from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading
 
 __all__ = [
     "CheckpointError",
@@ -139,20 +135,20 @@ def _read_named(path: str | Path, *, verified: bool) -> SamCheckpoint:
 
 def _find_state_dict(path: Path, tensors: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
     """The state dict in a possibly wrapped checkpoint, prefixes removed, and what was taken off."""
-    wrappers: list[str] = []
-    candidate = tensors
-    while True:
+    seen: dict[str, Tensor] = {}  # in the innermost dict
+
+    def with_encoder(candidate: Mapping[str, Any]) -> tuple[dict[str, Tensor], str] | None:
+        nonlocal seen
         flat = {key: value for key, value in candidate.items() if isinstance(value, Tensor)}
-        stripped = _renamed(path, ((_without_prefixes(key), value) for key, value in flat.items()))
-        if _has_encoder(stripped):
-            prefixed = ", prefix removed" if stripped.keys() != flat.keys() else ""
-            wrapped = f", inside {'.'.join(wrappers)!r}" if wrappers else ""
-            return stripped, wrapped + prefixed
-        wrapper = next((name for name in _WRAPPERS if isinstance(candidate.get(name), dict)), None)
-        if wrapper is None:
-            raise _not_sam(path, tensors, stripped)
-        wrappers.append(wrapper)
-        candidate = candidate[wrapper]
+        seen = _renamed(path, ((_without_prefixes(key), value) for key, value in flat.items()))
+        prefixed = ", prefix removed" if seen.keys() != flat.keys() else ""
+        return (seen, prefixed) if _has_encoder(seen) else None
+
+    found, wrappers = unwrap(tensors, _WRAPPERS, with_encoder)
+    if found is None:
+        raise _not_sam(path, tensors, seen)
+    state_dict, prefixed = found
+    return state_dict, (f", inside {'.'.join(wrappers)!r}" if wrappers else "") + prefixed
 
 
 def _has_encoder(keys: Iterable[str]) -> bool:

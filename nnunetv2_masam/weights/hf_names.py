@@ -1,12 +1,11 @@
 """Key names of Hugging Face's ``SamModel`` → names of the official SAM checkpoints.
 
 Read off transformers' SAM model and its conversion script (which goes the other way); ``{n}`` is a number.
-What follows a name in the table (``.weight``, ``.q_proj.bias``, …) is the same on both sides.
 """
 
 from __future__ import annotations
 
-import re
+from nnunetv2_masam.weights.state_dicts import NameTable
 
 _MLP = {"proj_in": "layers.0", "layers.0": "layers.1", "proj_out": "layers.2"}
 
@@ -102,10 +101,7 @@ HF_TO_OFFICIAL: dict[str, str] = {
     for theirs, official in names.items()
 }
 
-_RULES = [
-    (re.compile(re.escape(theirs).replace(r"\{n\}", r"(\d+)") + r"(\..+)?"), official)
-    for theirs, official in HF_TO_OFFICIAL.items()
-]
+_TABLE = NameTable(HF_TO_OFFICIAL)
 
 
 def is_hf_name(key: str) -> bool:
@@ -115,8 +111,4 @@ def is_hf_name(key: str) -> bool:
 
 def official_name(key: str) -> str | None:
     """The official name of a ``SamModel`` key, or None for a key that ``SamModel`` does not have."""
-    for pattern, official in _RULES:
-        if match := pattern.fullmatch(key):
-            *numbers, rest = match.groups()
-            return official.replace("{n}", numbers[0] if numbers else "") + (rest or "")
-    return None
+    return _TABLE.official(key)

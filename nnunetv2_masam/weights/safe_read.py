@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import pickle
 import re
-import stat
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nnunetv2_masam.files import list_folder, sha256_of, shortened
+from nnunetv2_masam.files import sha256_of, shortened
 from nnunetv2_masam.weights.archive import (
     Archive,
     ArchiveError,
@@ -29,7 +27,6 @@ from nnunetv2_masam.weights.archive import (
     check_storages,
     read_index,
 )
-from nnunetv2_masam.weights.catalogue import known_by_sha256
 from nnunetv2_masam.weights.pickle_outline import (
     MAX_BYTES,
     Outline,
@@ -38,38 +35,24 @@ from nnunetv2_masam.weights.pickle_outline import (
     TensorOutline,
     outline_pickle,
 )
+from nnunetv2_masam.weights.published import known_by_sha256
+from nnunetv2_masam.weights.weight_files import (
+    EXPECTED,
+    FETCH_AGAIN,
+    CheckpointError,
+    bad_file,
+    checkpoint_file,
+    kind_of,
+    reading,
+)
 
-WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-# In a folder saved by Hugging Face's `save_pretrained`, which may hold the same weights in both forms.
-_FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
 MAX_NESTING = 16  # dicts within dicts
 _MAX_SHARING = 8  # how often all stored elements may be used by tensors that share them
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_EXPECTED = "a checkpoint saved by torch.save as tensors only, or a safetensors file"
-_FETCH_AGAIN = "Download or copy the file again and compare its sha256 (`nnUNetv2_masam weights`)."
 _RESAVE = (
     "Re-save it where its code is installed and trusted: torch.save(model.state_dict(), 'weights.pth'). "
     "Nothing in the file was executed."
 )
-
-
-class CheckpointError(ValueError):
-    """A file that cannot be used as a checkpoint; the message says what is wrong and what to do."""
-
-
-def bad_file(path: Path, got: str, expected: str, remedy: str) -> CheckpointError:
-    """The error for a bad file, always in the same order: which file, got, expected, remedy."""
-    return CheckpointError(f"{path}: got {got}; expected {expected}. {remedy}")
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system into a ``CheckpointError`` that names the file."""
-    try:
-        yield
-    except OSError as error:
-        remedy = "Check its permissions and its disk, or copy the file again."
-        raise bad_file(path, f"an unreadable file ({error.strerror or error})", _EXPECTED, remedy) from error
 
 
 def read_tensors(path: str | Path, *, verified: bool = False) -> dict[str, Any]:
@@ -88,7 +71,7 @@ def read_tensors(path: str | Path, *, verified: bool = False) -> dict[str, Any]:
     """
     path = checkpoint_file(path)
     with reading(path):
-        if _kind_of(path) == "safetensors":
+        if kind_of(path) == "safetensors":
             loaded: Any = _load_safetensors(path)
         else:
             loaded = _load_pickled(path, verified=verified)
@@ -101,74 +84,6 @@ def read_tensors(path: str | Path, *, verified: bool = False) -> dict[str, Any]:
     return tensors
 
 
-def checkpoint_file(path: str | Path) -> Path:
-    """The weights file meant by a path: the file itself, or the only one in a folder."""
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"no such checkpoint: {path}")
-    if not path.is_dir():
-        require_regular_file(path)
-        return path
-    found = weights_files(path)
-    if len(found) == 1:
-        return found[0]
-    if any(path.glob("*.index.json")):
-        remedy = "Save it unsharded: model.save_pretrained(folder, max_shard_size='10GB')."
-        raise bad_file(path, "a checkpoint split into shards", "one file", remedy)
-    if not found:
-        raise FileNotFoundError(f"no weights file ({', '.join(WEIGHT_SUFFIXES)}) in the folder {path}")
-    names = ", ".join(child.name for child in found)
-    raise bad_file(path, f"a folder with {len(found)} weights files ({names})", "one", "Name the file itself.")
-
-
-def require_regular_file(path: Path) -> None:
-    """Refuse pipes, sockets and devices: reading them can wait or go on for ever."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device"}
-        got = kinds.get(stat.S_IFMT(mode), "something that is no file")
-        raise bad_file(path, got, _EXPECTED, "Copy what it delivers to a file and name that.")
-
-
-def weights_files(folder: Path) -> list[Path]:
-    """The weights files of a folder, by suffix; of a Hugging Face folder with both forms, the safetensors."""
-    for name in _FOLDER_FILES:
-        if (folder / name).is_file():
-            return [folder / name]
-    return [child for child in list_folder(folder) if child.is_file() and child.suffix in WEIGHT_SUFFIXES]
-
-
-def _kind_of(path: Path) -> str:
-    """``zip``, ``pickle`` or ``safetensors`` from the first bytes; an error names anything else."""
-    with open(path, "rb") as file:
-        head = file.read(512)
-    if not head:
-        raise bad_file(path, "an empty file", _EXPECTED, _FETCH_AGAIN)
-    if head.startswith(b"PK\x03\x04"):
-        return "zip"
-    if head[0] == 0x80 and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "pickle"
-    if head.startswith(b"version https://git-lfs"):
-        raise bad_file(path, "a Git LFS pointer", _EXPECTED, "Run `git lfs pull` in its repository.")
-    if _is_text(head):
-        what = "an HTML page" if b"<html" in head.lower() or b"<!doctype" in head.lower() else "a text file"
-        remedy = "It is probably the web page of an error or of a login. " + _FETCH_AGAIN
-        raise bad_file(path, f"{what} starting with {head[:40]!r}", _EXPECTED, remedy)
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return "safetensors"
-    raise bad_file(path, f"{path.stat().st_size} bytes of no known format", _EXPECTED, _FETCH_AGAIN)
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # otherwise a character cut off by the end of the sample
-            return False
-        text = head[: error.start].decode("utf-8")
-    return all(character.isprintable() or character.isspace() for character in text)
-
-
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
     with open(path, "rb") as file:
         header = int.from_bytes(file.read(8), "little")
@@ -178,7 +93,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path, device="cpu")
     except SafetensorError as error:
         got = f"{path.stat().st_size} bytes that are no valid safetensors file ({error})"
-        raise bad_file(path, got, "a whole safetensors file", _FETCH_AGAIN) from error
+        raise bad_file(path, got, "a whole safetensors file", FETCH_AGAIN) from error
 
 
 def _load_pickled(path: Path, *, verified: bool) -> Any:
@@ -191,7 +106,7 @@ def _load_pickled(path: Path, *, verified: bool) -> Any:
     except Exception as error:  # a damaged pickle can raise anything while it is decoded
         reason = f"{type(error).__name__}: {_first_line(error)}"
         got = f"{path.stat().st_size} bytes that torch.load cannot read ({reason})"
-        raise bad_file(path, got, _EXPECTED, "It is damaged or truncated. " + _FETCH_AGAIN) from error
+        raise bad_file(path, got, EXPECTED, "It is damaged or truncated. " + FETCH_AGAIN) from error
 
 
 def checked_torch_load(path: Path, *, verified: bool = False, mapped: bool = False) -> Any:
@@ -222,7 +137,7 @@ def checked_torch_load(path: Path, *, verified: bool = False, mapped: bool = Fal
 def _checked_archive(path: Path, *, verified: bool) -> Archive | None:
     """The archive of a file that passed all comparisons; None for the legacy format."""
     try:
-        archive = _open_archive(path) if _kind_of(path) == "zip" else None
+        archive = _open_archive(path) if kind_of(path) == "zip" else None
         _check_tensors(path, _outline(path, archive))
         if archive is not None and not verified:
             _check_contents(path, archive)
@@ -230,12 +145,12 @@ def _checked_archive(path: Path, *, verified: bool) -> Archive | None:
         raise _damaged_archive(path, error) from error
     except OutlineError as error:
         got = f"a pickle that is no tensor checkpoint ({error})"
-        raise bad_file(path, got, _EXPECTED, "It is damaged or of another kind. " + _FETCH_AGAIN) from error
+        raise bad_file(path, got, EXPECTED, "It is damaged or of another kind. " + FETCH_AGAIN) from error
     return archive
 
 
 def _damaged_archive(path: Path, error: ArchiveError) -> CheckpointError:
-    remedy = "It is damaged or was re-packed wrongly. " + _FETCH_AGAIN
+    remedy = "It is damaged or was re-packed wrongly. " + FETCH_AGAIN
     return bad_file(path, f"an archive that cannot be read: {error}", "a whole checkpoint", remedy)
 
 
@@ -252,15 +167,15 @@ def _open_archive(path: Path) -> Archive:
     """Tell a truncated archive, a foreign zip and TorchScript apart before torch reports all three alike."""
     if not _has_index(path):
         got = f"the first {path.stat().st_size} bytes of a checkpoint (the table at its end is missing)"
-        raise bad_file(path, got, "the whole file", "It is truncated. " + _FETCH_AGAIN)
+        raise bad_file(path, got, "the whole file", "It is truncated. " + FETCH_AGAIN)
     archive = read_index(path)
     names = list(archive.entries)
     if any(name.endswith("/constants.pkl") for name in names):
-        raise bad_file(path, "a TorchScript archive, which is code", _EXPECTED, _RESAVE)
+        raise bad_file(path, "a TorchScript archive, which is code", EXPECTED, _RESAVE)
     pickles = [name for name in names if name.endswith("/data.pkl")]
     if not pickles:
         got = f"a zip archive that is no checkpoint (it holds {', '.join(names[:3]) or 'nothing'})"
-        raise bad_file(path, got, _EXPECTED, "If the checkpoint is inside, unpack it first.")
+        raise bad_file(path, got, EXPECTED, "If the checkpoint is inside, unpack it first.")
     if len(pickles) > 1:
         raise ArchiveError(f"{len(pickles)} of its entries are called data.pkl")
     return archive
@@ -290,7 +205,7 @@ def _outline(path: Path, archive: Archive | None) -> Outline:
     stored = sum(storage.bytes for storage in outline.storages.values())
     if stored > path.stat().st_size:
         got = f"{path.stat().st_size} bytes for tensors of {stored} bytes"
-        raise bad_file(path, got, "the whole file", "It is damaged or truncated. " + _FETCH_AGAIN)
+        raise bad_file(path, got, "the whole file", "It is damaged or truncated. " + FETCH_AGAIN)
     return outline
 
 
@@ -319,22 +234,29 @@ def _name_of(root: Any, wanted: TensorOutline) -> str:
 def _refused_pickle(path: Path, message: str) -> CheckpointError:
     wanted = re.search(r"GLOBAL (\S+)", message)
     stream = _pickle_stream(path)
-    if b"network_weights" in stream and b"trainer_name" in stream:
+    if is_nnunet_checkpoint(path):
         remedy = "Use it with nnUNetv2_predict or -pretrained_weights."
         return bad_file(path, "an nnU-Net checkpoint", "SAM weights", remedy)
     if b"model_state" in stream and b"optimizer_state" in stream:
         got = f"a training checkpoint of torch_em (micro-sam), which holds code ({wanted[1] if wanted else '?'})"
         remedy = "Export its weights where micro-sam is installed: micro_sam.util.export_custom_sam_model."
-        return bad_file(path, got, _EXPECTED, remedy)
+        return bad_file(path, got, EXPECTED, remedy)
     if wanted is None:
         got = f"a pickle that is no tensor checkpoint ({message.splitlines()[0]})"
-        return bad_file(path, got, _EXPECTED, "It is damaged or of another kind. " + _FETCH_AGAIN)
-    return bad_file(path, f"pickled code (it wants to call {wanted[1]})", _EXPECTED, _RESAVE)
+        return bad_file(path, got, EXPECTED, "It is damaged or of another kind. " + FETCH_AGAIN)
+    return bad_file(path, f"pickled code (it wants to call {wanted[1]})", EXPECTED, _RESAVE)
+
+
+def is_nnunet_checkpoint(path: Path) -> bool:
+    """Whether the undecoded pickle in a file has the key names of nnU-Net's checkpoints."""
+    with reading(path):
+        stream = b"" if kind_of(path) == "safetensors" else _pickle_stream(path)
+    return b"network_weights" in stream and b"trainer_name" in stream
 
 
 def _pickle_stream(path: Path) -> bytes:
     """The undecoded pickle, to look for key names in."""
-    if _kind_of(path) == "zip":
+    if kind_of(path) == "zip":
         archive = read_index(path)
         return archive.read(archive.pickle_name)
     with open(path, "rb") as file:

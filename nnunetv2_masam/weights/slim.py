@@ -17,9 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.files import cache_folder, env_flag, sha256_of, shortened
-from nnunetv2_masam.weights.catalogue import known_by_sha256
 from nnunetv2_masam.weights.formats import read_sam_checkpoint
-from nnunetv2_masam.weights.safe_read import CheckpointError, bad_file, reading, require_regular_file, weights_files
+from nnunetv2_masam.weights.published import known_by_file_name, known_by_sha256
+from nnunetv2_masam.weights.weight_files import (
+    CheckpointError,
+    bad_file,
+    reading,
+    require_regular_file,
+    weights_files,
+)
 
 MARKER = "masam_slim_base"
 
@@ -142,7 +148,7 @@ def find_base(needed: SlimBase) -> Path:
                 return file
         found = ", ".join(f"{file.name} ({file.stat().st_size} bytes)" for file in files)
         looked.append(f"{label}: {path}: {f'not among {found}' if found else 'not there'}")
-    known = known_by_sha256(needed.sha256)
+    known = known_by_sha256(needed.sha256) or known_by_file_name(needed.file_name)
     download = f"nnUNetv2_masam weights download {known.name}" if known else "ask whoever trained the model for it"
     raise FileNotFoundError(
         f"the checkpoint is slim: it needs the SAM file that it was trained from.\n"

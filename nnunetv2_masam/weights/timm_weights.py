@@ -6,48 +6,26 @@ Read are timm's files and those that timm's own converters know, such as DINOv3'
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from nnunetv2_masam.files import cache_folder, shortened
+from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.adaptation import adapter_parameters
-from nnunetv2_masam.network.encoders import TIMM
 from nnunetv2_masam.weights.formats import checked_weight
 from nnunetv2_masam.weights.load import LoadReport, load_fitted
-from nnunetv2_masam.weights.safe_read import bad_file, checkpoint_file, read_tensors, reading
+from nnunetv2_masam.weights.safe_read import read_tensors
+from nnunetv2_masam.weights.state_dicts import unwrap
+from nnunetv2_masam.weights.weight_files import bad_file, checkpoint_file, reading
 
 _WRAPPERS = ("teacher", "model_ema", "model", "state_dict", "module", "student")
 _PREFIXES = ("module.", "backbone.", "teacher.", "student.", "model.", "encoder.", "_orig_mod.")
 _PATCHES = "patch_embed.proj.weight"
 _ENCODER = "image_encoder.vit."
-
-
-def resolve_timm_checkpoint(encoder: str) -> Path:
-    """The file that ``MASAM_CHECKPOINT`` names, else one of the model's name in the cache folder.
-
-    Raises:
-        FileNotFoundError: there is neither; the message says where such files come from.
-    """
-    name = encoder.removeprefix(TIMM)
-    if named := os.environ.get("MASAM_CHECKPOINT"):
-        path = Path(named).expanduser()
-        if not path.exists():
-            raise FileNotFoundError(f"MASAM_CHECKPOINT names {path}, which does not exist. Correct or unset it.")
-        return path
-    candidates = [cache_folder() / f"{name}{ending}" for ending in (".safetensors", ".pth")]
-    if found := next((path for path in candidates if path.is_file()), None):
-        return found
-    raise FileNotFoundError(
-        f"no weights for {encoder}: MASAM_CHECKPOINT is not set, and there is no {candidates[0]}. Nothing is "
-        "downloaded, because DINOv3's licence has to be accepted where the files lie: model.safetensors of "
-        f"timm/{name}.lvd1689m on Hugging Face, Meta's own files, or MedDINOv3, which was trained on CT "
-        "(github.com/ricklisz/MedDINOv3). Set MASAM_CHECKPOINT to the file"
-    )
 
 
 def load_timm_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
@@ -70,9 +48,8 @@ def load_timm_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     adapted = {name for name, _ in adapter_parameters(vit)}
     wanted = [name for name in vit.state_dict() if name not in adapted]
     report = LoadReport(Path(path))
-    with reading(file):
-        tensors = {name: checked_weight(file, name, t) for name, t in _find_vit(file, read_tensors(file)).items()}
-        converted = sys.modules[type(vit).__module__].checkpoint_filter_fn(tensors, vit)
+    tensors = read_timm_weights(file)
+    converted = sys.modules[type(vit).__module__].checkpoint_filter_fn(tensors, vit)
     # timm publishes the same weights with and without these, which are zero there
     wanted = [name for name in wanted if name in converted or not name.endswith((".q_bias", ".v_bias"))]
     for name in sorted(converted.keys() - set(wanted)):
@@ -84,19 +61,33 @@ def load_timm_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     return load_fitted(network, {_ENCODER + name: converted[name] for name in wanted}, report)
 
 
+def read_timm_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights of a ViT, without the dicts and prefixes around them, in float32.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: there is no ViT in the file, it is damaged, or its weights are not finite floats.
+    """
+    file = checkpoint_file(path)
+    with reading(file):
+        return {name: checked_weight(file, name, t) for name, t in _find_vit(file, read_tensors(file)).items()}
+
+
 def _find_vit(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:
     """The innermost state dict with a patch embedding, without its prefixes."""
-    candidate = tensors
-    while True:
+
+    def without_prefix(candidate: Mapping[str, Any]) -> dict[str, Tensor] | None:
         prefix = next((name[: -len(_PATCHES)] for name in candidate if _is_patch_embedding(name)), None)
-        if prefix is not None:
-            named = {name: tensor for name, tensor in candidate.items() if isinstance(tensor, Tensor)}
-            return {name[len(prefix) :]: tensor for name, tensor in named.items() if name.startswith(prefix)}
-        wrapper = next((name for name in _WRAPPERS if isinstance(candidate.get(name), dict)), None)
-        if wrapper is None:
-            remedy = "Use a file of timm, of DINOv3 or of a network trained from it."
-            raise bad_file(path, f"a file without {_PATCHES}", "the weights of a vision transformer", remedy)
-        candidate = candidate[wrapper]
+        if prefix is None:
+            return None
+        named = {name: tensor for name, tensor in candidate.items() if isinstance(tensor, Tensor)}
+        return {name[len(prefix) :]: tensor for name, tensor in named.items() if name.startswith(prefix)}
+
+    found, _ = unwrap(tensors, _WRAPPERS, without_prefix)
+    if found is None:
+        remedy = "Use a file of timm, of DINOv3 or of a network trained from it."
+        raise bad_file(path, f"a file without {_PATCHES}", "the weights of a vision transformer", remedy)
+    return found
 
 
 def _is_patch_embedding(name: str) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +18,9 @@ from typing import IO, Any
 import filelock
 import pooch
 
-from nnunetv2_masam.weights.catalogue import KnownCheckpoint
+from nnunetv2_masam.weights.published import PublishedCheckpoint
 
+MAX_BYTES = 4 << 30  # of a file whose size is not known; the largest known one has 2.6 GB
 # Client errors after which a second try may succeed: request timeout, too early, too many requests.
 _TRANSIENT_STATUS = (408, 425, 429)
 _logger = logging.getLogger("nnunetv2_masam")
@@ -27,10 +31,13 @@ class TooLongError(Exception):
 
 
 class BoundedDownloader:
-    """Pooch's HTTP download within the file's size and a total time; missing files are not asked for again."""
+    """Pooch's HTTP download within the file's size and a total time; missing files are not asked for again.
 
-    def __init__(self, known: KnownCheckpoint, timeout_s: float, longest_s: float, progress: bool | None) -> None:
-        self.known = known
+    A file of unknown size may have up to :data:`MAX_BYTES`.
+    """
+
+    def __init__(self, known: PublishedCheckpoint, timeout_s: float, longest_s: float, progress: bool | None) -> None:
+        self.bytes = known.bytes if known.member is None else None
         self.longest_s = longest_s
         self.deadline = time.monotonic() + longest_s
         show = sys.stderr.isatty() if progress is None else progress
@@ -43,7 +50,7 @@ class BoundedDownloader:
 
         try:
             with open(output_file, "wb") as file:
-                bounded = _BoundedFile(file, self.known.bytes)
+                bounded = _BoundedFile(file, MAX_BYTES if self.bytes is None else self.bytes)
                 self._within_time(lambda: self.http(url, bounded, fetcher))
         except requests.HTTPError as error:
             status = 0 if error.response is None else error.response.status_code
@@ -53,8 +60,8 @@ class BoundedDownloader:
         except requests.exceptions.InvalidSchema as error:  # also a ValueError, after which pooch would try again
             raise FileNotFoundError(_schema_message(url, str(error))) from error
         size = Path(output_file).stat().st_size
-        if size != self.known.bytes:
-            raise ValueError(f"{size} bytes instead of {self.known.bytes}")
+        if self.bytes is not None and size != self.bytes:
+            raise ValueError(f"{size} bytes instead of {self.bytes}")
 
     def _within_time(self, download: Callable[[], None]) -> None:
         """Run ``download`` until the deadline; no time-out of a socket ends a server that trickles."""
@@ -87,12 +94,31 @@ class _BoundedFile:
         """Write, unless the file would become too long."""
         self.written += len(piece)
         if self.written > self.limit:
-            raise TooLongError(f"more than the {self.limit} bytes of the file")
+            raise TooLongError(f"more than {self.limit} bytes, the most that this file may have")
         return self.file.write(piece)
 
     def flush(self) -> None:
         """As pooch does after each piece."""
         self.file.flush()
+
+
+def unpack_member(archive: Path, name: str) -> Path:
+    """The file called ``name`` in a zip archive, unpacked beside it.
+
+    Raises:
+        ValueError: the archive is damaged, does not hold exactly one such file, or the file is too large.
+    """
+    unpacked = archive.with_name("unpacked")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            found = [info for info in opened.infolist() if info.filename.rsplit("/", 1)[-1] == name]
+            if len(found) != 1:
+                raise ValueError(f"an archive with {len(found)} files called {name}, expected one")
+            with opened.open(found[0]) as source, open(unpacked, "wb") as target:
+                shutil.copyfileobj(source, _BoundedFile(target, MAX_BYTES), 1 << 20)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"an archive that cannot be unpacked ({error})") from error
+    return unpacked
 
 
 def _schema_message(url: str, reason: str) -> str:

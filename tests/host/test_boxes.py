@@ -1,4 +1,4 @@
-"""Box prompts from the raw data set to a prediction, through stock nnU-Net commands."""
+"""Box prompts from the raw dataset to a prediction, through stock nnU-Net commands."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
+from nnunetv2_masam.cli import main
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
 from tests.host.conftest import TRAINERS, Workspace
-from tests.host.test_stock_commands import Shell
 from tests.host.test_trainer import make
+from tests.nnunet import plan_and_preprocess
 
 sys.path.append(str(TRAINERS))
 sys.path.append(str(Path(__file__).resolve().parents[2] / "trainers"))
@@ -25,26 +26,16 @@ TRAINER = "nnUNetTrainerMASAM_testing_box"
 
 
 @pytest.fixture(scope="module")
-def shell(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    return Shell(tmp_path_factory.mktemp("empty"), workspace.environment)
-
-
-@pytest.fixture(scope="module")
-def boxed(workspace: Workspace, shell: Shell) -> str:
-    """The plain data set with boxes, preprocessed."""
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
-
-    shell("nnUNetv2_masam", "boxes", "dataset", "-d", "901", "-o", DATASET, "--label", "core")
-    extract_fingerprints([904], num_processes=1, check_dataset_integrity=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("nnUNet_n_proc_DA", "1")
-        plan_experiments([904])
-    preprocess([904], configurations=("3d_fullres",), num_processes=[1])
+def boxed(workspace: Workspace) -> str:
+    """The plain dataset with boxes, preprocessed."""
+    assert main(["boxes", "dataset", "-d", "901", "-o", DATASET, "--label", "core"]) == 0
+    plan_and_preprocess([904], ("3d_fullres",), verify=True)
     return DATASET
 
 
 def test_train_and_predict(workspace, shell, boxed, tmp_path):
-    assert "Mean Validation Dice" in shell("nnUNetv2_train", "904", "3d_fullres", "0", "-tr", TRAINER, "-device", "cpu")
+    arguments = ("904", "3d_fullres", "0", "-tr", TRAINER, "-device", "cpu")
+    assert "Mean Validation Dice" in shell.inside("nnUNetv2_train", *arguments)
     model = workspace.results / boxed / f"{TRAINER}__nnUNetPlans__3d_fullres"
     plans = json.loads((model / "plans.json").read_text())["configurations"]["3d_fullres"]
     assert plans["architecture"]["arch_kwargs"]["prompt"] == "box"
@@ -52,10 +43,10 @@ def test_train_and_predict(workspace, shell, boxed, tmp_path):
     assert find_prompt(model, json.loads((model / "dataset.json").read_text()), True) == Prompt("reference", 0.0)
 
     raw, inputs, output = workspace.raw / "Dataset901_Plain", tmp_path / "inputs", tmp_path / "predictions"
-    shell("nnUNetv2_masam", "boxes", "images", "-i", raw / "imagesTs", "-o", inputs, "--references", raw / "labelsTs",
-          "--label", "core", "--margin-mm", "2")  # fmt: skip
-    shell("nnUNetv2_predict", "-i", inputs, "-o", output, "-d", "904", "-c", "3d_fullres", "-f", "0", "-tr", TRAINER,
-          "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
+    images = ["-i", str(raw / "imagesTs"), "--references", str(raw / "labelsTs")]
+    assert main(["boxes", "images", *images, "-o", str(inputs), "--label", "core", "--margin-mm", "2"]) == 0
+    shell.inside("nnUNetv2_predict", "-i", inputs, "-o", output, "-d", "904", "-c", "3d_fullres", "-f", "0",
+                 "-tr", TRAINER, "-device", "cpu", "-npp", "0", "-nps", "0")  # fmt: skip
     for case in ("caseTs0", "caseTs1"):
         image = sitk.ReadImage(str(raw / "imagesTs" / f"{case}_0000.nii.gz"))
         assert sitk.ReadImage(str(output / f"{case}.nii.gz")).GetSize() == image.GetSize()

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.weights.provenance import identify, stored_provenance
 from nnunetv2_masam.weights.slim import MARKER
 from tests.host.conftest import CHECKOUT, TRAINERS
 from tests.sam_file import write_sam_file
@@ -37,8 +38,9 @@ def test_slim_checkpoints_train_continue_and_predict(workspace, sam_file, tmp_pa
     monkeypatch.setenv("MASAM_SLIM_CHECKPOINTS", "1")
     trainer = make(nnUNetTrainerMASAM_testing_sam, workspace, "Dataset901_Plain")
     trainer.run_training()
-    saved = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)["network_weights"]
-    weights = trainer.masam.state_dict()
+    stored = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)
+    assert stored_provenance(stored) == identify(sam_file)
+    saved, weights = stored["network_weights"], trainer.masam.state_dict()
     assert saved[MARKER]["file"] == "sam_small.pth"
     frozen = {name for name, p in trainer.masam.named_parameters() if not p.requires_grad}
     assert len(frozen - saved.keys()) > 20
@@ -46,6 +48,11 @@ def test_slim_checkpoints_train_continue_and_predict(workspace, sam_file, tmp_pa
 
     resumed = make(nnUNetTrainerMASAM_testing_sam, workspace, "Dataset901_Plain", continue_training=True)
     resumed.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
+    resumed.on_train_start()
+    logs = [path.read_text() for path in Path(trainer.output_folder).glob("training_log*.txt")]
+    assert sum(str(identify(sam_file)) in log for log in logs) == len(logs) == 2
+    resumed.save_checkpoint(str(tmp_path / "again.pth"))
+    assert stored_provenance(torch.load(tmp_path / "again.pth", weights_only=False)) == identify(sam_file)
     predictor = nnUNetPredictor(device=CPU)
     predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
     for network in (resumed.masam, predictor.network):
@@ -141,6 +148,7 @@ def test_pretrained_weights_fitted_to_another_data_set(workspace, sam_file, tmp_
     assert ("patch_embed.proj.weight" in said) == (change in ("channels", "both"))
     assert ("image_encoder.pos_embed" in said) == (change in ("in-plane size", "both"))
     assert "mask_decoder.seg_layers" in said
+    assert stored_provenance(torch.load(adapted, weights_only=False)) == identify(sam_file)
     load_pretrained_weights(target.network, str(adapted))
     own, theirs = target.masam.state_dict(), source.masam.state_dict()
     assert all(

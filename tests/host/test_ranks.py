@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -18,11 +19,18 @@ from tests.host.conftest import Workspace
 from tests.host.test_trainer import make
 
 DATASET = "Dataset901_Plain"
+UNEVEN = (DATASET, "3d_fullres", 0, "nnUNetTrainerMASAM_testing_ranks")
+EVEN = (DATASET, "2d", 0, "nnUNetTrainerMASAM_testing_even_ranks")
+FINAL, WHOLE = "checkpoint_final.pth", "checkpoint_whole.pth"
 
 
-def rank(rank: int, port: int, arguments: tuple, resume: bool, environment: dict[str, str]) -> None:
-    """What ``nnUNetv2_train -num_gpus 2`` runs in each process, but for the devices and the backend."""
-    os.environ.update(environment, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+def rank(rank: int, ports: list[int], environment: dict[str, str]) -> None:
+    """What ``nnUNetv2_train -num_gpus 2`` runs in each process, but for the devices and the backend.
+
+    Three trainings one after the other, because starting a process takes longer than any of them: uneven batches, the
+    same once more as if it had been killed after its first epoch, and even batches.
+    """
+    os.environ.update(environment, MASTER_ADDR="127.0.0.1")
     torch.set_num_threads(1)
 
     def gloo(rank: int, world_size: int) -> None:
@@ -33,53 +41,56 @@ def rank(rank: int, port: int, arguments: tuple, resume: bool, environment: dict
         mock.patch.object(torch.cuda, "set_device"),
         mock.patch.object(host, "DDP", lambda network, device_ids: DistributedDataParallel(network)),
     ):
-        run_training.run_ddp(rank, *arguments, "nnUNetPlans", False, resume, False, None, False, False, 2)
+        for port, arguments, resume in zip(ports, (UNEVEN, UNEVEN, EVEN), (False, True, False), strict=True):
+            os.environ["MASTER_PORT"] = str(port)
+            if resume and rank == 0:  # the other one waits for it
+                (final,) = Path(environment["nnUNet_results"]).rglob(FINAL)
+                final.rename(final.with_name(WHOLE))
+                final.with_name("checkpoint_first.pth").rename(final.with_name("checkpoint_latest.pth"))
+            run_training.run_ddp(rank, *arguments, "nnUNetPlans", False, resume, False, None, False, False, 2)
 
 
-def train_on_two(results: Path, arguments: tuple, resume: bool = False) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@pytest.fixture(scope="module")
+def on_two(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of two processes."""
+    results = tmp_path_factory.mktemp("two")
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        ports = [free.getsockname()[1] for free in sockets]
     environment = {name: value for name, value in os.environ.items() if name.startswith(("nnUNet", "MASAM"))}
-    environment["nnUNet_results"] = str(results)
-    torch.multiprocessing.spawn(rank, args=(port, arguments, resume, environment), nprocs=2)
+    environment |= {"nnUNet_results": str(results), "MASAM_SEED": "1"}
+    torch.multiprocessing.spawn(rank, args=(ports, environment), nprocs=2)
+    return results
 
 
-def checkpoint(results: Path) -> dict:
-    (path,) = results.rglob("checkpoint_final.pth")
+def checkpoint(results: Path, trainer: str, name: str) -> dict:
+    (path,) = results.rglob(f"{trainer}__*/fold_0/{name}")
     return torch.load(path, weights_only=False)
 
 
-@pytest.mark.parametrize(
-    ("configuration", "trainer"),
-    [("3d_fullres", "nnUNetTrainerMASAM_testing_ranks"), ("2d", "nnUNetTrainerMASAM_testing_even_ranks")],
-)
-def test_two_ranks_train_what_one_process_trains(workspace: Workspace, tmp_path, monkeypatch, configuration, trainer):
+@pytest.mark.parametrize("arguments", [UNEVEN, EVEN], ids=["uneven", "even"])
+def test_two_ranks_train_what_one_process_trains(workspace, on_two, tmp_path, monkeypatch, arguments):
     """Uneven samples and micro-batches; batch Dice over both ranks; a step that one rank's data makes all skip."""
     monkeypatch.setenv("MASAM_SEED", "1")
-    arguments = (DATASET, configuration, 0, trainer)
-    two, one = tmp_path / "two", tmp_path / "one"
-    train_on_two(two, arguments)
-    monkeypatch.setenv("nnUNet_results", str(one))
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    _, configuration, _, trainer = arguments
     single = make(find_trainer(trainer), workspace, DATASET, configuration)
     single.initialize()
     start = {name: tensor.clone() for name, tensor in single.masam.state_dict().items()}
     single.run_training()
-    expected, found = checkpoint(one), checkpoint(two)
+    expected = checkpoint(tmp_path, trainer, FINAL)
+    found = checkpoint(on_two, trainer, WHOLE if arguments == UNEVEN else FINAL)
     assert_equal_within_rounding(found["network_weights"], expected["network_weights"])
     assert max(float((tensor - start[name]).abs().max()) for name, tensor in single.masam.state_dict().items()) > 1e-4
     losses = [stored["logging"]["train_losses"] for stored in (expected, found)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    (log,) = two.rglob("training_log*.txt")
-    assert f"data that is not finite in sample{single.batch_size - 1}" in log.read_text()
-
-    if configuration == "2d":
-        return
-    (final,) = two.rglob("checkpoint_final.pth")  # as if it had been killed after the first epoch
-    final.unlink()
-    final.with_name("checkpoint_first.pth").rename(final.with_name("checkpoint_latest.pth"))
-    train_on_two(two, arguments, resume=True)
-    assert_equal_within_rounding(checkpoint(two)["network_weights"], expected["network_weights"])
+    logs = [path.read_text() for path in sorted(on_two.rglob(f"{trainer}__*/fold_0/training_log*.txt"))]
+    assert f"data that is not finite in sample{single.batch_size - 1}" in logs[0]
+    if arguments == UNEVEN:
+        resumed = checkpoint(on_two, trainer, FINAL)
+        assert_equal_within_rounding(resumed["network_weights"], expected["network_weights"])
 
 
 def assert_equal_within_rounding(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:

@@ -16,6 +16,7 @@ from nnunetv2_masam.training.trainer import MASAMTrainer
 from tests.conftest import SHARED
 from tests.host.conftest import Workspace
 from tests.host.test_trainer import make
+from tests.nnunet import plan_and_preprocess
 from tests.recipes import RECIPES, TRAINED, part_of_encoder, small_arch_kwargs
 from tests.sam_file import write_sam_file
 
@@ -35,13 +36,7 @@ def hippocampus(workspace: Workspace) -> str:
             os.symlink(file.resolve(), workspace.raw / name / folder / file.name)
     description = json.loads((HIPPOCAMPUS / "dataset.json").read_text())
     (workspace.raw / name / "dataset.json").write_text(json.dumps({**description, "numTraining": CASES}))
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("nnUNet_n_proc_DA", "1")  # the planner refuses zero
-        extract_fingerprints([905], num_processes=1)
-        plan_experiments([905])
-        preprocess([905], configurations=("3d_fullres",), num_processes=[1])
+    plan_and_preprocess([905], ("3d_fullres",))
     return name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,7 @@ def test_missing_sam_weights_stop_before_anything_is_built(workspace):
     with pytest.raises(FileNotFoundError, match=r"sam_vit_b_01ec64\.pth") as error:
         trainer.on_train_start()
     assert "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912" in str(error.value)
+    assert "MASAM_CHECKPOINT" in str(error.value)
     assert not trainer.was_initialized
 
 
@@ -210,6 +212,27 @@ def test_plans_for_another_vit_are_refused(workspace):
 
     with pytest.raises(ValueError, match="are for the ViT 'vit_b'"):
         make(nnUNetTrainerMASAM_paper, workspace, "Dataset901_Plain", edit=edit)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arch_kwargs": {"adapter_kernel": 5}}, "have adapter_kernel 3; .* trains adapter_kernel 5"),
+        ({"slices": 9}, "have slices 5; .* trains slices 9"),
+    ],
+)
+def test_plans_without_what_a_recipe_is_named_for_are_refused(workspace, changes, message):
+    planned = make(nnUNetTrainerMASAM, workspace, "Dataset901_Plain").plans_manager.plans
+
+    class Changed(nnUNetTrainerMASAM):
+        rules = replace(nnUNetTrainerMASAM.rules, **changes)
+
+    def edit(plans, dataset_json):
+        plans.update(planned)
+        plans["continue_training"] = False
+
+    with pytest.raises(ValueError, match=message):
+        make(Changed, workspace, "Dataset901_Plain", edit=edit)
 
 
 @pytest.mark.parametrize(

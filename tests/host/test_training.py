@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from nnunetv2_masam.cli.doctor import check_data
 from nnunetv2_masam.training.finite import nonfinite_cases
 from nnunetv2_masam.training.lock import FoldInUse
-from tests.host.conftest import TRAINERS, Workspace
+from tests.host.conftest import CHECKOUT, TRAINERS, Workspace
 from tests.host.test_trainer import make
 from tests.processes import held_elsewhere
 
@@ -26,6 +27,7 @@ sys.path.append(str(TRAINERS))
 from nnUNetTrainerMASAM_testing import nnUNetTrainerMASAM_testing, nnUNetTrainerMASAM_testing_killed
 
 DATASET = "Dataset901_Plain"
+TRAIN = ("901", "3d_fullres", "0", "-device", "cpu", "-tr", "nnUNetTrainerMASAM_testing_killed")
 
 
 @pytest.fixture
@@ -127,18 +129,12 @@ def test_latest_checkpoint_comes_before_the_end(workspace, results):
     assert (trainer.num_epochs, trainer.save_every) == (50, 5)
 
 
-def train(*options: str, check: bool = True, **variables: str) -> int:
-    command = [str(Path(sys.executable).parent / "nnUNetv2_train"), "901", "3d_fullres", "0", "-device", "cpu"]
-    command += ["-tr", "nnUNetTrainerMASAM_testing_killed", *options]
-    return subprocess.run(command, env={**os.environ, **variables}, check=check, capture_output=True).returncode
-
-
 def final_weights(results: Path) -> dict[str, torch.Tensor]:
     (path,) = results.rglob("checkpoint_final.pth")
     return torch.load(path, weights_only=False)["network_weights"]
 
 
-def test_seeded_trainings_are_bit_equal_also_when_killed_and_resumed(workspace, tmp_path, monkeypatch, request):
+def test_seeded_trainings_are_bit_equal_also_when_killed_and_resumed(workspace, shell, tmp_path, monkeypatch, request):
     """One in this process without interruption, one by the stock command, killed in its second epoch and resumed."""
     monkeypatch.setenv("MASAM_SEED", "3")
     monkeypatch.setenv("nnUNet_n_proc_DA", "2")  # with a seed, data are loaded in the training's process all the same
@@ -151,16 +147,22 @@ def test_seeded_trainings_are_bit_equal_also_when_killed_and_resumed(workspace, 
     whole = final_weights(tmp_path / "whole")
 
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "killed"))
-    assert train(check=False, MASAM_TESTING_KILL_AT_STEP="5") == -signal.SIGKILL
+    killed = [Path(sys.executable).parent / "nnUNetv2_train", *TRAIN]
+    variables = {"MASAM_TESTING_KILL_AT_STEP": "5", "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(killed, env={**os.environ, **variables}, check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
     assert not list((tmp_path / "killed").rglob("checkpoint_final.pth"))
     assert list((tmp_path / "killed").rglob("checkpoint_latest.pth"))
-    assert train("--c") == 0
+    again = replace(shell, environment={**shell.environment, "nnUNet_results": str(tmp_path / "killed")})
+    again.inside("nnUNetv2_train", *TRAIN, "--c")
     resumed = final_weights(tmp_path / "killed")
     assert whole.keys() == resumed.keys()
     assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
 
     monkeypatch.setenv("MASAM_SEED", "4")
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "other"))
-    make(nnUNetTrainerMASAM_testing_killed, workspace, DATASET).run_training()
+    trainer = make(nnUNetTrainerMASAM_testing_killed, workspace, DATASET)
+    trainer.num_epochs = 1
+    trainer.run_training()
     other = final_weights(tmp_path / "other")
     assert any(not torch.equal(whole[name], other[name]) for name in whole)

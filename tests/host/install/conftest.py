@@ -7,6 +7,7 @@ points to a folder of links to those packages. Nothing is downloaded.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -148,7 +149,7 @@ def _environment(folder: Path, borrowed: Path, what: Sequence[str]) -> Environme
 
 def _pip(*arguments: str) -> None:
     for module in ("pip", "hatchling"):
-        if subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, check=False).returncode:
+        if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is needed to install the package here: pip install nnunetv2-masam[dev]")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TEST_TIMEOUT_S, check=False)

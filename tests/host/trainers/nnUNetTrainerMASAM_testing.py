@@ -30,14 +30,14 @@ class nnUNetTrainerMASAM_testing(MASAMTrainer):
 
 
 class nnUNetTrainerMASAM_testing_sam(nnUNetTrainerMASAM_testing):
-    """The same from SAM's weights, most of them frozen."""
+    """The same from SAM's weights, most of them frozen, with adapters that reach further."""
 
     rules = PlanningRules(
         vit=_VIT,
         slices=4,
         batch_size=2,
         max_image_side=48,
-        arch_kwargs={"fact_rank": 4, "adapter_channels": 8},
+        arch_kwargs={"fact_rank": 4, "adapter_channels": 8, "adapter_kernel": 5, "adapter_dilation": 2},
     )
     needs_sam_weights = True
 

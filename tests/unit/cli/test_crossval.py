@@ -130,6 +130,33 @@ def test_examples_run_what_is_left_and_compare(
     assert (dataset.results / "crossval" / "comparison" / "cases.csv").is_file()
 
 
+def test_pretrained_trainers_beside_their_counterparts_from_scratch(
+    dataset: Any, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
+    monkeypatch.setenv("nnUNet_def_n_proc", "1")
+    dataset.add_model("nnUNetTrainerMASAM_scratch", lambda case: 2)
+    for trainer in ("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch"):
+        for fold in range(3):
+            (dataset.model_folder(trainer) / f"fold_{fold}" / "checkpoint_final.pth").touch()
+    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "--device", "cpu", "--from-scratch"]
+    pretrained = tmp_path / "start.pth"
+    (dataset.model_folder("nnUNetTrainerMASAM_scratch") / "fold_1" / "checkpoint_final.pth").unlink()
+    assert main([*arguments, "-tr", "nnUNetTrainerMASAM", "--pretrained-weights", str(pretrained)]) == 0
+    assert calls.read_text() == "nnUNetTrainerMASAM_scratch 1 gpu=- -device cpu\n"  # without the checkpoint
+    shown = capsys.readouterr().out
+    assert "What pretrained weights give: nnUNetTrainerMASAM against nnUNetTrainerMASAM_scratch" in shown
+    assert "starts from random weights and trains everything" in shown
+    written = sorted(path.name for path in (dataset.results / "crossval").iterdir())
+    assert written == ["logs", "weights_nnUNetTrainerMASAM"]
+    for trainer, message in (
+        ("nnUNetTrainerMASAM_decoder", "has no counterpart without"),
+        ("nnUNetTrainerMASAM_tiny", "start from random weights already"),
+    ):
+        assert main([*arguments, "-tr", trainer]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_command_reports_failures(dataset: Any, calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "Broken", "--folds", "0"]
     assert main(arguments) == 1

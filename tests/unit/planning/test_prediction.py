@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.step_memory import peak_of_allocations
+from benchmarks.step_memory import peak_of_allocations, trace_forward
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from nnunetv2_masam.planning.fit import Task
+from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.planning.prediction import prediction_slices, slice_bytes
 
 VIT_B = {"vit": "vit_b", "image_size": [512, 512]}
@@ -65,3 +66,10 @@ def test_bytes_of_a_slice_hold_against_the_allocator(embed_dim, num_classes, pat
             peaks.append(peak_of_allocations(lambda volume=volume: mirrored(network, volume)))
     measured = (peaks[1] - peaks[0]) / slices
     assert measured == pytest.approx(slice_bytes(arch_kwargs, patch, 1, num_classes), rel=0.15)
+
+
+def test_bytes_of_a_slice_in_timms_blocks_hold_against_a_trace():
+    arch_kwargs = {"encoder": "timm:vit_small_patch16_dinov3_qkvb", "image_size": [256, 192]}
+    peaks = [trace_forward(arch_kwargs, MicroBatch(slices, (256, 192))) for slices in (8, 16)]
+    logits = 4 * 2 * 256 * 192  # of the passes before, which a single pass lacks
+    assert (peaks[1] - peaks[0]) / 8 + logits == pytest.approx(slice_bytes(arch_kwargs, (256, 192), 1, 2), rel=0.15)

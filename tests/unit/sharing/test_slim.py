@@ -21,12 +21,20 @@ from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.sharing.model_folder import read_nnunet_checkpoint
 from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
+from nnunetv2_masam.weights.provenance import KEY, identify, stored_provenance
 from nnunetv2_masam.weights.slim import MARKER, SlimCompletion
 from tests.conftest import TINY_VIT
 from tests.sam_file import write_sam_file
 from tests.unit.cli.test_help import PARSERS, examples
 
-ARCHITECTURE = {"vit": TINY_VIT, "image_size": [48, 32], "fact_rank": 4, "fact_scale": 0.5, "adapter_channels": 8}
+ARCHITECTURE = {
+    "vit": TINY_VIT,
+    "image_size": [48, 32],
+    "fact_rank": 4,
+    "fact_scale": 0.5,
+    "adapter_channels": 8,
+    "adapter_kernel": 5,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +71,7 @@ def model_folder(tmp_path, sam) -> Path:
             "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-3}]},
             "_best_ema": np.float64(0.5),
             "logging": {"mean_fg_dice": [np.float32(0.25)], "epoch_end_timestamps": [1.0]},
-            "init_args": {"configuration": "3d_fullres", "device": torch.device("cpu")},
+            "init_args": {"configuration": "3d_fullres", "device": torch.device("cpu"), KEY: identify(sam).as_dict()},
             "trainer_name": "nnUNetTrainerMASAM_paper",
         }
         torch.save(checkpoint, folder / fold / "checkpoint_final.pth")
@@ -100,6 +108,10 @@ def test_round_trip(model_folder, sam, tmp_path, capsys):
         assert bits(weights_of(whole, fold)) == bits(weights_of(model_folder, fold))
     for name in ("plans.json", "dataset.json", "fold_0/validation/summary.json"):
         assert (whole / name).read_bytes() == (model_folder / name).read_bytes()
+    assert main(["merge", str(slim), "-o", str(tmp_path / "folded"), "--sam", str(sam), "--fold"]) == 0
+    for folder in (slim, whole, tmp_path / "folded"):
+        stored = torch.load(folder / "fold_1" / "checkpoint_final.pth", weights_only=False)
+        assert stored_provenance(stored) == identify(sam)
     kept = torch.load(whole / "fold_0" / "checkpoint_final.pth", weights_only=False)
     assert kept["optimizer_state"]["param_groups"] == [{"lr": 1e-3}]
     assert kept["_best_ema"] == 0.5

@@ -15,6 +15,8 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.training.loss import MASAMLoss
 from tests.conftest import TINY_VIT
 
+PROMPTS = ("none", "box", "channel")
+
 
 def build(prompt: str) -> MASAM:
     torch.manual_seed(0)
@@ -56,24 +58,31 @@ def gradients(network: nn.Module, prompt: str, samples: slice) -> dict[str, torc
     return {name.removeprefix("module."): p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
-def worker(rank: int, port: int, prompt: str, folder: str) -> None:
+def worker(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    network = DistributedDataParallel(build(prompt))
-    result = gradients(network, prompt, slice(rank, rank + 1))
-    torch.save(result, Path(folder) / f"{rank}.pt")
+    for prompt in PROMPTS:
+        network = DistributedDataParallel(build(prompt))
+        torch.save(gradients(network, prompt, slice(rank, rank + 1)), Path(folder) / f"{prompt}{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("prompt", ["none", "box", "channel"])
-def test_gradients_equal_those_of_one_process(tmp_path, prompt):
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the gradients of each prompt and rank."""
+    folder = tmp_path_factory.mktemp("gradients")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(worker, args=(port, prompt, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.spawn(worker, args=(port, str(folder)), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_gradients_equal_those_of_one_process(on_two, prompt):
     single = gradients(build(prompt), prompt, slice(None))
     for rank in range(2):
-        distributed = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        distributed = torch.load(on_two / f"{prompt}{rank}.pt", weights_only=True)
         assert distributed.keys() == single.keys()
         for name, gradient in single.items():
             torch.testing.assert_close(distributed[name], gradient, rtol=1e-4, atol=1e-7)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network import sam_parts
-from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint
+from nnunetv2_masam.weights.published import CHECKPOINTS, PublishedCheckpoint
 
 # segment_anything without its torchvision; sam_parts says why
 _sam = sys.modules[f"{sam_parts.__name__}.modeling"]
@@ -117,6 +117,9 @@ class Handler(BaseHTTPRequestHandler):
     def shorter(self, content: bytes) -> None:
         self.whole(content[:10])
 
+    def web_page(self, content: bytes) -> None:
+        self.whole(b"<!DOCTYPE html><html>Please log in</html>")
+
     def other_content(self, content: bytes) -> None:
         self.whole(content[::-1])
 
@@ -174,7 +177,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def known(server: Server, monkeypatch: pytest.MonkeyPatch) -> KnownCheckpoint:
+def known(server: Server, monkeypatch: pytest.MonkeyPatch) -> PublishedCheckpoint:
     """The server's file as if it were the official ViT-B; pooch's seconds between two tries are left out."""
     monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
     return replace(
@@ -186,10 +189,19 @@ def known(server: Server, monkeypatch: pytest.MonkeyPatch) -> KnownCheckpoint:
 
 
 @pytest.fixture
-def as_vit_b(known: KnownCheckpoint, monkeypatch: pytest.MonkeyPatch) -> KnownCheckpoint:
+def as_vit_b(known: PublishedCheckpoint, monkeypatch: pytest.MonkeyPatch) -> PublishedCheckpoint:
     """The same, put into the catalogue."""
     monkeypatch.setitem(CHECKPOINTS, "vit_b", known)
     return known
+
+
+@pytest.fixture
+def unhashed(known: PublishedCheckpoint, server: Server, monkeypatch: pytest.MonkeyPatch) -> PublishedCheckpoint:
+    """The server's file in the catalogue as one of which neither size nor hash is published."""
+    server.content = b"PK\x03\x04" + server.content  # told from web pages by its first bytes
+    unhashed = replace(known, name="sam_hq_vit_b", file_name="sam_hq_vit_b.pth", bytes=None, sha256=None)
+    monkeypatch.setitem(CHECKPOINTS, "sam_hq_vit_b", unhashed)
+    return unhashed
 
 
 @pytest.fixture(autouse=True)

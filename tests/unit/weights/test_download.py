@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import multiprocessing
 import os
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,11 @@ import pytest
 import requests
 from torch import Tensor
 
-from nnunetv2_masam.weights import catalogue
-from nnunetv2_masam.weights.catalogue import KnownCheckpoint
-from nnunetv2_masam.weights.download import (
-    download_checkpoint,
-    resolve_sam_checkpoint,
-)
+from nnunetv2_masam.weights import published, transfer
+from nnunetv2_masam.weights.download import download_checkpoint
 from nnunetv2_masam.weights.formats import CheckpointError
+from nnunetv2_masam.weights.published import PublishedCheckpoint
+from nnunetv2_masam.weights.search import resolve_checkpoint
 
 StateDict = dict[str, Tensor]
 
@@ -31,7 +32,7 @@ def assert_nothing_left(folder: Path) -> None:
     assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == []
 
 
-def test_download_appears_under_its_name(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_download_appears_under_its_name(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     path = download_checkpoint(known, tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / known.file_name
     assert path.read_bytes() == server.content
@@ -39,7 +40,7 @@ def test_download_appears_under_its_name(server: Any, known: KnownCheckpoint, tm
     assert server.requests == 1
 
 
-def test_others_may_read_a_shared_cache(known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_others_may_read_a_shared_cache(known: PublishedCheckpoint, tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         path = download_checkpoint(known, tmp_path)
@@ -49,13 +50,13 @@ def test_others_may_read_a_shared_cache(known: KnownCheckpoint, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("first", ["breaks_midway", "other_content", "shorter", "overloaded"])
-def test_second_try_mends_a_passing_fault(first: str, server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_second_try_mends_a_passing_fault(first: str, server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = [first, "whole"]
     assert download_checkpoint(known, tmp_path).read_bytes() == server.content
     assert server.requests == 2
 
 
-def test_connection_that_always_breaks(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_connection_that_always_breaks(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["breaks_midway"]
     with pytest.raises(FileNotFoundError, match="could not be downloaded"):
         download_checkpoint(known, tmp_path)
@@ -66,7 +67,7 @@ def test_connection_that_always_breaks(server: Any, known: KnownCheckpoint, tmp_
     assert download_checkpoint(known, tmp_path).read_bytes() == server.content
 
 
-def test_wrong_hash_is_refused(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_wrong_hash_is_refused(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["other_content"]
     got = hashlib.sha256(server.content[::-1]).hexdigest()
     with pytest.raises(CheckpointError, match=f"{known.file_name}: got from .*{got}") as caught:
@@ -75,20 +76,20 @@ def test_wrong_hash_is_refused(server: Any, known: KnownCheckpoint, tmp_path: Pa
     assert_nothing_left(tmp_path)
 
 
-def test_wrong_size_is_refused(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_wrong_size_is_refused(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["shorter"]
     with pytest.raises(CheckpointError, match=f"10 bytes instead of {len(server.content)}"):
         download_checkpoint(known, tmp_path)
     assert_nothing_left(tmp_path)
 
 
-def test_slow_server_is_waited_for(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_slow_server_is_waited_for(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["slowly"]
     assert download_checkpoint(known, tmp_path, timeout_s=1.0).read_bytes() == server.content
     assert server.requests == 1
 
 
-def test_server_that_stalls_is_given_up(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_server_that_stalls_is_given_up(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["stalls"]
     start = time.monotonic()
     with pytest.raises(FileNotFoundError, match="timed out"):
@@ -97,17 +98,87 @@ def test_server_that_stalls_is_given_up(server: Any, known: KnownCheckpoint, tmp
     assert_nothing_left(tmp_path)
 
 
-def test_body_without_end_stops_at_the_known_size(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_body_without_end_stops_at_the_known_size(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["endless"]
-    with pytest.raises(CheckpointError, match=f"more than the {known.bytes} bytes of the file"):
+    with pytest.raises(CheckpointError, match=f"more than {known.bytes} bytes"):
         download_checkpoint(known, tmp_path)
     assert server.requests == 1
     assert server.sent < 20 * known.bytes  # what the sockets buffer included
     assert_nothing_left(tmp_path)
 
 
+def test_file_of_unknown_size_and_hash_is_recorded(
+    server: Any, unhashed: PublishedCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = download_checkpoint(unhashed, tmp_path)
+    sha256 = hashlib.sha256(server.content).hexdigest()
+    assert json.loads((tmp_path / f"{path.name}.origin.json").read_text())["sha256"] == sha256
+    assert f"so its content is taken as it is. Its sha256 {sha256} is recorded in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("endless", r"more than 2097152 bytes"),
+        ("breaks_midway", "could not be downloaded"),
+        ("web_page", "an HTML page"),
+        ("has_nothing", "404"),
+    ],
+)
+def test_file_of_unknown_size_is_bounded_and_no_web_page(
+    behaviour: str,
+    message: str,
+    server: Any,
+    unhashed: PublishedCheckpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transfer, "MAX_BYTES", 2 << 20)
+    server.behaviours = [behaviour]
+    with pytest.raises((CheckpointError, FileNotFoundError), match=message):
+        download_checkpoint(unhashed, tmp_path)
+    assert_nothing_left(tmp_path)
+
+
+def test_published_md5_is_compared(server: Any, unhashed: PublishedCheckpoint, tmp_path: Path) -> None:
+    md5 = hashlib.md5(server.content).hexdigest()
+    assert download_checkpoint(replace(unhashed, md5=md5), tmp_path / "right").is_file()
+    with pytest.raises(CheckpointError, match=f"got from .*{md5}.*expected {md5[::-1]}"):
+        download_checkpoint(replace(unhashed, md5=md5[::-1]), tmp_path / "wrong")
+    assert_nothing_left(tmp_path / "wrong")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["weights/sam.pt", "__MACOSX/._sam.pt"], None),
+        (["other.pt"], "0 files called sam.pt"),
+        (["a/sam.pt", "b/sam.pt"], "2 files called sam.pt"),
+        ([], "cannot be unpacked"),
+    ],
+)
+def test_file_in_an_archive_is_unpacked(
+    names: list[str], message: str | None, server: Any, unhashed: PublishedCheckpoint, tmp_path: Path
+) -> None:
+    content, archive = server.content, io.BytesIO()
+    if names:
+        with zipfile.ZipFile(archive, "w") as opened:
+            for name in names:
+                opened.writestr(name, content)
+    server.content = archive.getvalue() or b"PK\x03\x04 cut off"
+    inside = replace(unhashed, member="sam.pt")
+    if message is None:
+        assert download_checkpoint(inside, tmp_path).read_bytes() == content
+        return
+    with pytest.raises(CheckpointError, match=message):
+        download_checkpoint(inside, tmp_path)
+    assert_nothing_left(tmp_path)
+
+
 @pytest.mark.parametrize("behaviour", ["trickles", "trickles_headers"])
-def test_server_that_trickles_is_given_up(behaviour: str, server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_server_that_trickles_is_given_up(
+    behaviour: str, server: Any, known: PublishedCheckpoint, tmp_path: Path
+) -> None:
     """Each byte comes before the time-out of the socket, so only a bound of the whole ends it."""
     server.behaviours = [behaviour]
     start = time.monotonic()
@@ -122,7 +193,7 @@ def test_server_that_trickles_is_given_up(behaviour: str, server: Any, known: Kn
 
 
 def test_waiting_for_another_process_ends(
-    server: Any, known: KnownCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Any, known: PublishedCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     held = filelock.FileLock(tmp_path / f".{known.file_name}.lock")
     with held, pytest.raises(FileNotFoundError, match=r"another process has held .*\.lock for 0\.3 s"):
@@ -131,7 +202,7 @@ def test_waiting_for_another_process_ends(
     assert server.requests == 0
 
 
-def test_redirect_to_a_file_is_named(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_redirect_to_a_file_is_named(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["redirects_to_a_file"]
     with pytest.raises(FileNotFoundError, match=r"neither http nor https \(.*file:///etc/hostname"):
         download_checkpoint(known, tmp_path)
@@ -140,7 +211,7 @@ def test_redirect_to_a_file_is_named(server: Any, known: KnownCheckpoint, tmp_pa
 
 
 def test_socks_proxy_without_its_package_is_named(
-    server: Any, known: KnownCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, known: PublishedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_pysocks(*args: object, **kwargs: object) -> None:
         raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
@@ -154,7 +225,7 @@ def test_socks_proxy_without_its_package_is_named(
     assert server.requests == 0
 
 
-def test_missing_file_is_asked_for_once(server: Any, known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_missing_file_is_asked_for_once(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["has_nothing"]
     with pytest.raises(FileNotFoundError, match="404"):
         download_checkpoint(known, tmp_path)
@@ -162,13 +233,13 @@ def test_missing_file_is_asked_for_once(server: Any, known: KnownCheckpoint, tmp
     assert_nothing_left(tmp_path)
 
 
-def test_unreachable_server(known: KnownCheckpoint, server: Any, tmp_path: Path) -> None:
+def test_unreachable_server(known: PublishedCheckpoint, server: Any, tmp_path: Path) -> None:
     server.server_close()
     with pytest.raises(FileNotFoundError, match="could not be downloaded"):
         download_checkpoint(known, tmp_path, retries=0)
 
 
-def test_leftovers_of_a_killed_download_are_removed(known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_download_are_removed(known: PublishedCheckpoint, tmp_path: Path) -> None:
     partial = tmp_path / f".partial-{known.file_name}"
     partial.mkdir()
     (partial / "tmp123").write_bytes(b"half")
@@ -176,20 +247,20 @@ def test_leftovers_of_a_killed_download_are_removed(known: KnownCheckpoint, tmp_
     assert not partial.exists()
 
 
-def test_too_little_space(known: KnownCheckpoint, server: Any, tmp_path: Path) -> None:
+def test_too_little_space(known: PublishedCheckpoint, server: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"{1 << 62} bytes are needed"):
         download_checkpoint(replace(known, bytes=1 << 62), tmp_path)
     assert server.requests == 0
 
 
-def test_folder_that_cannot_be_made(known: KnownCheckpoint, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made(known: PublishedCheckpoint, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .*file"):
         download_checkpoint(known, tmp_path / "file")
 
 
 def test_file_system_without_locks(
-    known: KnownCheckpoint, server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    known: PublishedCheckpoint, server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise NotImplementedError("FileSystem does not appear to support flock")
@@ -200,14 +271,14 @@ def test_file_system_without_locks(
     assert server.requests == 0
 
 
-def _download_in_child(known: KnownCheckpoint, folder: Path, content: bytes, start: float) -> None:
+def _download_in_child(known: PublishedCheckpoint, folder: Path, content: bytes, start: float) -> None:
     time.sleep(max(0.0, start - time.time()))
     os.environ["MASAM_CACHE"] = str(folder)
-    catalogue.CHECKPOINTS["vit_b"] = known
-    assert resolve_sam_checkpoint("vit_b").read_bytes() == content
+    published.CHECKPOINTS["vit_b"] = known
+    assert resolve_checkpoint("vit_b").read_bytes() == content
 
 
-def test_processes_that_ask_together_fetch_once(server: Any, as_vit_b: KnownCheckpoint, tmp_path: Path) -> None:
+def test_processes_that_ask_together_fetch_once(server: Any, as_vit_b: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["slowly"]
     context = multiprocessing.get_context("fork")
     start = time.time() + 0.5
@@ -224,7 +295,7 @@ def test_processes_that_ask_together_fetch_once(server: Any, as_vit_b: KnownChec
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.slow)])
-def test_a_killed_holder_frees_the_lock(kills: int, server: Any, as_vit_b: KnownCheckpoint, tmp_path: Path) -> None:
+def test_a_killed_holder_frees_the_lock(kills: int, server: Any, as_vit_b: PublishedCheckpoint, tmp_path: Path) -> None:
     """Killed at random times of a download: no half file under the name, and the next download works."""
     context = multiprocessing.get_context("fork")
     rng = np.random.default_rng(0)

@@ -188,6 +188,7 @@ def test_extra_keys_are_kept(sam_state_dict: StateDict, tmp_path: Path) -> None:
         ("qkv.qkv.", "image_encoder.blocks.0.attn.qkv.linear_a_q.weight"),  # LoRA as in SAMed
         ("qkv.qkv_proj.", "image_encoder.blocks.0.attn.qkv.w_a_linear_q.weight"),  # LoRA of micro-sam
         ("", "mask_decoder.hf_token.weight"),  # HQ-SAM
+        ("", "mask_decoder.compress_vit_feat.0.weight"),
     ],
 )
 def test_adapters_of_other_methods_are_warned_of(

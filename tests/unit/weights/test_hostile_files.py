@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nnunetv2_masam.files import sha256_of
-from nnunetv2_masam.weights.catalogue import CHECKPOINTS
 from nnunetv2_masam.weights.formats import CheckpointError, read_sam_state_dict, recognise_file
+from nnunetv2_masam.weights.published import CHECKPOINTS
 from nnunetv2_masam.weights.safe_read import read_tensors
 
 StateDict = dict[str, Tensor]
@@ -234,13 +234,13 @@ def test_blocks_with_odd_numbers(number: str, sam_state_dict: StateDict, tmp_pat
 
 
 def test_named_pipes_and_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nnunetv2_masam.weights.download import find_sam_checkpoint
+    from nnunetv2_masam.weights.search import find_checkpoint
 
     os.mkfifo(tmp_path / "pipe.pth")
     assert_ends_in_one_error(tmp_path / "pipe.pth", "a named pipe")
     assert_ends_in_one_error(Path("/dev/zero"), "a device")
     monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "pipe.pth"))
-    assert_ends_in_one_error(tmp_path / "pipe.pth", "a named pipe", lambda path: find_sam_checkpoint("vit_b"))
+    assert_ends_in_one_error(tmp_path / "pipe.pth", "a named pipe", lambda path: find_checkpoint("vit_b"))
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:

@@ -1,7 +1,8 @@
-"""The order of search for SAM weights, and what is said where there are none."""
+"""The order of search for pretrained weights, and what is said where there are none."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from dataclasses import replace
@@ -13,46 +14,109 @@ import torch
 from torch import Tensor
 
 from nnunetv2_masam.files import cache_folder
-from nnunetv2_masam.weights.catalogue import CHECKPOINTS, KnownCheckpoint
-from nnunetv2_masam.weights.download import (
-    download_checkpoint,
-    find_sam_checkpoint,
-    resolve_sam_checkpoint,
-)
+from nnunetv2_masam.weights.download import download_checkpoint
 from nnunetv2_masam.weights.formats import CheckpointError
+from nnunetv2_masam.weights.published import CHECKPOINTS, PublishedCheckpoint
+from nnunetv2_masam.weights.search import find_checkpoint, resolve_checkpoint
 
 StateDict = dict[str, Tensor]
 
 
 def test_named_file_is_used_whatever_its_name(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any, as_vit_b: KnownCheckpoint
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any, as_vit_b: PublishedCheckpoint
 ) -> None:
     download_checkpoint(as_vit_b, cache_folder())
     (tmp_path / "mine.bin").touch()
     monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "mine.bin"))
-    assert resolve_sam_checkpoint("vit_b") == tmp_path / "mine.bin"
-    assert resolve_sam_checkpoint("vit_t") == tmp_path / "mine.bin"
+    assert resolve_checkpoint("vit_b") == tmp_path / "mine.bin"
+    assert resolve_checkpoint("vit_t") == tmp_path / "mine.bin"
 
 
 def test_named_file_that_does_not_exist(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any, as_vit_b: KnownCheckpoint
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any, as_vit_b: PublishedCheckpoint
 ) -> None:
     download_checkpoint(as_vit_b, cache_folder())
     monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "typo.pth"))
     with pytest.raises(FileNotFoundError, match=r"MASAM_CHECKPOINT names .*typo\.pth, which"):
-        resolve_sam_checkpoint("vit_b")
+        resolve_checkpoint("vit_b")
+
+
+def test_named_checkpoint_is_taken_from_the_cache_or_downloaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any, unhashed: PublishedCheckpoint
+) -> None:
+    monkeypatch.setenv("MASAM_CHECKPOINT", unhashed.name)
+    assert find_checkpoint("vit_b") is None
+    monkeypatch.setenv("MASAM_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match=f"MASAM_CHECKPOINT: {unhashed.name}(.|\n)*sha256 none published"):
+        resolve_checkpoint("vit_b")
+    monkeypatch.delenv("MASAM_OFFLINE")
+    path = resolve_checkpoint("vit_b")
+    assert path == find_checkpoint("vit_b") == cache_folder() / unhashed.file_name
+    assert resolve_checkpoint(str({"embed_dim": 32})) == path  # sizes of one's own are compared on loading
+    with pytest.raises(CheckpointError, match=r"whose ViT is vit_b; .* for vit_l. Known for it: vit_l, sam_hq_vit_l"):
+        resolve_checkpoint("vit_l")
+    assert server.requests == 1
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / unhashed.name).touch()  # a file that exists is meant, whatever its name
+    assert resolve_checkpoint("vit_b") == Path(unhashed.name)
+
+
+def test_url_with_and_without_a_hash(
+    monkeypatch: pytest.MonkeyPatch, server: Any, unhashed: PublishedCheckpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    sha256 = hashlib.sha256(server.content).hexdigest()
+    monkeypatch.setenv("MASAM_CHECKPOINT", f"{unhashed.url}#sha256={sha256}")
+    path = resolve_checkpoint("vit_b")
+    assert resolve_checkpoint("vit_l") == path
+    assert path.read_bytes() == server.content
+    assert "no sha256 is known" not in caplog.text
+
+    monkeypatch.setenv("MASAM_CHECKPOINT", unhashed.url)
+    assert resolve_checkpoint("vit_b") == path
+    assert server.requests == 1
+    for cached in (True, False):
+        monkeypatch.setenv("MASAM_CHECKPOINT", f"{unhashed.url}#sha256={sha256[::-1]}")
+        with pytest.raises(CheckpointError, match=f"{sha256}.*expected {sha256[::-1]}"):
+            resolve_checkpoint("vit_b")
+        if cached:
+            path.unlink()
+    assert not path.exists()
+
+    monkeypatch.setenv("MASAM_CHECKPOINT", unhashed.url)
+    assert resolve_checkpoint("vit_b") == path
+    assert "no sha256 is known" in caplog.text
+    path.unlink()
+    server.behaviours = ["has_nothing"]
+    with pytest.raises(FileNotFoundError, match=f"404(.|\n)*fetch the address above;\nthen copy {path.name} into"):
+        resolve_checkpoint("vit_b")
+
+
+def test_timm_weights_are_never_chosen_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Their licences differ: a name, a file or a folder has to be given."""
+    encoder = "timm:vit_base_patch16_dinov3_qkvb"
+    assert find_checkpoint(encoder) is None
+    with pytest.raises(FileNotFoundError, match="MASAM_CHECKPOINT to dinov3_vit_b or meddinov3_vit_b"):
+        resolve_checkpoint(encoder)
+    monkeypatch.setenv("MASAM_CHECKPOINT", "meddinov3_vit_b")
+    monkeypatch.setenv("MASAM_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match=r"MedDINOv3-ViTB-16-CT-3M.pth, size not published, Apache-2.0"):
+        resolve_checkpoint(encoder)
+    (tmp_path / "dino.pth").touch()
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path))
+    assert resolve_checkpoint(encoder) == tmp_path / "dino.pth"
 
 
 def test_named_folder_known_names_come_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_vit_b: KnownCheckpoint, sam_file: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_vit_b: PublishedCheckpoint, sam_file: Path
 ) -> None:
     monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path))
     medsam = replace(CHECKPOINTS["medsam_vit_b"], bytes=0)
     monkeypatch.setitem(CHECKPOINTS, "medsam_vit_b", medsam)
     (tmp_path / "medsam_vit_b.pth").touch()
-    assert find_sam_checkpoint("vit_b") == tmp_path / "medsam_vit_b.pth"
+    assert find_checkpoint("vit_b") == tmp_path / "medsam_vit_b.pth"
     download_checkpoint(as_vit_b, tmp_path)
-    assert find_sam_checkpoint("vit_b") == tmp_path / as_vit_b.file_name
+    assert find_checkpoint("vit_b") == tmp_path / as_vit_b.file_name
 
 
 def vit_b_file(path: Path) -> None:
@@ -62,22 +126,22 @@ def vit_b_file(path: Path) -> None:
 
 
 def test_named_folder_the_only_fitting_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sam_file: Path, as_vit_b: KnownCheckpoint
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sam_file: Path, as_vit_b: PublishedCheckpoint
 ) -> None:
     monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path))
     (tmp_path / "notes.pth").write_text("no weights")
     vit_b_file(tmp_path / "finetuned.pth")
-    assert find_sam_checkpoint("vit_b") == tmp_path / "finetuned.pth"
+    assert find_checkpoint("vit_b") == tmp_path / "finetuned.pth"
     vit_b_file(tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"2 files for vit_b \(finetuned.pth, other.pth\)"):
-        find_sam_checkpoint("vit_b")
+        find_checkpoint("vit_b")
 
 
 def test_named_folder_without_weights_for_this_vit_is_said_aloud(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     sam_file: Path,
-    as_vit_b: KnownCheckpoint,
+    as_vit_b: PublishedCheckpoint,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One unreadable file does not hide the others; the warning reaches stderr where no logging is set up."""
@@ -87,7 +151,7 @@ def test_named_folder_without_weights_for_this_vit_is_said_aloud(
     (folder / "unreadable.pth").symlink_to("/proc/self/mem")
     os.mkfifo(folder / "pipe.pth")
     monkeypatch.setenv("MASAM_CHECKPOINT", str(folder))
-    assert resolve_sam_checkpoint("vit_b") == cache_folder() / as_vit_b.file_name
+    assert resolve_checkpoint("vit_b") == cache_folder() / as_vit_b.file_name
     said = capsys.readouterr().err
     assert "holds no weights for vit_b" in said
     assert "sam.pth: custom embed_dim=32, depth=2" in said
@@ -96,34 +160,34 @@ def test_named_folder_without_weights_for_this_vit_is_said_aloud(
     assert "an unreadable file (Input/output error)" in said
 
 
-def test_cached_file_is_used_without_asking(server: Any, as_vit_b: KnownCheckpoint) -> None:
-    assert find_sam_checkpoint("vit_b") is None
-    path = resolve_sam_checkpoint("vit_b")
-    assert find_sam_checkpoint("vit_b") == path == cache_folder() / as_vit_b.file_name
+def test_cached_file_is_used_without_asking(server: Any, as_vit_b: PublishedCheckpoint) -> None:
+    assert find_checkpoint("vit_b") is None
+    path = resolve_checkpoint("vit_b")
+    assert find_checkpoint("vit_b") == path == cache_folder() / as_vit_b.file_name
     server.behaviours = ["has_nothing"]
-    assert resolve_sam_checkpoint("vit_b") == path
+    assert resolve_checkpoint("vit_b") == path
     assert server.requests == 1
 
 
-def test_cached_file_of_wrong_size_is_named_and_not_used(server: Any, as_vit_b: KnownCheckpoint) -> None:
+def test_cached_file_of_wrong_size_is_named_and_not_used(server: Any, as_vit_b: PublishedCheckpoint) -> None:
     cache_folder().mkdir()
     path = cache_folder() / as_vit_b.file_name
     path.write_bytes(b"half a file")
     with pytest.raises(
         CheckpointError, match=f"{path}: got 11 bytes; expected {len(server.content)} bytes. It is not used"
     ):
-        resolve_sam_checkpoint("vit_b")
+        resolve_checkpoint("vit_b")
     assert path.read_bytes() == b"half a file"
     assert server.requests == 0
 
 
 @pytest.mark.parametrize("value", ["1", "true", " ON "])
 def test_offline_says_what_to_copy_where(
-    value: str, monkeypatch: pytest.MonkeyPatch, server: Any, as_vit_b: KnownCheckpoint
+    value: str, monkeypatch: pytest.MonkeyPatch, server: Any, as_vit_b: PublishedCheckpoint
 ) -> None:
     monkeypatch.setenv("MASAM_OFFLINE", value)
     with pytest.raises(FileNotFoundError, match="MASAM_OFFLINE is set") as caught:
-        resolve_sam_checkpoint("vit_b")
+        resolve_checkpoint("vit_b")
     message = str(caught.value)
     for part in (
         "MASAM_CHECKPOINT: not set",
@@ -140,22 +204,22 @@ def test_offline_says_what_to_copy_where(
 
 @pytest.mark.parametrize("value", ["0", "", "false"])
 def test_offline_switched_off(
-    value: str, monkeypatch: pytest.MonkeyPatch, server: Any, as_vit_b: KnownCheckpoint
+    value: str, monkeypatch: pytest.MonkeyPatch, server: Any, as_vit_b: PublishedCheckpoint
 ) -> None:
     monkeypatch.setenv("MASAM_OFFLINE", value)
-    assert resolve_sam_checkpoint("vit_b").is_file()
+    assert resolve_checkpoint("vit_b").is_file()
 
 
-def test_failed_download_says_what_to_copy_where(server: Any, as_vit_b: KnownCheckpoint) -> None:
+def test_failed_download_says_what_to_copy_where(server: Any, as_vit_b: PublishedCheckpoint) -> None:
     server.behaviours = ["has_nothing"]
     with pytest.raises(FileNotFoundError, match=f"404(.|\n)*copy {as_vit_b.file_name} into"):
-        resolve_sam_checkpoint("vit_b")
+        resolve_checkpoint("vit_b")
 
 
 def test_vit_without_a_known_file() -> None:
-    assert find_sam_checkpoint("vit_t") is None
-    with pytest.raises(FileNotFoundError, match="only vit_b, vit_l, vit_h can be downloaded"):
-        resolve_sam_checkpoint("vit_t")
+    assert find_checkpoint("vit_t") is None
+    with pytest.raises(FileNotFoundError, match=r"Only vit_b, vit_l, vit_h, .* can be downloaded"):
+        resolve_checkpoint("vit_t")
 
 
 def test_cache_folder_of_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.weights import catalogue
-from nnunetv2_masam.weights.catalogue import CHECKPOINTS
+from nnunetv2_masam.weights import published
+from nnunetv2_masam.weights.provenance import KEY, identify
+from nnunetv2_masam.weights.published import CHECKPOINTS
 
 
 def test_list_shows_every_checkpoint_and_the_cache(
@@ -31,7 +33,7 @@ def test_list_shows_every_checkpoint_and_the_cache(
     assert entries[4].startswith("no\n")
 
     known = replace(CHECKPOINTS["vit_h"], bytes=0)
-    monkeypatch.setitem(catalogue.CHECKPOINTS, "vit_h", known)
+    monkeypatch.setitem(published.CHECKPOINTS, "vit_h", known)
     assert main(["weights"]) == 0
     assert capsys.readouterr().out.count("cached   yes") == 1
 
@@ -54,9 +56,53 @@ def test_check_recognises_a_known_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sam_file: Path
 ) -> None:
     sha256 = hashlib.sha256(sam_file.read_bytes()).hexdigest()
-    monkeypatch.setitem(catalogue.CHECKPOINTS, "vit_b", replace(CHECKPOINTS["vit_b"], sha256=sha256))
+    monkeypatch.setitem(published.CHECKPOINTS, "vit_b", replace(CHECKPOINTS["vit_b"], sha256=sha256))
     assert main(["weights", "check", str(sam_file)]) == 0
     assert "known as    vit_b (Segment Anything" in capsys.readouterr().out
+
+
+def test_check_says_what_a_training_started_from(
+    capsys: pytest.CaptureFixture[str], sam_file: Path, sam_state_dict: dict[str, Tensor], tmp_path: Path
+) -> None:
+    checkpoint = {"network_weights": sam_state_dict, "trainer_name": "nnUNetTrainerMASAM", "init_args": {}}
+    for provenance in (None, replace(identify(sam_file), name="vit_b", licence="Apache-2.0", citations=("A et al.",))):
+        if provenance is not None:
+            checkpoint["init_args"] = {KEY: provenance.as_dict()}
+        torch.save(checkpoint, tmp_path / "checkpoint_final.pth")
+        assert main(["weights", "check", str(tmp_path / "checkpoint_final.pth")]) == 0
+        out = capsys.readouterr().out
+        assert "nnU-Net's checkpoint of nnUNetTrainerMASAM" in out
+        assert ("from weights that it does not name" in out) == (provenance is None)
+    for part in (
+        "trained     from sam.pth",
+        provenance.sha256,
+        "known as    vit_b",
+        "Apache-2.0",
+        "cite        A et al.",
+    ):
+        assert part in out
+
+
+def test_check_knows_vits_of_timm(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    tensors = {
+        "backbone.patch_embed.proj.weight": torch.zeros(8, 3, 16, 16),
+        "backbone.cls_token": torch.zeros(1, 1, 8),
+    }
+    torch.save({"teacher": tensors}, tmp_path / "dino.pth")
+    assert main(["weights", "check", str(tmp_path / "dino.pth")]) == 0
+    assert "a ViT of timm or DINO" in capsys.readouterr().out
+
+
+def test_download_of_an_unpublished_hash(capsys: pytest.CaptureFixture[str], tmp_path: Path, unhashed: Any) -> None:
+    assert main(["weights", "download", unhashed.url, "--to", str(tmp_path)]) == 0
+    assert main(["weights", "download", unhashed.name, "--to", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("(recorded; no public source states it)") == 2
+    assert "licence not known" in out
+    assert "licence Apache-2.0\nplease cite: Kirillov et al." in out
+    (tmp_path / unhashed.file_name).write_bytes(b"changed")
+    assert main(["weights", "download", unhashed.name, "--to", str(tmp_path)]) == 2
+    assert "recorded at its first use" in capsys.readouterr().err
 
 
 def test_check_warns_of_what_is_left_out(
@@ -83,7 +129,7 @@ def test_download_verifies_a_file_that_is_there(
     tmp_path: Path,
 ) -> None:
     known = replace(CHECKPOINTS["vit_b"], bytes=5, sha256=hashlib.sha256(b"right").hexdigest())
-    monkeypatch.setitem(catalogue.CHECKPOINTS, "vit_b", known)
+    monkeypatch.setitem(published.CHECKPOINTS, "vit_b", known)
     (tmp_path / known.file_name).write_bytes(content)
     assert main(["weights", "download", "vit_b", "--to", str(tmp_path)]) == code
     out = capsys.readouterr()

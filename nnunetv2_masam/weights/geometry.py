@@ -1,8 +1,4 @@
-"""The checkpoints known by name, and which ViT a state dict belongs to.
-
-Each size and hash stands in several independent public sources. MedSAM's authors publish no sha256: it is the one
-that users of their file report, and its size is that of the Zenodo copy, which this address fetches.
-"""
+"""Which ViT a state dict belongs to, read off the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -13,90 +9,8 @@ from torch import Tensor
 
 from nnunetv2_masam.network.presets import PATCH_SIZE, VIT_PRESETS
 
-_OFFICIAL = "https://dl.fbaipublicfiles.com/segment_anything/"
 _BLOCKS = "image_encoder.blocks."
 _BY_WIDTH = ("vit_b", "vit_l", "vit_h")  # recognised without relative positions too
-_OFFICIAL_SOURCE = "Segment Anything, Meta AI (github.com/facebookresearch/segment-anything)"
-
-
-@dataclass(frozen=True)
-class KnownCheckpoint:
-    """A checkpoint that can be fetched and recognised by name.
-
-    Attributes:
-        name: what users type, e.g. ``vit_b``.
-        vit: preset name of its image encoder.
-        file_name: the name under which it lies in the cache.
-        bytes: size of the file.
-        sha256: hash of the file in hex.
-        licence: SPDX identifier of the weights' licence.
-        url: where it is downloaded from.
-        source: who made it.
-    """
-
-    name: str
-    vit: str
-    file_name: str
-    bytes: int
-    sha256: str
-    licence: str
-    url: str
-    source: str
-
-
-CHECKPOINTS: dict[str, KnownCheckpoint] = {
-    known.name: known
-    for known in (
-        KnownCheckpoint(
-            name="vit_b",
-            vit="vit_b",
-            file_name="sam_vit_b_01ec64.pth",
-            bytes=375042383,
-            sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-            licence="Apache-2.0",
-            url=_OFFICIAL + "sam_vit_b_01ec64.pth",
-            source=_OFFICIAL_SOURCE,
-        ),
-        KnownCheckpoint(
-            name="vit_l",
-            vit="vit_l",
-            file_name="sam_vit_l_0b3195.pth",
-            bytes=1249524607,
-            sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-            licence="Apache-2.0",
-            url=_OFFICIAL + "sam_vit_l_0b3195.pth",
-            source=_OFFICIAL_SOURCE,
-        ),
-        KnownCheckpoint(
-            name="vit_h",
-            vit="vit_h",
-            file_name="sam_vit_h_4b8939.pth",
-            bytes=2564550879,
-            sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-            licence="Apache-2.0",
-            url=_OFFICIAL + "sam_vit_h_4b8939.pth",
-            source=_OFFICIAL_SOURCE,
-        ),
-        KnownCheckpoint(
-            name="medsam_vit_b",
-            vit="vit_b",
-            file_name="medsam_vit_b.pth",
-            bytes=375049145,
-            sha256="34b34b78c1d18cb8c6bf84cf9c00e135d6d6c965699f3c0e31ef1bc9dcb5be74",
-            licence="CC-BY-4.0",  # of the Zenodo record; MedSAM's code is Apache-2.0
-            url="https://zenodo.org/records/10689643/files/medsam_vit_b.pth",
-            source="MedSAM, Ma et al. 2024 (github.com/bowang-lab/MedSAM)",
-        ),
-    )
-}
-
-# The one that a trainer takes (and downloads) for a ViT when the user names no file.
-DEFAULT_FOR_VIT: dict[str, str] = {"vit_b": "vit_b", "vit_l": "vit_l", "vit_h": "vit_h"}
-
-
-def known_by_sha256(sha256: str) -> KnownCheckpoint | None:
-    """The known checkpoint with this hash (hex), if any."""
-    return next((known for known in CHECKPOINTS.values() if known.sha256 == sha256.lower()), None)
 
 
 @dataclass(frozen=True)

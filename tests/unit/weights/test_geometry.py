@@ -1,20 +1,12 @@
-"""The table of known checkpoints, and ViT recognition from shapes."""
+"""The ViT of a state dict, recognised from shapes."""
 
 from __future__ import annotations
-
-import hashlib
-import re
 
 import pytest
 import torch
 from torch import Tensor
 
-from nnunetv2_masam.weights.catalogue import (
-    CHECKPOINTS,
-    DEFAULT_FOR_VIT,
-    known_by_sha256,
-    recognise_vit,
-)
+from nnunetv2_masam.weights.geometry import recognise_vit
 
 
 def encoder_shapes(embed_dim: int, depth: int, num_heads: int, grid: int = 64) -> dict[str, Tensor]:
@@ -62,15 +54,3 @@ def test_gap_in_the_blocks_is_an_error() -> None:
         del shapes[f"image_encoder.blocks.2.attn.rel_pos_{axis}"]
     with pytest.raises(ValueError, match=r"blocks \[0, 1, 3\]; expected"):
         recognise_vit(shapes)
-
-
-def test_entries_are_consistent() -> None:
-    for name, known in CHECKPOINTS.items():
-        assert known.name == name
-        assert known.url.endswith("/" + known.file_name)
-        assert re.fullmatch("[0-9a-f]{64}", known.sha256)
-        assert known_by_sha256(known.sha256.upper()) is known
-    assert {vit: CHECKPOINTS[name].vit for vit, name in DEFAULT_FOR_VIT.items()} == {
-        vit: vit for vit in DEFAULT_FOR_VIT
-    }
-    assert known_by_sha256(hashlib.sha256(b"").hexdigest()) is None

@@ -1,0 +1,82 @@
+"""The table of published checkpoints, and checkpoints at URLs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_masam.network.encoders import TIMM
+from nnunetv2_masam.network.presets import VIT_PRESETS
+from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, PublishedCheckpoint, at_url, known_by_sha256
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "weights.md"
+
+
+def test_entries_are_consistent() -> None:
+    assert len({known.file_name for known in CHECKPOINTS.values()}) == len(CHECKPOINTS)
+    for name, known in CHECKPOINTS.items():
+        assert known.name == name
+        assert known.url.startswith("https://")
+        assert known.vit in VIT_PRESETS or str(known.vit).startswith(TIMM)
+        assert known.licence
+        assert known.source
+        assert known.citations
+        assert bool(known.rounded) <= (known.bytes is None)
+        assert re.fullmatch("[0-9a-f]{32}", known.md5 or 32 * "0")
+        if known.sha256 is not None:
+            assert known.bytes
+            assert known.member is None
+            assert re.fullmatch("[0-9a-f]{64}", known.sha256)
+            assert known_by_sha256(known.sha256.upper()) is known
+    assert {vit: CHECKPOINTS[name].vit for vit, name in DEFAULT_FOR_VIT.items()} == {
+        vit: vit for vit in DEFAULT_FOR_VIT
+    }
+    assert set(DEFAULT_FOR_VIT) == set(VIT_PRESETS) - {"vit_t"}
+    assert known_by_sha256(hashlib.sha256(b"").hexdigest()) is None
+
+
+def rows(known: PublishedCheckpoint) -> tuple[str, str]:
+    """A checkpoint's rows in the two tables of the page."""
+    sha256 = f"`{known.sha256}`" if known.sha256 else "none published" + (f" (MD5 `{known.md5}`)" if known.md5 else "")
+    size = known.size_text.removesuffix(" bytes").replace("size not published", "not published")
+    return (
+        f"| `{known.name}` | `{known.vit}` | `{known.file_name}` | {size} | {sha256} |",
+        f"| `{known.name}` | {known.licence} | <{known.url}> | {'; '.join(known.citations)} |",
+    )
+
+
+def test_page_has_the_table() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("\n## The known checkpoints\n")[2].partition("\n## ")[0]
+    listed = [line for line in section.splitlines() if re.match(r"\| `\w+` \|", line)]
+    files, origins = zip(*map(rows, CHECKPOINTS.values()), strict=True)
+    assert listed == [*files, *origins]
+
+
+def test_a_url_has_one_file_in_the_cache() -> None:
+    hashed = at_url(f"https://example.org/a%20b/My%20model.pth?token=secret#sha256={'AB' * 32}")
+    assert hashed.url == "https://example.org/a%20b/My%20model.pth?token=secret"
+    assert hashed.sha256 == "ab" * 32
+    assert hashed.name == "https://example.org/a%20b/My%20model.pth"
+    assert re.fullmatch(r"url-[0-9a-f]{12}-My_model\.pth", hashed.file_name)
+    assert at_url("https://example.org/").file_name.endswith("-weights")
+    assert at_url(hashed.url).file_name == hashed.file_name
+    assert at_url("https://example.org/b/model.pth").file_name != at_url("https://example.org/c/model.pth").file_name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file:///etc/passwd", r"expected an address that starts with https:// or http://, got file://"),
+        ("https:///model.pth", "expected an address"),
+        ("https://me:secret@example.org/model.pth", "user name or password"),
+        ("https://example.org/model.pth#sha256=12", "expected #sha256= and 64 hexadecimal digits"),
+        ("https://example.org/model.pth#md5=12", "got #md5=12"),
+    ],
+)
+def test_other_addresses_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        at_url(text)
+    assert "secret" not in str(caught.value)
