@@ -108,8 +108,11 @@ def trace_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, like_gpu: bool
         return tracker.peak
 
 
-def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> int:
-    """Peak bytes of a forward pass in prediction, weights included, on tensors without content."""
+def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch, half: bool = False) -> int:
+    """Peak bytes of a forward pass in prediction, weights included, on tensors without content.
+
+    ``half`` is under autocast to bfloat16.
+    """
     network = without_content(arch_kwargs, batch)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         network = network.to_empty(device="cpu").eval()
@@ -117,7 +120,7 @@ def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> int:
         tracker = _Tracker()
         for tensor in [*network.parameters(), *network.buffers(), image]:
             tracker.add(tensor)
-        with tracker:
+        with tracker, torch.autocast("cpu", torch.bfloat16, enabled=half):
             network(image)
         return tracker.peak
 

@@ -115,8 +115,8 @@ def _controls(args: argparse.Namespace) -> dict[str, str]:
     """Pretrained trainer → its counterpart without pretrained weights; none unless they are asked for."""
     if not args.from_scratch:
         return {}
+    from nnunetv2_masam.controls import find_controls
     from nnunetv2_masam.nnunet_files import dataset_name, preprocessed_dataset
-    from nnunetv2_masam.training.scratch import find_controls
 
     folder = preprocessed_dataset(dataset_name(args.dataset))
     return find_controls(args.trainers, folder, args.plans, args.configuration, args.pretrained_weights is not None)
@@ -170,9 +170,9 @@ def _report(line: str) -> None:
 
 def _compare(args: argparse.Namespace, dataset: str, output: Path, controls: Mapping[str, str]) -> int:
     from nnunetv2_masam.cli.compare import show
+    from nnunetv2_masam.controls import describe_pair
     from nnunetv2_masam.evaluation import results
     from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
-    from nnunetv2_masam.training.scratch import describe_pair
 
     splits = results.find_splits(dataset, args.folds)
     if args.folds and splits is not None and not set(args.folds) <= set(splits):

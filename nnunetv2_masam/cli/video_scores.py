@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="Folder of references (default: the dataset's labelsTr and labelsTs)",
     )
+    parser.add_argument(
+        "--original-size",
+        action="store_true",
+        help="Score in the size of the frames, where convert has reduced them (default: that of the cases)",
+    )
     add_output_folder(parser, "Folder for scores.json and scores.md (default: print only)", required=False)
     add = group(parser, "output").add_argument
     add("--overwrite", action="store_true", help="Replace other scores in the output folder")
@@ -46,8 +51,11 @@ def run(args: argparse.Namespace) -> int:
     """Score, print the tables, write both files."""
     from nnunetv2_masam.video.score_folders import ScoresRequest, score_predictions
 
-    scores = score_predictions(ScoresRequest(args.dataset, tuple(args.predictions), args.references))
+    request = ScoresRequest(args.dataset, tuple(args.predictions), args.references, args.original_size)
+    scores = score_predictions(request)
     print(scores.tables, end="")
+    if scores.reduced:
+        print("Scored in the size of the cases, which are smaller than their frames; --original-size scores there")
     if args.output:
         scores.write(args.output, args.overwrite)
     return 0

@@ -26,7 +26,7 @@ from nnunetv2_masam.planning.configuration import (
 )
 from nnunetv2_masam.planning.explain import explain_configuration
 from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
-from nnunetv2_masam.planning.throughput import describe_limits
+from nnunetv2_masam.planning.throughput import describe_limits, predict_limit
 
 __all__ = [
     "MIN_SLICES",
@@ -38,5 +38,6 @@ __all__ = [
     "explain_configuration",
     "is_masam_configuration",
     "plan_configuration",
+    "predict_limit",
     "replan",
 ]

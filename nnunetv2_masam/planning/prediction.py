@@ -20,7 +20,7 @@ _OVER_THE_MEDIAN = 1.25  # most images then fit into one tile; a longer one take
 _SHARE_OF_MEMORY = 0.5  # the rest is for nnU-Net's sums over tiles
 HALF = 2  # bytes
 _NECK_TENSORS = 4  # of the embedding's size, in its normalisation
-_TIMM_NUMBERS = 16  # for every token and channel in the attention of timm's blocks, in float32
+_TIMM_NUMBERS = 17  # for every token and channel, in 16 bits, in the attention of timm's blocks
 
 
 def prediction_slices(
@@ -61,8 +61,6 @@ def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_ch
         2 * FLOAT * dim + HALF * (dim + 2 * network.vit.mlp_width),  # both sides of GELU
         FLOAT * (dim + max(dim, _NECK_TENSORS * EMBEDDING_CHANNELS)),
     )
-    if network.timm is not None:
-        per_token = max(per_token, FLOAT * _TIMM_NUMBERS * dim)
     encoder = network.tokens * per_token
     image_size = tuple(arch_kwargs["image_size"])
     if image_size != patch:
@@ -76,6 +74,8 @@ def _attention_bytes(network: Architecture, index: int) -> int:
     dim, heads = network.vit.embed_dim, network.vit.num_heads
     kept = 2 * FLOAT * dim  # the residual and its normalisation
     projected = 1 + 3 + 3  # the normalisation in 16 bits; query, key and value, and the same in windows
+    if network.timm is not None:
+        return kept + HALF * _TIMM_NUMBERS * dim
     if not network.vit.rel_pos:
         return kept + HALF * (projected + 1) * dim
     positions = heads * sum(network.reach(index))

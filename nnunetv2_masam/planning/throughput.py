@@ -50,7 +50,7 @@ def step_cost(configuration: Mapping[str, Any], num_classes: int) -> StepCost:
         configuration: as :func:`~nnunetv2_masam.planning.plan_configuration` returns it.
         num_classes: K, output channels.
     """
-    patch = configuration["training_patch_size"]
+    patch = configuration.get("training_patch_size", configuration["patch_size"])
     channels = max(1, len(configuration.get("normalization_schemes", ())))
     slices = 1 if len(patch) == 2 else patch[0]
     samples = configuration["batch_size"]
@@ -73,17 +73,51 @@ def describe_limits(configuration: Mapping[str, Any], num_classes: int) -> str:
     """Sentences on what a step takes, on GPUs of several kinds, and on slices that are larger than need be."""
     cost = step_cost(configuration, num_classes)
     lines = [
-        f"A step of {configuration['batch_size']} samples takes {cost.tflop:.1f} TFLOP and "
-        f"{cost.augmentation_core_s:.1f} core-seconds of augmentation. Predicted, at {SUSTAINED_SHARE:.0%} of the "
-        "GPU's peak:"
+        f"A step of {configuration['batch_size']} samples takes {two_digits(cost.tflop)} TFLOP and "
+        f"{two_digits(cost.augmentation_core_s)} core-seconds of augmentation. Predicted, at {SUSTAINED_SHARE:.0%} of "
+        "the GPU's peak:"
     ]
     for name, peak in PEAK_TFLOPS.items():
         workers = cost.workers(peak)
         keep = "data worker keeps" if workers == 1 else "data workers keep"
-        lines.append(f"  {name:<8}  {cost.gpu_s(peak):5.2f} s, {workers} {keep} it busy (nnUNet_n_proc_DA={workers})")
+        lines.append(
+            f"  {name:<8}  {two_digits(cost.gpu_s(peak)):>5} s, {workers} {keep} it busy (nnUNet_n_proc_DA={workers})"
+        )
     if hint := coarser_hint(configuration):
         lines.append(hint)
     return "\n".join(lines)
+
+
+def predict_limit(configuration: Mapping[str, Any], num_classes: int, workers: int, gpu: str | None) -> str:
+    """A sentence for the training log: what a step takes, and whether data or GPU are predicted to limit it.
+
+    Args:
+        configuration: with the batch size of this process.
+        num_classes: K, output channels.
+        workers: processes that augment; 0 is the training's own.
+        gpu: name of the GPU; None for other devices.
+    """
+    cost = step_cost(configuration, num_classes)
+    data_s = cost.augmentation_core_s / max(1, workers)
+    text = (
+        f"Predicted for a step of {configuration['batch_size']} samples: {two_digits(cost.tflop)} TFLOP of network, "
+        f"{two_digits(cost.augmentation_core_s)} core-seconds of augmentation, {two_digits(data_s)} s with "
+        f"{workers or 'no'} data workers"
+    )
+    peak = next((peak for name, peak in PEAK_TFLOPS.items() if gpu is not None and name in gpu), None)
+    if peak is None:
+        return f"{text}. How fast this device computes is not known, so no limit is predicted"
+    gpu_s = cost.gpu_s(peak)
+    text += f"; {two_digits(gpu_s)} s on {gpu} at {SUSTAINED_SHARE:.0%} of its peak"
+    if gpu_s >= data_s and workers:
+        return f"{text}. The GPU will limit it"
+    return f"{text}. The data will limit it; {cost.workers(peak)} workers balance both (nnUNet_n_proc_DA)"
+
+
+def two_digits(value: float) -> str:
+    """``value`` with two significant digits, and all digits before the point: 0.051, 3.2, 70."""
+    decimals = max(0, 1 - math.floor(math.log10(value))) if value > 0 else 1
+    return f"{value:.{decimals}f}"
 
 
 def coarser_hint(configuration: Mapping[str, Any]) -> str | None:
@@ -97,6 +131,6 @@ def coarser_hint(configuration: Mapping[str, Any]) -> str | None:
     return (
         f"The patch has {patch[0]} x {patch[1]} voxels in plane, and the network sees it at {pixels[0]} x {pixels[1]} "
         f"pixels: loading and augmenting cost {factor**2:.1f} times what is needed. Reduce the images once, before "
-        f"training: frames with `convert ... --size`, volumes by planning with an in-plane spacing of "
-        f"{spacing[0]:.3g} x {spacing[1]:.3g} (-overwrite_target_spacing of nnUNetv2_plan_experiment)"
+        f"training: frames with `convert ... --longest-side {max(pixels)}`, volumes by planning with an in-plane "
+        f"spacing of {spacing[0]:.3g} x {spacing[1]:.3g} (-overwrite_target_spacing of nnUNetv2_plan_experiment)"
     )

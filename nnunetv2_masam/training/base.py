@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_masam.files import atomic_file, shortened
 from nnunetv2_masam.training import seed
+from nnunetv2_masam.training.clock import StepClock
 from nnunetv2_masam.training.cost_record import write_cost
 from nnunetv2_masam.training.finite import damaged_cases, nonfinite_tensors, too_many_skipped
 from nnunetv2_masam.training.lock import FoldLock
@@ -59,6 +60,8 @@ class BaseTrainer(nnUNetTrainer):
         log_to(self)
         self.seed = seed.seed_from_environment()
         self.fold_lock = FoldLock(self.output_folder)
+        self.step_clock = StepClock()
+        self.times_logged = False
         self.skipped_steps = 0
         self.skipped_cases: tuple[Counter[str], Counter[str]] = Counter(), Counter()  # damaged, others
         if self.device.type == "cpu":
@@ -178,6 +181,7 @@ class BaseTrainer(nnUNetTrainer):
             seed.seed_all(self.seed, seed.EPOCH, self.local_rank, self.current_epoch)
         self.skipped_steps = 0
         self.skipped_cases = Counter(), Counter()
+        self.step_clock.start_epoch()
 
     def _before_step(self) -> None:
         """What a trainer does before each optimizer step, such as setting the learning rate."""
@@ -188,6 +192,7 @@ class BaseTrainer(nnUNetTrainer):
         Returns:
             the loss, averaged over the samples of all ranks; not finite if the step was skipped for that.
         """
+        self.step_clock.step_begins()
         self._before_step()
         self.optimizer.zero_grad(set_to_none=True)
         samples = len(batch["data"])
@@ -207,6 +212,7 @@ class BaseTrainer(nnUNetTrainer):
         mean_loss, taken = self._step_optimizer(total_loss)
         if not taken:
             self._note_skipped_step(batch, mean_loss)
+        self.step_clock.step_ends()
         return {"loss": np.asarray(mean_loss)}
 
     def _step_optimizer(self, loss: Tensor) -> tuple[float, bool]:
@@ -264,7 +270,10 @@ class BaseTrainer(nnUNetTrainer):
         return [sorted({name for rank in gathered for name in rank[index]}) for index in range(len(lists))]
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """nnU-Net's, over the steps that were taken."""
+        """nnU-Net's, over the steps that were taken; once, what they spent their time on."""
+        if not self.times_logged:
+            self.times_logged = True
+            self.print_to_log_file(f"Measured in the first epoch, {self.step_clock}")
         finite = [output for output in train_outputs if np.isfinite(output["loss"])]
         if not finite:
             self._stop_for_skipped_steps()

@@ -1,21 +1,10 @@
-"""Controls of pretrained recipes: the same network, data and number of steps from random weights."""
+"""Recipes without pretrained weights: the same network, data and number of steps from random ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-from nnunetv2_masam.catalogue import class_names, find_trainer, trainers_folder
-from nnunetv2_masam.files import read_json
-from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.planning import PlanningRules
-
-SUFFIX = "_scratch"  # of a control's name
-_trainer = lru_cache(find_trainer)  # nnU-Net's lookup imports all of its trainers each time
 
 
 class FromScratch:
@@ -33,112 +22,3 @@ class FromScratch:
 def train_everything(rules: PlanningRules) -> PlanningRules:
     """``rules`` with nothing frozen: random weights that stay as they are extract no features."""
     return replace(rules, arch_kwargs={**rules.arch_kwargs, "trainable": "all"})
-
-
-def is_pretrained(trainer: type[Any]) -> bool:
-    """Whether a recipe starts from pretrained weights by itself."""
-    return bool(getattr(trainer, "needs_sam_weights", False))
-
-
-def control_of(name: str) -> str | None:
-    """The trainer that trains what ``name`` trains from random weights: ``name`` and ``_scratch``.
-
-    Returns:
-        its name; None where ``name`` starts from random weights itself.
-
-    Raises:
-        ValueError: there is no such trainer, or it is no control of ``name``.
-    """
-    trainer = _trainer(name)
-    if not is_pretrained(trainer):
-        return None
-    control_name = f"{name}{SUFFIX}"
-    try:
-        control = _trainer(control_name)
-    except ValueError as error:
-        known = [n.removesuffix(SUFFIX) for n in class_names(trainers_folder()) if n.endswith(SUFFIX)]
-        raise ValueError(
-            f"--from-scratch: {name} starts from pretrained weights and has no counterpart without: there is no "
-            f"trainer {control_name}. These have one: {', '.join(known)}. Leave {name} out, or write the counterpart "
-            f"as trainers/nnUNetTrainerMASAM_scratch.py has it"
-        ) from error
-    if is_pretrained(control) or _network_of(control) != _network_of(trainer):
-        raise ValueError(
-            f"--from-scratch: {control_name} is no counterpart of {name}: expected the same rules but for "
-            "arch_kwargs['trainable'], and needs_sam_weights = False"
-        )
-    return control_name
-
-
-def find_controls(
-    trainers: Sequence[str], preprocessed: Path, plans_name: str, configuration: str, fine_tuned: bool
-) -> dict[str, str]:
-    """Pretrained trainer → its control, for all of ``trainers`` that are pretrained.
-
-    Args:
-        trainers: class names.
-        preprocessed: the dataset's folder with the plans.
-        plans_name: name of the plans.
-        configuration: of the plans.
-        fine_tuned: the trainers start from a checkpoint that the user gives.
-
-    Raises:
-        ValueError: none is pretrained, one has no control, or the two would see different inputs.
-    """
-    found = {trainer: control_of(trainer) for trainer in trainers}
-    if fine_tuned and (others := [trainer for trainer, control in found.items() if control is None]):
-        raise ValueError(
-            f"--from-scratch with --pretrained-weights: {', '.join(others)} would be trained with the checkpoint and "
-            "without it, and nnU-Net keeps both in the same folder. Train it without --pretrained-weights under "
-            "another name: a subclass of it"
-        )
-    controls = {trainer: control for trainer, control in found.items() if control is not None}
-    if not controls:
-        raise ValueError(f"--from-scratch: {', '.join(trainers)} start from random weights already. Leave it out")
-    plans_file = preprocessed / f"{plans_name}.json"
-    if plans_file.is_file():  # else the first training says what is missing
-        plans, dataset_json = read_json(plans_file, dict), read_json(preprocessed / "dataset.json", dict)
-        for trainer, control in controls.items():
-            check_same_input(trainer, control, plans, configuration, dataset_json)
-    return controls
-
-
-def describe_pair(name: str, control: str) -> str:
-    """For a reader of the comparison: what the two models share, and what differs besides the weights."""
-    pretrained, scratch = _trainer(name), _trainer(control)
-    trained = pretrained.rules.arch_kwargs.get("trainable", DEFAULTS.trainable)
-    return (
-        f"{name} and {control} have the same network, plans, folds, number of steps and batch size. {name} starts from "
-        f"pretrained weights, with trainable={trained!r}, learning rate {pretrained.base_lr:g} and weight decay "
-        f"{pretrained.weight_decay_masam:g}; {control} starts from random weights and trains everything, with learning "
-        f"rate {scratch.base_lr:g} and weight decay {scratch.weight_decay_masam:g}. The difference is that of the two "
-        "recipes"
-    )
-
-
-def check_same_input(name: str, control: str, plans: Mapping[str, Any], configuration: str, dataset_json: Any) -> None:
-    """Refuse plans that give a recipe and its control different patches or network inputs.
-
-    Training everything takes more memory, for which a small target can cost pixels.
-
-    Raises:
-        ValueError: they differ, or one of the two cannot be trained on the plans.
-    """
-    inputs = []
-    for trainer in (name, control):
-        planned = _trainer(trainer).planned(deepcopy(dict(plans)), configuration, dataset_json)
-        found = planned["configurations"][configuration]
-        image_size = found["architecture"]["arch_kwargs"]["image_size"]
-        inputs.append((found["training_patch_size"], list(image_size), found["batch_size"]))
-    if inputs[0] != inputs[1]:
-        raise ValueError(
-            f"--from-scratch: the plans give {name} patch, network input and batch size {inputs[0]} and {control} "
-            f"{inputs[1]}, expected the same for both: it needs a larger memory target than {control} has. Raise "
-            "vram_gb in the rules of subclasses of both"
-        )
-
-
-def _network_of(trainer: type[Any]) -> PlanningRules:
-    """The recipe's rules without what is trained."""
-    rules: PlanningRules = trainer.rules
-    return replace(rules, arch_kwargs={**rules.arch_kwargs, "trainable": None})

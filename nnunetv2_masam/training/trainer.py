@@ -13,12 +13,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.autocast import has_bf16
-from nnunetv2_masam.planning import PlanningRules
+from nnunetv2_masam.planning import PlanningRules, predict_limit
 from nnunetv2_masam.training.base import BaseTrainer
 from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.cost_record import parameter_counts
@@ -152,7 +153,15 @@ class MASAMTrainer(BaseTrainer):
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
             f"batch size {self.batch_size} in micro-batches of {self.micro_batch_size}; kernels: {self.masam.kernels}"
         )
+        self.print_to_log_file(self._predicted_limit())
         super().on_train_start()
+
+    def _predicted_limit(self) -> str:
+        """What a step of this process is predicted to take, and what will limit it."""
+        configuration = {**self.prediction_configuration.configuration, "batch_size": self.batch_size}
+        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        heads = self.label_manager.num_segmentation_heads
+        return predict_limit(configuration, heads, 0 if self.seed is not None else get_allowed_n_proc_DA(), gpu)
 
     def _pretrained_checkpoint(self) -> Path:
         """The file that training starts from."""

@@ -11,9 +11,11 @@ first axis of nnU-Net's patches.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -31,7 +33,31 @@ FILE_ENDING = ".nii.gz"
 CHANNEL_NAMES = {"0": "rgb_to_0_1", "1": "rgb_to_0_1", "2": "rgb_to_0_1"}  # by them nnU-Net divides by 255
 SPACING = (1.0, 1.0, 5.0)  # x, y, time: no lengths, but what makes time the axis that is pooled last
 DEFAULT_MAX_FRAMES = 50
+ORIGINAL = "_original"  # after labelsTr and labelsTs: masks in the size of the frames
 SPLIT_SEED = 12345  # nnU-Net's
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What size cases have. Without any number that of their frames.
+
+    Attributes:
+        size: (height, width) of all cases.
+        longest_side: larger frames are reduced to this along their longest side, with their proportions; pixels.
+    """
+
+    size: tuple[int, int] | None = None
+    longest_side: int | None = None
+
+    def of(self, original: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of a case of frames of that size."""
+        if self.size is not None:
+            return self.size
+        if self.longest_side is None or max(original) <= self.longest_side:
+            return original
+        factor = self.longest_side / max(original)
+        height, width = (max(1, round(side * factor)) for side in original)
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -57,17 +83,27 @@ class FrameMap:
         classes: in the order of nnU-Net's labels; empty where they are not known.
         kind: what the masks held, ``"ids"`` or ``"colours"``.
         cases: case → what it is made of.
+        scaling: what size the cases have; new videos for the same model need the same.
+        vanished: class → frames in which all its pixels are gone in the smaller case.
     """
 
     classes: tuple[VideoClass, ...]
     kind: str
     cases: Mapping[str, CaseFrames] = field(default_factory=dict)
+    scaling: Scaling = Scaling()
+    vanished: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether a case has another size than its frames."""
+        return any(self.scaling.of(entry.size) != entry.size for entry in self.cases.values())
 
     def write(self, folder: Path) -> None:
         """Write ``frames.json`` into a folder."""
         content = {
             "classes": [asdict(c) for c in self.classes],
             "masks": self.kind,
+            "scaling": asdict(self.scaling),
             "cases": {case: asdict(entry) for case, entry in self.cases.items()},
         }
         write_json(folder / FRAMES_FILE, content)
@@ -92,6 +128,7 @@ def read_frame_map(path: Path) -> FrameMap:
                 case: CaseFrames(entry["sequence"], tuple(entry["frames"]), tuple(entry["size"]))
                 for case, entry in content["cases"].items()
             },
+            _read_scaling(content.get("scaling", {})),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a {FRAMES_FILE} of ours ({type(error).__name__}: {error})") from error
@@ -100,6 +137,11 @@ def read_frame_map(path: Path) -> FrameMap:
             if not isinstance(name, str) or Path(name).name != name or name in ("", ".."):
                 raise ValueError(f"{path}: {name!r} is no name of a sequence or frame")
     return found
+
+
+def _read_scaling(content: Mapping[str, Any]) -> Scaling:
+    size = content.get("size")
+    return Scaling(None if size is None else (int(size[0]), int(size[1])), content.get("longest_side"))
 
 
 def split_evenly(count: int, most: int) -> list[slice]:
@@ -116,17 +158,20 @@ def write_dataset(
     reader: MaskReader,
     *,
     max_frames: int = DEFAULT_MAX_FRAMES,
-    size: tuple[int, int] | None = None,
+    scaling: Scaling = Scaling(),
     about: Mapping[str, str] | None = None,
 ) -> FrameMap:
     """Write an nnU-Net dataset of sequences, whole or not at all.
+
+    Where cases are smaller than their frames, the masks are written once more in the size of the frames, to
+    ``labelsTr_original`` and ``labelsTs_original``, so that predictions can be scored there.
 
     Args:
         target: the new ``nnUNet_raw/DatasetXXX_Name``.
         sequences: those with masks and not for testing are trained on; masks of the others go to ``labelsTs``.
         reader: of the masks.
         max_frames: of a case.
-        size: (height, width) to scale frames and masks to; None keeps theirs.
+        scaling: of frames and masks.
         about: further entries of ``dataset.json``.
 
     Raises:
@@ -136,14 +181,16 @@ def write_dataset(
     if not training:
         raise ValueError("no sequence has masks, so there is nothing to train on; see `nnUNetv2_masam convert frames`")
     cases: dict[str, CaseFrames] = {}
+    vanished: Counter[int] = Counter()
     with atomic_folder(target) as folder:
         for sequence in tqdm(sequences, desc="converting", unit="sequence", disable=None):
             part = "Ts" if sequence.test else "Tr"
-            found = write_images(folder / f"images{part}", sequence, max_frames, size)
+            found = write_images(folder / f"images{part}", sequence, max_frames, scaling)
             if sequence.masks is not None:
-                write_labels(folder / f"labels{part}", sequence, found, reader, size)
+                vanished.update(write_labels(folder / f"labels{part}", sequence, found, reader, scaling))
             cases.update(found)
-        frame_map = FrameMap(reader.classes, reader.kind or IDS, cases)
+        named = {reader.classes[label].name: count for label, count in sorted(vanished.items())}
+        frame_map = FrameMap(reader.classes, reader.kind or IDS, cases, scaling, named)
         frame_map.write(folder)
         cases_of = {s.name: [case for case, entry in cases.items() if entry.sequence == s.name] for s in training}
         if splits := split_by_sequence(cases_of):
@@ -161,9 +208,9 @@ def write_dataset(
 
 
 def write_images(
-    folder: Path, sequence: VideoSequence, max_frames: int, size: tuple[int, int] | None = None
+    folder: Path, sequence: VideoSequence, max_frames: int, scaling: Scaling = Scaling()
 ) -> dict[str, CaseFrames]:
-    """Write a sequence's frames as cases of three channels, scaled to ``size`` if there is one.
+    """Write a sequence's frames as cases of three channels.
 
     Returns:
         its cases in the order of time, as in :class:`FrameMap`.
@@ -174,7 +221,7 @@ def write_images(
     for number, part in enumerate(split_evenly(len(sequence.frames), max_frames), start=1):
         case = f"{sequence.name}_part{number:02d}"
         frames = sequence.frames[part]
-        volumes = np.moveaxis(_stack(frames, sequence, read_frame, size or original), -1, 0)
+        volumes = np.moveaxis(_stack(frames, sequence, read_frame, scaling.of(original)), -1, 0)
         for channel, volume in enumerate(volumes):
             write_volume(folder / f"{case}_{channel:04d}{FILE_ENDING}", volume)
         cases[case] = CaseFrames(sequence.name, tuple(path.name for path in frames), original)
@@ -186,16 +233,32 @@ def write_labels(
     sequence: VideoSequence,
     cases: Mapping[str, CaseFrames],
     reader: MaskReader,
-    size: tuple[int, int] | None = None,
-) -> None:
-    """Write a sequence's masks for the cases that :func:`write_images` made of it."""
+    scaling: Scaling = Scaling(),
+) -> Counter[int]:
+    """Write a sequence's masks for the cases that :func:`write_images` made of it.
+
+    Where cases are smaller than their frames, the masks as they are go to a folder beside it.
+
+    Returns:
+        label → frames that have it at their own size and not at that of the case.
+    """
     assert sequence.masks is not None
     folder.mkdir(exist_ok=True)
     start = 0
+    vanished: Counter[int] = Counter()
     for case, entry in cases.items():
         masks = sequence.masks[start : start + len(entry.frames)]
-        write_volume(folder / f"{case}{FILE_ENDING}", _stack(masks, sequence, reader.read, size or entry.size))
+        volume, size = _stack(masks, sequence, reader.read, entry.size), scaling.of(entry.size)
+        if size != entry.size:
+            original = folder.with_name(f"{folder.name}{ORIGINAL}")
+            original.mkdir(exist_ok=True)
+            write_volume(original / f"{case}{FILE_ENDING}", volume)
+            before, volume = volume, np.stack([scale(labels, size) for labels in volume])
+            for large, small in zip(before, volume, strict=True):
+                vanished.update(set(np.unique(large).tolist()) - set(np.unique(small).tolist()))
+        write_volume(folder / f"{case}{FILE_ENDING}", volume)
         start += len(masks)
+    return vanished
 
 
 def picture_size(sequence: VideoSequence) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from nnunetv2_masam.video.cases import (
     DEFAULT_MAX_FRAMES,
     CaseFrames,
     FrameMap,
+    Scaling,
     read_frame_map,
     write_dataset,
     write_images,
@@ -22,6 +23,7 @@ from nnunetv2_masam.video.endovis18 import CLASSES, find_endovis18
 from nnunetv2_masam.video.masks import frame_map_of
 from nnunetv2_masam.video.sequences import VideoSequence, find_classes, find_frames, find_sequences
 
+DEFAULT_SCALING = Scaling(longest_side=512)  # what MA-SAM's authors train on, along both sides
 ENDOVIS18_REFERENCE = "https://arxiv.org/abs/2001.11190"
 
 
@@ -35,7 +37,7 @@ class VideoRequest:
         name: of the dataset; the folder's by default.
         test: sequences to keep out of training.
         max_frames: most frames of a case.
-        size: (height, width) to scale frames and masks to; None keeps theirs.
+        scaling: of frames and masks; by default to MA-SAM's 512 pixels along the longest side.
         unlisted_as_background: take mask values that no class has as background.
     """
 
@@ -44,7 +46,7 @@ class VideoRequest:
     name: str | None = None
     test: tuple[str, ...] = ()
     max_frames: int = DEFAULT_MAX_FRAMES
-    size: tuple[int, int] | None = None
+    scaling: Scaling = DEFAULT_SCALING
     unlisted_as_background: bool = False
 
 
@@ -57,14 +59,14 @@ class FramesRequest:
         output: new folder.
         dataset: number or name of the model's dataset, whose classes give the masks their ids and colours.
         max_frames: most frames of a case.
-        size: (height, width) to scale frames to; None keeps theirs.
+        scaling: of the frames; None takes the dataset's, or 512 pixels along the longest side without one.
     """
 
     source: Path
     output: Path
     dataset: str | None = None
     max_frames: int = DEFAULT_MAX_FRAMES
-    size: tuple[int, int] | None = None
+    scaling: Scaling | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,6 @@ class ConvertedVideos:
         frame_map: cases and classes.
         unlisted_pixels: how many pixels were taken as background for lack of a class.
         notes: what was left out or replaced.
-        size: of the cases, where it was given.
     """
 
     folder: Path
@@ -85,11 +86,14 @@ class ConvertedVideos:
     frame_map: FrameMap
     unlisted_pixels: int = 0
     notes: tuple[str, ...] = field(default=())
-    size: tuple[int, int] | None = None
+
+    def sizes(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """(height, width) of frames → of their cases."""
+        return {entry.size: self.frame_map.scaling.of(entry.size) for entry in self.frame_map.cases.values()}
 
     def largest_case_gb(self) -> tuple[float, float]:
         """Memory of the largest case in nnU-Net: its float32 channels, and its logits in half precision."""
-        areas = [len(entry.frames) * math.prod(self.size or entry.size) for entry in self.frame_map.cases.values()]
+        areas = [len(entry.frames) * math.prod(self.sizes()[entry.size]) for entry in self.frame_map.cases.values()]
         return 12 * max(areas) / 1e9, 2 * len(self.frame_map.classes) * max(areas) / 1e9
 
 
@@ -121,15 +125,18 @@ def convert_frames(request: FramesRequest) -> ConvertedVideos:
     Raises:
         ValueError: the output exists, or there are no frames.
     """
-    model = FrameMap((), IDS) if request.dataset is None else read_frame_map(frame_map_of(request.dataset))
+    model = FrameMap((), IDS, scaling=DEFAULT_SCALING)
+    if request.dataset is not None:
+        model = read_frame_map(frame_map_of(request.dataset))
+    scaling = model.scaling if request.scaling is None else request.scaling
     sequences = find_frames(request.source)
     cases: dict[str, CaseFrames] = {}
     with atomic_folder(request.output) as folder:
         for sequence in sequences:
-            cases.update(write_images(folder, sequence, request.max_frames, request.size))
-        frame_map = FrameMap(model.classes, model.kind, cases)
+            cases.update(write_images(folder, sequence, request.max_frames, scaling))
+        frame_map = FrameMap(model.classes, model.kind, cases, scaling)
         frame_map.write(folder)
-    return ConvertedVideos(request.output, tuple(sequences), frame_map, size=request.size)
+    return ConvertedVideos(request.output, tuple(sequences), frame_map)
 
 
 def _convert(
@@ -142,5 +149,7 @@ def _convert(
 ) -> ConvertedVideos:
     target = new_dataset(request.dataset_id, name)
     reader = MaskReader(classes, unlisted_as_background=request.unlisted_as_background)
-    frame_map = write_dataset(target, sequences, reader, max_frames=request.max_frames, size=request.size, about=about)
-    return ConvertedVideos(target, tuple(sequences), frame_map, reader.unlisted_pixels, tuple(notes), request.size)
+    frame_map = write_dataset(
+        target, sequences, reader, max_frames=request.max_frames, scaling=request.scaling, about=about
+    )
+    return ConvertedVideos(target, tuple(sequences), frame_map, reader.unlisted_pixels, tuple(notes))

@@ -107,6 +107,8 @@ def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_
     stored = trained(trainer)
     log = next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
     assert ("pretrained weights from" in log) == recipe.needs_sam_weights
+    assert log.index("Predicted for a step of 2 samples") < log.index("Measured in the first epoch, 4 steps: waiting")
+    assert log.count("Measured in the first epoch") == 1
     moved = {
         name.removeprefix("image_encoder.")
         for name, parameter in trainer.masam.named_parameters()

@@ -25,6 +25,7 @@ ALLOWED = {
     "jobs": {"files", "nnunet_files"},
     "training": {"files", "training", "baselines", "prompts", "weights", "planning", "network"},
     "catalogue": set(),
+    "controls": {"catalogue", "files", "network", "planning"},
     "files": set(),
     "images": set(),
     "nnunet_files": {"files"},

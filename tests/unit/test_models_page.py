@@ -17,9 +17,13 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
+    return load("parameters")
+
+
+def load(name: str) -> ModuleType:
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        spec = importlib.util.spec_from_file_location("parameters_benchmark", BENCHMARKS / "parameters.py")
+        spec = importlib.util.spec_from_file_location(f"{name}_benchmark", BENCHMARKS / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     finally:
@@ -52,3 +56,18 @@ def test_foreign_networks_have_as_many_as_the_page_says(script, result):
     assert {name: script.count_foreign(trainers[name]) for name in result["foreign"]} == result["foreign"]
     assert result["foreign"]["nnUNetTrainerUXNet3D"] == {"3d": 53_006_510}
     assert result["foreign"]["nnUNetTrainerNNFormer"] == {"3d": 150_054_210}
+
+
+def test_backbones_are_those_of_the_result_file_and_of_the_networks():
+    script = load("backbones")
+    recipe = "nnUNetTrainerMASAM_slim77"
+    counted = script.describe(recipe)
+    numbers = {name: {**counted, "cpu_seconds_per_slice": 0.25} for name in script.RECIPES}
+    page = script.with_table("before\n\n## Ablations\nafter", numbers)
+    assert script.with_table(page, numbers) == page
+    assert f"| `{recipe}` | vit_slim77 | {counted['parameters'] / 1e6:.1f} M | " in page
+    if script.RESULT.is_file():
+        measured = json.loads(script.RESULT.read_text(encoding="utf-8"))["backbones"]
+        text = script.PAGE.read_text(encoding="utf-8")
+        assert script.with_table(text, measured) == text
+        assert {**measured[recipe], **counted} == measured[recipe]

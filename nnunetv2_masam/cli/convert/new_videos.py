@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Dataset of the model: its classes give the masks their ids and colours (default: nnU-Net's labels)",
         required=False,
     )
-    video.add_case_arguments(parser)
+    video.add_case_arguments(parser, default="as the dataset's, else 512")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,9 +36,10 @@ def run(args: argparse.Namespace) -> int:
     from nnunetv2_masam.video.convert import FramesRequest, convert_frames
 
     converted = convert_frames(
-        FramesRequest(args.source, args.output, args.dataset, args.max_frames, video.size_of(args))
+        FramesRequest(args.source, args.output, args.dataset, args.max_frames, video.scaling_of(args))
     )
     for sequence in converted.sequences:
         print(f"{sequence.name}: {len(sequence.frames)} frames")
+    video.report_sizes(converted)
     print(f"written: {converted.folder} ({len(converted.frame_map.cases)} cases)")
     return 0

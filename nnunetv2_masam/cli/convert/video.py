@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnunetv2_masam.cli.arguments import positive_int
 
 if TYPE_CHECKING:
+    from nnunetv2_masam.video.cases import Scaling
     from nnunetv2_masam.video.convert import ConvertedVideos
 
 EPILOG = """\
@@ -24,7 +25,7 @@ Sequences without masks become imagesTs. Without labels.json the masks hold ids,
 "ignore" marks pixels that do not count. Each sequence is cut into cases of at most --max-frames frames; folds keep the
 cases of a sequence together. frames.json in the new dataset leads back: nnUNetv2_masam frames.
 
-  nnUNetv2_masam convert video Surgery -d 19 --size 512 640 --test s1
+  nnUNetv2_masam convert video Surgery -d 19 --longest-side 640 --test s1
 """
 
 
@@ -56,16 +57,24 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_case_arguments(parser: argparse.ArgumentParser) -> None:
+def add_case_arguments(parser: argparse.ArgumentParser, default: str = "512") -> None:
     """Length and size of the cases."""
     group = parser.add_argument_group("cases")
-    group.add_argument(
+    size = group.add_mutually_exclusive_group()
+    size.add_argument(
         "--size",
         type=positive_int,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="Scale all frames and masks to this size (default: as they are)",
+        help="Scale all frames and masks to this size; MA-SAM's authors train on 512 512",
     )
+    size.add_argument(
+        "--longest-side",
+        type=positive_int,
+        metavar="PIXELS",
+        help=f"Reduce larger frames to this along their longest side, with their proportions (default: {default})",
+    )
+    size.add_argument("--original-size", action="store_true", help="Keep the size of the frames")
     group.add_argument(
         "--max-frames",
         type=positive_int,
@@ -75,9 +84,15 @@ def add_case_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def size_of(args: argparse.Namespace) -> tuple[int, int] | None:
-    """``--size`` as a pair."""
-    return None if args.size is None else (args.size[0], args.size[1])
+def scaling_of(args: argparse.Namespace) -> Scaling | None:
+    """What the options say of the cases' size; None where they say nothing."""
+    from nnunetv2_masam.video.cases import Scaling
+
+    if args.original_size:
+        return Scaling()
+    if args.size is not None:
+        return Scaling(size=(args.size[0], args.size[1]))
+    return None if args.longest_side is None else Scaling(longest_side=args.longest_side)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,13 +104,35 @@ def run(args: argparse.Namespace) -> int:
 
 def dataset_fields(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of :func:`add_dataset_arguments` as fields of a request."""
+    from nnunetv2_masam.video.convert import DEFAULT_SCALING
+
     return {
         "source": args.source,
         "dataset_id": args.dataset_id,
         "max_frames": args.max_frames,
-        "size": size_of(args),
+        "scaling": scaling_of(args) or DEFAULT_SCALING,
         "unlisted_as_background": args.unlisted_as_background,
     }
+
+
+def report_sizes(converted: ConvertedVideos) -> None:
+    """Print how frames were scaled, what vanished by it, and how to keep their size."""
+    scaled = {before: after for before, after in converted.sizes().items() if before != after}
+    for before, after in scaled.items():
+        print(f"frames of {before[0]} x {before[1]} pixels are scaled to {after[0]} x {after[1]}")
+    if not scaled:
+        return
+    print(
+        "--original-size keeps the size of the frames: augmentation and memory then grow with their pixels, while the "
+        "network sees 512 along the longest side either way; --size 512 512 is what MA-SAM's authors train on"
+    )
+    for name, count in converted.frame_map.vanished.items():
+        print(f"{name}: in {count} frames too small for the reduced masks, which do not have it")
+    if any(sequence.masks for sequence in converted.sequences):
+        print(
+            "masks in the size of the frames are in labelsTr_original and labelsTs_original; video-scores "
+            "--original-size scores there"
+        )
 
 
 def report(converted: ConvertedVideos) -> int:
@@ -107,6 +144,7 @@ def report(converted: ConvertedVideos) -> int:
         part = "test" if sequence.test else "training"
         note = "" if sequence.masks else ", no masks"
         print(f"{sequence.name}: {len(sequence.frames)} frames in {len(cases)} cases, {part}{note}")
+    report_sizes(converted)
     if converted.unlisted_pixels:
         print(f"{converted.unlisted_pixels} pixels had values that no class has and were taken as background")
     if sum(not sequence.test for sequence in converted.sequences) < 2:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
-from nnunetv2_masam.planning.throughput import augmentation_core_s, coarser_hint, describe_limits, step_cost
+from nnunetv2_masam.planning.throughput import (
+    augmentation_core_s,
+    coarser_hint,
+    describe_limits,
+    predict_limit,
+    step_cost,
+    two_digits,
+)
 
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
 MEASURED = json.loads((RESULTS / "augmentation-cpu.json").read_text("utf-8"))["samples"]
@@ -47,7 +54,7 @@ def test_large_frames_are_named_and_the_hint_ends_them():
     text = describe_limits(video, 12)
     assert "1040 x 1280 voxels" in text
     assert "416 x 512" in text
-    assert "--size" in text
+    assert "--longest-side 512" in text
     assert coarser_hint(planned("Dataset017_BTCV", 14)) is None
     reduced = {**BASELINES["Dataset018_EndoVis"]["configurations"]["3d_fullres"]}
     reduced["median_image_size_in_voxels"] = [149.0, 410.0, 512.0]
@@ -55,3 +62,20 @@ def test_large_frames_are_named_and_the_hint_ends_them():
     assert coarser_hint(small) is None
     assert step_cost(small, 12).augmentation_core_s < step_cost(video, 12).augmentation_core_s / 5
     assert augmentation_core_s(small["training_patch_size"], 3, 12) < 0.15
+
+
+def test_small_costs_keep_two_digits():
+    assert [two_digits(x) for x in (0.0, 0.000123, 0.0512, 0.51, 3.24, 69.6, 405.4)] == [
+        "0.0", "0.00012", "0.051", "0.51", "3.2", "70", "405",
+    ]  # fmt: skip
+    small = {**planned("Dataset017_BTCV", 14), "training_patch_size": [5, 20, 20]}
+    assert "0.0 core-seconds" not in describe_limits(small, 14)
+
+
+def test_the_log_names_the_limit_of_this_machine():
+    plan = planned("Dataset017_BTCV", 14)
+    workers = step_cost(plan, 14).workers(989.0)
+    assert "The GPU will limit it" in predict_limit(plan, 14, workers, "NVIDIA H100 80GB HBM3")
+    starved = predict_limit(plan, 14, 1, "NVIDIA H100 80GB HBM3")
+    assert f"The data will limit it; {workers} workers balance both" in starved
+    assert "with no data workers. How fast this device computes is not known" in predict_limit(plan, 14, 0, None)

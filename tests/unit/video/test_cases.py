@@ -11,6 +11,7 @@ from PIL import Image
 from nnunetv2_masam.video.cases import (
     CaseFrames,
     FrameMap,
+    Scaling,
     read_frame_map,
     read_volume,
     split_by_sequence,
@@ -165,11 +166,21 @@ def test_cases_can_be_smaller_than_their_frames(tmp_path):
         Image.fromarray(mask).save(tmp_path / "videos" / "s" / "masks" / f"{n}.png")
     target = tmp_path / "Dataset001_V"
     reader = MaskReader(classes_of_ids([1, 2]))
-    frame_map = write_dataset(target, find_sequences(tmp_path / "videos"), reader, size=(6, 8))
+    frame_map = write_dataset(target, find_sequences(tmp_path / "videos"), reader, scaling=Scaling(size=(6, 8)))
     assert frame_map.cases["s_part01"].size == (12, 16)
     assert (read_volume(target / "labelsTr" / "s_part01.nii.gz") == labels).all()
+    assert (read_volume(target / "labelsTr_original" / "s_part01.nii.gz") == large).all()
+    assert read_frame_map(target).scaling == Scaling(size=(6, 8))
     red = read_volume(target / "imagesTr" / "s_part01_0000.nii.gz")
     assert red.shape == (3, 6, 8)
     assert (red == np.array([0, 10, 20])[:, None, None]).all()
     masks(tmp_path / "masks", target / "labelsTr", frame_map, IDS)
     assert (np.asarray(Image.open(tmp_path / "masks" / "s" / "1.png")) == large[1]).all()
+
+
+def test_the_longest_side_is_limited_and_nothing_is_enlarged():
+    limited = Scaling(longest_side=512)
+    assert limited.of((1024, 1280)) == (410, 512)
+    assert limited.of((640, 300)) == (512, 240)
+    assert limited.of((64, 80)) == (64, 80)
+    assert Scaling().of((1024, 1280)) == (1024, 1280)

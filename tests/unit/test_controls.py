@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nnunetv2_masam import trainers
+from nnunetv2_masam.controls import SUFFIX, check_same_input, control_of, describe_pair, is_pretrained
 from nnunetv2_masam.planning import plan_configuration
-from nnunetv2_masam.training.scratch import SUFFIX, check_same_input, control_of, describe_pair, is_pretrained
 
 CONTROLS = [name for name in dir(trainers) if name.endswith(SUFFIX)]
 BASELINE = {
