@@ -111,5 +111,5 @@ def test_what_cannot_be_trained_is_refused(workspace, boxed):
         plans.update(planned)
         plans["continue_training"] = False
 
-    with pytest.raises(ValueError, match="prompt 'none', nnUNetTrainerMASAM_testing_box trains 'box'"):
+    with pytest.raises(ValueError, match="prompt 'none'; nnUNetTrainerMASAM_testing_box trains prompt 'box'"):
         make(nnUNetTrainerMASAM_testing_box, workspace, boxed, edit=without_prompt)

@@ -78,6 +78,7 @@ def test_python_of_the_readme(workspace, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("MODEL_FOLDER").symlink_to(trained)
     Path("IMAGES").symlink_to(workspace.raw / "Dataset901_Plain" / "imagesTs")
+    Path("PREDICTIONS").mkdir()
     exec(code, {})
     assert {path.name for path in Path("PREDICTIONS").glob("*.nii.gz")} == {"caseTs0.nii.gz", "caseTs1.nii.gz"}
 
