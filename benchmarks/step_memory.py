@@ -126,7 +126,7 @@ def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch, half: bool 
 
 
 def without_content(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> MASAM:
-    """A network without memory for its weights; ``to_empty`` brings it into a FakeTensorMode.
+    """A network without memory for its weights; ``to_empty`` puts it into a FakeTensorMode.
 
     timm reads values while it builds a network, which fake tensors do not have.
     """
