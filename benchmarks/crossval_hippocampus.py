@@ -37,7 +37,7 @@ FOLDS = range(5)
 
 
 def main() -> None:
-    """Train what is missing, fold by fold, and write the comparison."""
+    """Train what is missing and write the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--workspace", type=Path, required=True)
@@ -48,11 +48,10 @@ def main() -> None:
     if not args.report:
         prepare(args.data)
         plan_resenc(dataset, number)
-        for fold in FOLDS:
-            for plans in dict.fromkeys(plans for _, plans in MODELS.values()):
-                trainers = [trainer for trainer, its_plans in MODELS.values() if its_plans == plans]
-                masam("crossval", "-d", number, "-c", CONFIGURATION, "-tr", *trainers, "-p", plans, "--folds",
-                      str(fold), "--device", "cpu", "-o", str(args.workspace / "crossval" / plans))  # fmt: skip
+        for plans in dict.fromkeys(plans for _, plans in MODELS.values()):
+            trainers = [trainer for trainer, its_plans in MODELS.values() if its_plans == plans]
+            masam("crossval", "-d", number, "-c", CONFIGURATION, "-tr", *trainers, "-p", plans, "--device", "cpu",
+                  "-o", str(args.workspace / "crossval" / plans))  # fmt: skip
     report(args.workspace.resolve(), dataset, number)
 
 
@@ -69,30 +68,35 @@ def plan_resenc(dataset: str, number: str) -> None:
 
 
 def report(workspace: Path, dataset: str, number: str) -> None:
-    """Compare the validation cases of the folds that all models have finished, then the unseen cases."""
+    """Compare the validation cases of the folds that all models have finished, then the unseen cases.
+
+    A model that has finished no fold is left out.
+    """
     results = workspace / "results" / dataset
     folders = {name: results / f"{trainer}__{plans}__{CONFIGURATION}" for name, (trainer, plans) in MODELS.items()}
-    finished = [
-        str(fold)
-        for fold in FOLDS
-        if all((folder / f"fold_{fold}" / "validation" / "summary.json").is_file() for folder in folders.values())
-    ]
-    if not finished:
+    folders = {name: folder for name, folder in folders.items() if any(is_finished(folder, fold) for fold in FOLDS)}
+    finished = [str(fold) for fold in FOLDS if all(is_finished(folder, fold) for folder in folders.values())]
+    if not folders or not finished:
         sys.exit("no fold is finished by all models yet")
     models = [f"{name}={folder.name}" for name, folder in folders.items()]
     validation, unseen = workspace / "comparison" / "validation", workspace / "comparison" / "unseen"
     masam("compare", *models, "-d", number, "--folds", *finished, "-np", "1", "-o", str(validation))
     raw = workspace / "raw" / dataset
-    predictions = [f"{name}={predict(workspace, raw, number, name, finished)}" for name in MODELS]
+    predictions = [f"{name}={predict(workspace, raw, number, name, finished)}" for name in folders]
     masam("compare", "--predictions", *predictions, "--references", str(raw / "labelsTs"), "--dataset-json",
           str(raw / "dataset.json"), "--images", str(raw / "imagesTs"), "-np", "1", "-o", str(unseen))  # fmt: skip
     for source in (validation, unseen):
         target = OUTPUT / source.name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target)
-    settings = {name: {"trainer": trainer, "plans": plans} for name, (trainer, plans) in MODELS.items()}
+    settings = {name: {"trainer": MODELS[name][0], "plans": MODELS[name][1]} for name in folders}
     about = {"environment": describe_environment(), "dataset": dataset, "folds": finished, "models": settings}
     write_json(OUTPUT / "settings.json", about)
+
+
+def is_finished(folder: Path, fold: int) -> bool:
+    """Whether the fold is trained and validated."""
+    return (folder / f"fold_{fold}" / "validation" / "summary.json").is_file()
 
 
 def predict(workspace: Path, raw: Path, number: str, name: str, folds: list[str]) -> Path:

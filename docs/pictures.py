@@ -194,21 +194,22 @@ def draw_planner(vram_gb: float = 24.0) -> plt.Figure:
 # ---- a box and a video
 
 
-def draw_box(workspace: Path, predictions: Path) -> plt.Figure:
-    """An unseen case: the image with its boxes, what the network segments, and the reference."""
-    raw = workspace / "raw" / "Dataset900_Phantom"
-    (path,) = predictions.glob("*.nii.gz")
+def draw_box(workspace: Path, predictions: Path | None) -> plt.Figure:
+    """An unseen case: the image with its boxes, the reference, and what the network segments if it was trained."""
+    (path,) = (workspace / "raw" / "Dataset900_Phantom" / "labelsTs").glob("*.nii.gz")
     case = path.name.removesuffix(".nii.gz")
     image, channel = (read(workspace / "box-inputs" / f"{case}_{number:04d}.nii.gz") for number in range(2))
-    kidneys = [read(file) == 2 for file in (path, raw / "labelsTs" / path.name)]
-    z = int(np.argmax(kidneys[1].sum(axis=(1, 2))))
-    figure, panels = plt.subplots(1, 3, figsize=(9.5, 3.5))
-    for panel, title in zip(panels, ("image and box prompt", "predicted kidneys", "reference"), strict=True):
+    kidneys = {"reference": read(path) == 2}
+    if predictions is not None:
+        kidneys["predicted kidneys"] = read(predictions / path.name) == 2
+    z = int(np.argmax(kidneys["reference"].sum(axis=(1, 2))))
+    figure, panels = plt.subplots(1, 1 + len(kidneys), figsize=(3.2 * (1 + len(kidneys)), 3.5))
+    for panel, title in zip(panels, ("image and box prompt", *kidneys), strict=True):
         panel.imshow(image[z], cmap="gray")
         panel.contour(channel[z], levels=[0.5], colors=ORANGE, linewidths=1.5)
         panel.set_title(title)
         panel.axis("off")
-    for panel, mask in zip(panels[1:], kidneys, strict=True):
+    for panel, mask in zip(panels[1:], kidneys.values(), strict=True):
         panel.contourf(mask[z], levels=[0.5, 1.5], colors=[BLUE], alpha=0.55)
     figure.tight_layout()
     return figure

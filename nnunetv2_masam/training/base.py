@@ -24,7 +24,7 @@ from nnunetv2_masam.files import atomic_file, shortened
 from nnunetv2_masam.training import seed
 from nnunetv2_masam.training.clock import StepClock
 from nnunetv2_masam.training.cost_record import write_cost
-from nnunetv2_masam.training.finite import damaged_cases, nonfinite_tensors, too_many_skipped
+from nnunetv2_masam.training.finite import damaged_cases, nonfinite_tensors, of_all_ranks, too_many_skipped
 from nnunetv2_masam.training.lock import FoldLock
 from nnunetv2_masam.training.log import log_to
 from nnunetv2_masam.training.microbatches import copied_ahead, split_batch
@@ -105,18 +105,15 @@ class BaseTrainer(nnUNetTrainer):
             return super().get_dataloaders()
         with seed.no_workers():
             training, validation = super().get_dataloaders()
-        epoch, rank = self.current_epoch, self.local_rank
-        return (
+        streams = (
+            (training, seed.TRAINING_BATCH, self.num_iterations_per_epoch),
+            (validation, seed.VALIDATION_BATCH, self.num_val_iterations_per_epoch),
+        )
+        return tuple(
             seed.numbered_augmenter(
-                training.data_loader,
-                (self.seed, seed.TRAINING_BATCH, rank),
-                first=epoch * self.num_iterations_per_epoch,
-            ),
-            seed.numbered_augmenter(
-                validation.data_loader,
-                (self.seed, seed.VALIDATION_BATCH, rank),
-                first=epoch * self.num_val_iterations_per_epoch,
-            ),
+                augmenter.data_loader, (self.seed, stream, self.local_rank), first=self.current_epoch * steps
+            )
+            for augmenter, stream, steps in streams
         )
 
     def lock_fold(self) -> None:
@@ -246,7 +243,7 @@ class BaseTrainer(nnUNetTrainer):
         Raises:
             ValueError: more than ``skipped_share`` of the epoch's steps were skipped.
         """
-        damaged, keys = self._of_all_ranks([damaged_cases(batch), [str(key) for key in batch["keys"]]])
+        damaged, keys = of_all_ranks([damaged_cases(batch), [str(key) for key in batch["keys"]]])
         self.skipped_steps += 1
         self.skipped_cases[0].update(damaged)
         self.skipped_cases[1].update(keys)
@@ -260,14 +257,6 @@ class BaseTrainer(nnUNetTrainer):
 
     def _stop_for_skipped_steps(self) -> None:
         raise ValueError(too_many_skipped(self.skipped_steps, self.num_iterations_per_epoch, *self.skipped_cases))
-
-    def _of_all_ranks(self, lists: list[list[str]]) -> list[list[str]]:
-        """Each of the lists with all ranks' entries."""
-        gathered = [lists]
-        if distributed.is_initialized():
-            gathered = [[] for _ in range(distributed.get_world_size())]
-            distributed.all_gather_object(gathered, lists)
-        return [sorted({name for rank in gathered for name in rank[index]}) for index in range(len(lists))]
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """nnU-Net's, over the steps that were taken; once, what they spent their time on."""

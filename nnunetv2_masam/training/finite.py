@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 
 from nnunetv2_masam.files import shortened
 
@@ -59,3 +60,12 @@ def too_many_skipped(skipped: int, steps: int, damaged: Counter[str], others: Co
         f"The data of these steps is finite (cases {shortened(sorted(others))}), so the training diverges: lower the "
         "learning rate (base_lr of the trainer), or start again from other weights"
     )
+
+
+def of_all_ranks(lists: list[list[str]]) -> list[list[str]]:
+    """Each of the lists with the names of all ranks, sorted."""
+    gathered = [lists]
+    if distributed.is_initialized():
+        gathered = [[] for _ in range(distributed.get_world_size())]
+        distributed.all_gather_object(gathered, lists)
+    return [sorted({name for rank in gathered for name in rank[index]}) for index in range(len(lists))]

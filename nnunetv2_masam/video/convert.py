@@ -9,17 +9,10 @@ from pathlib import Path
 
 from nnunetv2_masam.files import atomic_folder
 from nnunetv2_masam.nnunet_files import new_dataset
-from nnunetv2_masam.video.cases import (
-    DEFAULT_MAX_FRAMES,
-    CaseFrames,
-    FrameMap,
-    Scaling,
-    read_frame_map,
-    write_dataset,
-    write_images,
-)
+from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES, write_dataset, write_images
 from nnunetv2_masam.video.classes import IDS, MaskReader, VideoClass
 from nnunetv2_masam.video.endovis18 import CLASSES, find_endovis18
+from nnunetv2_masam.video.frame_map import CaseFrames, FrameMap, Scaling, read_frame_map
 from nnunetv2_masam.video.masks import frame_map_of
 from nnunetv2_masam.video.sequences import VideoSequence, find_classes, find_frames, find_sequences
 

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_masam.video.cases import FrameMap
 from nnunetv2_masam.video.classes import IGNORE, scale
+from nnunetv2_masam.video.frame_map import FrameMap
 from nnunetv2_masam.video.masks import read_case
 
 VARIANTS = {

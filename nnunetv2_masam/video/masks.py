@@ -11,8 +11,9 @@ import numpy as np
 
 from nnunetv2_masam.files import atomic_folder
 from nnunetv2_masam.nnunet_files import raw_dataset
-from nnunetv2_masam.video.cases import FILE_ENDING, FRAMES_FILE, FrameMap, read_frame_map, read_volume
+from nnunetv2_masam.video.cases import FILE_ENDING, read_volume
 from nnunetv2_masam.video.classes import VideoClass, check_writable, scale, write_mask
+from nnunetv2_masam.video.frame_map import FRAMES_FILE, FrameMap, read_frame_map
 from nnunetv2_masam.video.sequences import list_visible
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_masam.files import refuse_other_content, write_text
-from nnunetv2_masam.video.cases import FILE_ENDING, ORIGINAL, FrameMap, read_frame_map
+from nnunetv2_masam.video.cases import FILE_ENDING, ORIGINAL
 from nnunetv2_masam.video.classes import IGNORE
+from nnunetv2_masam.video.frame_map import FrameMap, read_frame_map
 from nnunetv2_masam.video.frame_scores import as_markdown, count_cases, score_video
 from nnunetv2_masam.video.masks import find_cases, frame_map_of, read_case
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -15,20 +19,33 @@ from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as host
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_masam.catalogue import find_trainer
-from tests.host.conftest import Workspace
+from nnunetv2_masam.prompts.record import add_box_channel
+from nnunetv2_masam.weights.provenance import identify, stored_provenance
+from nnunetv2_masam.weights.slim import MARKER
+from tests.host.conftest import TRAINERS, Workspace
 from tests.host.test_trainer import make
+from tests.sam_file import write_sam_file
 
-DATASET = "Dataset901_Plain"
-UNEVEN = (DATASET, "3d_fullres", 0, "nnUNetTrainerMASAM_testing_ranks")
-EVEN = (DATASET, "2d", 0, "nnUNetTrainerMASAM_testing_even_ranks")
+sys.path.append(str(TRAINERS))
+
+from nnUNetTrainerMASAM_testing import nnUNetTrainerMASAM_testing_sam
+
+DATASET, BOXED = "Dataset901_Plain", "Dataset907_BoxesOfRanks"
+RUNS = {
+    "uneven": (DATASET, "3d_fullres", 0, "nnUNetTrainerMASAM_testing_ranks"),
+    "batch Dice": (DATASET, "2d", 0, "nnUNetTrainerMASAM_testing_even_ranks"),
+    "slim": (DATASET, "3d_fullres", 0, "nnUNetTrainerMASAM_testing_sam_ranks"),
+    "boxes": (BOXED, "3d_fullres", 0, "nnUNetTrainerMASAM_testing_box_ranks"),
+}
+RESUMED = ("uneven", "slim")
 FINAL, WHOLE = "checkpoint_final.pth", "checkpoint_whole.pth"
 
 
 def rank(rank: int, ports: list[int], environment: dict[str, str]) -> None:
     """What ``nnUNetv2_train -num_gpus 2`` runs in each process, but for the devices and the backend.
 
-    Three trainings one after the other, because starting a process takes longer than any of them: uneven batches, the
-    same once more as if it had been killed after its first epoch, and even batches.
+    All trainings one after the other, because starting a process takes longer than any of them; then two of them once
+    more, as if they had been killed after the first epoch.
     """
     os.environ.update(environment, MASTER_ADDR="127.0.0.1")
     torch.set_num_threads(1)
@@ -41,59 +58,100 @@ def rank(rank: int, ports: list[int], environment: dict[str, str]) -> None:
         mock.patch.object(torch.cuda, "set_device"),
         mock.patch.object(host, "DDP", lambda network, device_ids: DistributedDataParallel(network)),
     ):
-        for port, arguments, resume in zip(ports, (UNEVEN, UNEVEN, EVEN), (False, True, False), strict=True):
+        trainings = [*((run, False) for run in RUNS), *((run, True) for run in RESUMED)]
+        for port, (run, resume) in zip(ports, trainings, strict=True):
+            arguments = RUNS[run]
             os.environ["MASTER_PORT"] = str(port)
             if resume and rank == 0:  # the other one waits for it
-                (final,) = Path(environment["nnUNet_results"]).rglob(FINAL)
+                (final,) = Path(environment["nnUNet_results"]).glob(f"*/{arguments[3]}__*/fold_0/{FINAL}")
                 final.rename(final.with_name(WHOLE))
                 final.with_name("checkpoint_first.pth").rename(final.with_name("checkpoint_latest.pth"))
             run_training.run_ddp(rank, *arguments, "nnUNetPlans", False, resume, False, None, False, False, 2)
 
 
+def checkpoint(results: Path, run: str, name: str = FINAL) -> dict:
+    (path,) = results.glob(f"*/{RUNS[run][3]}__*/fold_0/{name}")
+    return torch.load(path, weights_only=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A seed, SAM's weights, slim checkpoints where there are such weights, and a dataset with a box channel."""
+    sam = tmp_path_factory.mktemp("sam") / "sam_small.pth"
+    write_sam_file(sam, dict(nnUNetTrainerMASAM_testing_sam.rules.vit))
+    boxed = workspace.preprocessed / BOXED
+    shutil.copytree(workspace.preprocessed / DATASET, boxed)
+    for name, change in (
+        ("dataset", lambda content: add_box_channel(content, {})),
+        ("nnUNetPlans", lambda content: {**content, "dataset_name": BOXED}),
+    ):
+        path = boxed / f"{name}.json"
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MASAM_SEED", "1")
+        patch.setenv("MASAM_CHECKPOINT", str(sam))
+        patch.setenv("MASAM_SLIM_CHECKPOINTS", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
-def on_two(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of two processes."""
+def one(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of one process."""
+    results = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("nnUNet_results", str(results))
+        for dataset, configuration, _, trainer in RUNS.values():
+            make(find_trainer(trainer), workspace, dataset, configuration).run_training()
+    return results
+
+
+@pytest.fixture(scope="module")
+def two(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two processes."""
     results = tmp_path_factory.mktemp("two")
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(len(RUNS) + len(RESUMED))]
         for free in sockets:
             free.bind(("127.0.0.1", 0))
         ports = [free.getsockname()[1] for free in sockets]
     environment = {name: value for name, value in os.environ.items() if name.startswith(("nnUNet", "MASAM"))}
-    environment |= {"nnUNet_results": str(results), "MASAM_SEED": "1"}
-    torch.multiprocessing.spawn(rank, args=(ports, environment), nprocs=2)
+    torch.multiprocessing.spawn(rank, args=(ports, environment | {"nnUNet_results": str(results)}), nprocs=2)
     return results
 
 
-def checkpoint(results: Path, trainer: str, name: str) -> dict:
-    (path,) = results.rglob(f"{trainer}__*/fold_0/{name}")
-    return torch.load(path, weights_only=False)
-
-
-@pytest.mark.parametrize("arguments", [UNEVEN, EVEN], ids=["uneven", "even"])
-def test_two_ranks_train_what_one_process_trains(workspace, on_two, tmp_path, monkeypatch, arguments):
+@pytest.mark.parametrize("run", RUNS)
+def test_two_ranks_train_what_one_process_trains(workspace: Workspace, one: Path, two: Path, run: str) -> None:
     """Uneven samples and micro-batches; batch Dice over both ranks; a step that one rank's data makes all skip."""
-    monkeypatch.setenv("MASAM_SEED", "1")
-    monkeypatch.setenv("nnUNet_results", str(tmp_path))
-    _, configuration, _, trainer = arguments
-    single = make(find_trainer(trainer), workspace, DATASET, configuration)
-    single.initialize()
-    start = {name: tensor.clone() for name, tensor in single.masam.state_dict().items()}
-    single.run_training()
-    expected = checkpoint(tmp_path, trainer, FINAL)
-    found = checkpoint(on_two, trainer, WHOLE if arguments == UNEVEN else FINAL)
+    expected, found = checkpoint(one, run), checkpoint(two, run, WHOLE if run in RESUMED else FINAL)
     assert_equal_within_rounding(found["network_weights"], expected["network_weights"])
-    assert max(float((tensor - start[name]).abs().max()) for name, tensor in single.masam.state_dict().items()) > 1e-4
+    start = make(find_trainer(RUNS[run][3]), workspace, *RUNS[run][:2])
+    start.initialize()
+    changes = [
+        float((expected["network_weights"][name] - parameter).abs().max())
+        for name, parameter in start.masam.named_parameters()
+        if parameter.requires_grad
+    ]
+    assert max(changes) > 1e-4
     losses = [stored["logging"]["train_losses"] for stored in (expected, found)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    logs = [path.read_text() for path in sorted(on_two.rglob(f"{trainer}__*/fold_0/training_log*.txt"))]
-    assert f"data that is not finite in sample{single.batch_size - 1}" in logs[0]
-    if arguments == UNEVEN:
-        resumed = checkpoint(on_two, trainer, FINAL)
-        assert_equal_within_rounding(resumed["network_weights"], expected["network_weights"])
+    logs = [path.read_text() for path in sorted(two.glob(f"*/{RUNS[run][3]}__*/fold_0/training_log*.txt"))]
+    assert f"data that is not finite in sample{start.configuration_manager.batch_size - 1}" in logs[0]
+    if run == "slim":
+        used = identify(os.environ["MASAM_CHECKPOINT"])
+        assert found["network_weights"][MARKER] == expected["network_weights"][MARKER]
+        assert found["network_weights"][MARKER]["sha256"] == used.sha256
+        assert stored_provenance(found) == stored_provenance(expected) == used
+
+
+@pytest.mark.parametrize("run", RESUMED)
+def test_two_ranks_continue_what_they_began(one: Path, two: Path, run: str) -> None:
+    expected, found = checkpoint(one, run), checkpoint(two, run)
+    assert_equal_within_rounding(found["network_weights"], expected["network_weights"])
+    assert stored_provenance(found) == stored_provenance(expected)
 
 
 def assert_equal_within_rounding(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     assert found.keys() == expected.keys()
-    for name, tensor in expected.items():
+    for name in expected.keys() - {MARKER}:
+        tensor = expected[name]
         torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")

@@ -18,7 +18,7 @@ def test_forward_pass():
     medians, ratios = (result("forward")[key] for key in ("median_seconds", "times_as_fast_as_theirs"))
     theirs, ours = (medians[f"{side} float32"] for side in ("theirs", "ours"))
     assert f"| {theirs:.1f} s | {ours:.1f} s, {ratios['ours float32']:.2f} times as fast |" in PAGE
-    assert f"{medians['ours bfloat16']:.1f} s for a forward pass" in PAGE
+    assert f"| {medians['ours bfloat16']:.1f} s, {ratios['ours bfloat16']:.2f} times as fast |" in PAGE
     assert f"| {result('forward')['largest_difference_of_largest_logit']['ours float32']:.0e} |" in PAGE
 
 
@@ -30,6 +30,15 @@ def test_training_step():
     assert f"| {seconds['theirs']:.1f} s | {times} |" in PAGE
     memory = " | ".join(f"{peaks[side]:.2f} GB, {shares[side]:.0%}" for side in ours)
     assert f"| {peaks['theirs']:.2f} GB | {memory} |".replace("%", " %") in PAGE
+
+
+def test_kernels():
+    for task, sides in (("training step", ("plain", "adapters recomputed", "attention by parts", "fast")),
+                        ("forward pass", ("plain", "fast"))):  # fmt: skip
+        for side in sides:
+            found = result("kernels")[task][side]
+            cells = f"{found['median_seconds']:.1f} | {found['peak_gb']:.2f} | {found['share_of_plain_memory']:.0%} |"
+            assert cells.replace("%", " %") in PAGE
 
 
 def test_volume():

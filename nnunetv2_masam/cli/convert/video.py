@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nnunetv2_masam.cli.arguments import positive_int
 
 if TYPE_CHECKING:
-    from nnunetv2_masam.video.cases import Scaling
     from nnunetv2_masam.video.convert import ConvertedVideos
+    from nnunetv2_masam.video.frame_map import Scaling
 
 EPILOG = """\
 expected layout:
@@ -86,7 +86,7 @@ def add_case_arguments(parser: argparse.ArgumentParser, default: str = "512") ->
 
 def scaling_of(args: argparse.Namespace) -> Scaling | None:
     """What the options say of the cases' size; None where they say nothing."""
-    from nnunetv2_masam.video.cases import Scaling
+    from nnunetv2_masam.video.frame_map import Scaling
 
     if args.original_size:
         return Scaling()

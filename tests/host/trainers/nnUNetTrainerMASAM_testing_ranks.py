@@ -7,21 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nnUNetTrainerMASAM_testing import nnUNetTrainerMASAM_testing
+from nnUNetTrainerMASAM_testing import (
+    nnUNetTrainerMASAM_testing,
+    nnUNetTrainerMASAM_testing_box,
+    nnUNetTrainerMASAM_testing_sam,
+)
 
+from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
+from nnunetv2_masam.training.trainer import MASAMTrainer
 
 CPU = torch.device("cpu")
 
 
-class nnUNetTrainerMASAM_testing_ranks(nnUNetTrainerMASAM_testing):
+def without_dropout(rules: PlanningRules, batch_size: int) -> PlanningRules:
+    return replace(rules, batch_size=batch_size, arch_kwargs={**rules.arch_kwargs, "fact_dropout": 0.0})
+
+
+class SharedBatches(MASAMTrainer):
     """Five samples a step, two at once, so that ranks differ in samples and in micro-batches; Dice for each sample."""
 
-    rules = replace(
-        nnUNetTrainerMASAM_testing.rules,
-        batch_size=5,
-        arch_kwargs={**nnUNetTrainerMASAM_testing.rules.arch_kwargs, "fact_dropout": 0.0},
-    )
     base_lr = 0.05
     micro_batch_size = 2
     batch_dice = False
@@ -46,7 +51,10 @@ class nnUNetTrainerMASAM_testing_ranks(nnUNetTrainerMASAM_testing):
         return self.batches(), self.batches()
 
     def batches(self) -> Iterator[dict]:
-        """This rank's part of each batch; the second one of an epoch is not finite in its last sample."""
+        """This rank's part of each batch; the second one of an epoch is not finite in its last sample.
+
+        A box channel is empty but for the first sample, so that one rank has boxes and the other has none.
+        """
         samples = self.configuration_manager.batch_size
         ranks = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         start = sum(samples // ranks + (rank < samples % ranks) for rank in range(self.local_rank))
@@ -58,6 +66,10 @@ class nnUNetTrainerMASAM_testing_ranks(nnUNetTrainerMASAM_testing):
             data, target = torch.randn(shape, generator=generator), torch.randint(0, 3, shape, generator=generator)
             if number % 3 == 1:
                 data[-1] = float("nan")
+            if self.masam.prompt == "box":
+                boxes = torch.zeros(shape)
+                boxes[0, ..., 5:30, 8:25] = 1
+                data = torch.cat([data, boxes], dim=1)
             keys = np.array([f"sample{index}" for index in range(samples)])
             yield {"data": data[own], "target": target[own], "keys": keys[own]}
             number += 1
@@ -73,9 +85,27 @@ class nnUNetTrainerMASAM_testing_ranks(nnUNetTrainerMASAM_testing):
         """Nothing."""
 
 
-class nnUNetTrainerMASAM_testing_even_ranks(nnUNetTrainerMASAM_testing_ranks):
+class nnUNetTrainerMASAM_testing_ranks(SharedBatches, nnUNetTrainerMASAM_testing):
+    """From scratch."""
+
+    rules = without_dropout(nnUNetTrainerMASAM_testing.rules, batch_size=5)
+
+
+class nnUNetTrainerMASAM_testing_even_ranks(SharedBatches, nnUNetTrainerMASAM_testing):
     """Four samples a step, all at once: batch Dice sees all of them."""
 
-    rules = replace(nnUNetTrainerMASAM_testing_ranks.rules, batch_size=4)
+    rules = without_dropout(nnUNetTrainerMASAM_testing.rules, batch_size=4)
     micro_batch_size = 4
     batch_dice = True
+
+
+class nnUNetTrainerMASAM_testing_sam_ranks(SharedBatches, nnUNetTrainerMASAM_testing_sam):
+    """From SAM's weights, most of them frozen."""
+
+    rules = without_dropout(nnUNetTrainerMASAM_testing_sam.rules, batch_size=5)
+
+
+class nnUNetTrainerMASAM_testing_box_ranks(SharedBatches, nnUNetTrainerMASAM_testing_box):
+    """With boxes on one rank only."""
+
+    rules = without_dropout(nnUNetTrainerMASAM_testing_box.rules, batch_size=5)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.network.encoders import timm_size
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from nnunetv2_masam.planning.memory import Architecture, count_parameters
 from nnunetv2_masam.weights import CheckpointError, resolve_checkpoint
@@ -25,6 +26,9 @@ SIZE = (32, 48)
 def two_blocks(monkeypatch):
     """timm's models with two blocks, which tests the same in a sixth of the time."""
     monkeypatch.setattr(timm, "create_model", partial(timm.create_model, depth=2))
+    timm_size.cache_clear()
+    yield
+    timm_size.cache_clear()
 
 
 def built(name: str = DINO, channels: int = 3, **arguments: Any) -> MASAM:

@@ -9,10 +9,6 @@ import SimpleITK as sitk
 from PIL import Image
 
 from nnunetv2_masam.video.cases import (
-    CaseFrames,
-    FrameMap,
-    Scaling,
-    read_frame_map,
     read_volume,
     split_by_sequence,
     split_evenly,
@@ -21,6 +17,7 @@ from nnunetv2_masam.video.cases import (
     write_volume,
 )
 from nnunetv2_masam.video.classes import COLOURS, IDS, MaskReader, VideoClass, classes_of_ids
+from nnunetv2_masam.video.frame_map import CaseFrames, FrameMap, Scaling, read_frame_map
 from nnunetv2_masam.video.masks import MasksRequest, write_masks
 from nnunetv2_masam.video.sequences import find_sequences
 from tests.video_files import draw, write_video
