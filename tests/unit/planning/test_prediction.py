@@ -70,6 +70,6 @@ def test_bytes_of_a_slice_hold_against_the_allocator(embed_dim, num_classes, pat
 
 def test_bytes_of_a_slice_in_timms_blocks_hold_against_a_trace():
     arch_kwargs = {"encoder": "timm:vit_small_patch16_dinov3_qkvb", "image_size": [256, 192]}
-    peaks = [trace_forward(arch_kwargs, MicroBatch(slices, (256, 192)), half=True) for slices in (8, 16)]
+    peaks = [trace_forward(arch_kwargs, MicroBatch(slices, (256, 192)), half=True) for slices in (16, 32)]
     logits = 4 * 2 * 256 * 192  # of the passes before, which a single pass lacks
-    assert (peaks[1] - peaks[0]) / 8 + logits == pytest.approx(slice_bytes(arch_kwargs, (256, 192), 1, 2), rel=0.15)
+    assert (peaks[1] - peaks[0]) / 16 + logits == pytest.approx(slice_bytes(arch_kwargs, (256, 192), 1, 2), rel=0.15)
