@@ -5,7 +5,8 @@
 ``--data`` is the dataset in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``. Each model trains for a fixed
 number of steps, which take two idle cores about five and a half minutes; a busier machine takes longer and computes the
 same. The same command resumes an interrupted run, and ``--report`` only writes the tables of what is finished. Tables,
-``summary.json`` and pictures go to ``benchmarks/results/crossval-hippocampus``.
+``summary.json`` and pictures go to ``benchmarks/results/crossval-hippocampus``. On an idle machine, ``--time`` measures
+what a step takes and writes the minutes of a training to ``minutes.json`` there.
 
 nnU-Net plans ResEnc-M with batches that cover the whole dataset, 23 patches here, which leave it a handful of steps in
 this time; it trains with the default plans' batch size of 2 instead, on plans of another name.
@@ -16,10 +17,13 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import torch
 from environment import describe_environment
 from workspace import CONFIGURATION, call, prepare, set_environment
 
@@ -34,6 +38,7 @@ MODELS = {
     "nnU-Net ResEnc-M": ("nnUNetTrainer_175iterations", RESENC_PLANS),
 }
 FOLDS = range(5)
+TIMED_STEPS = 8  # after two more
 
 
 def main() -> None:
@@ -42,9 +47,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--report", action="store_true", help="only write the tables of the finished folds")
+    parser.add_argument("--time", action="store_true", help="only measure steps; needs the plans of an earlier run")
     args = parser.parse_args()
     dataset, number = args.data.name, args.data.name[7:10]
     set_environment(args.workspace.resolve(), workers=1)
+    if args.time:
+        write_json(OUTPUT / "minutes.json", {"environment": describe_environment(), "models": time_steps(number)})
+        return
     if not args.report:
         prepare(args.data)
         plan_resenc(dataset, number)
@@ -65,6 +74,34 @@ def plan_resenc(dataset: str, number: str) -> None:
     plans["plans_name"] = RESENC_PLANS
     plans["configurations"][CONFIGURATION]["batch_size"] = default["configurations"][CONFIGURATION]["batch_size"]
     write_json(preprocessed / f"{RESENC_PLANS}.json", plans)
+
+
+def time_steps(number: str) -> dict[str, dict[str, float]]:
+    """Seconds of a training step of each model, without its data, and minutes of all steps of a training."""
+    os.environ["nnUNet_n_proc_DA"] = "0"
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    found = {}
+    for name, (trainer_name, plans) in MODELS.items():
+        trainer = get_trainer_from_args(number, CONFIGURATION, "all", trainer_name, plans, device=torch.device("cpu"))
+        trainer.on_train_start()
+        trainer.on_epoch_start()
+        trainer.on_train_epoch_start()
+        seconds = []
+        for _ in range(2 + TIMED_STEPS):
+            batch = next(trainer.dataloader_train)
+            started = time.perf_counter()
+            trainer.train_step(batch)
+            seconds.append(time.perf_counter() - started)
+        of_a_step = statistics.median(seconds[2:])
+        steps = trainer.num_epochs * trainer.num_iterations_per_epoch
+        found[name] = {
+            "steps": steps,
+            "seconds_of_a_step": round(of_a_step, 3),
+            "minutes": round(steps * of_a_step / 60, 1),
+        }
+        print(name, found[name], flush=True)
+    return found
 
 
 def report(workspace: Path, dataset: str, number: str) -> None:

@@ -19,7 +19,7 @@ def set_environment(workspace: Path, workers: int | None = None) -> None:
 
     Args:
         workspace: holds nnU-Net's folders.
-        workers: processes that load data; nnU-Net's default if None.
+        workers: processes that load data and that export; nnU-Net's defaults if None.
     """
     for name in ("raw", "preprocessed", "results"):
         (workspace / name).mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def set_environment(workspace: Path, workers: int | None = None) -> None:
     trainers = str(trainers_folder())
     os.environ["nnUNet_extTrainer"] = os.pathsep.join([str(HERE / "trainers"), trainers])
     if workers is not None:
-        os.environ["nnUNet_n_proc_DA"] = str(workers)
+        os.environ["nnUNet_n_proc_DA"] = os.environ["nnUNet_def_n_proc"] = str(workers)
     paths = [str(HERE.parent), trainers, os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
 
