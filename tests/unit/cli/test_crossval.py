@@ -117,7 +117,7 @@ def test_examples_run_what_is_left_and_compare(
     for folder in ("raw", "pre", "res"):
         (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
     dataset.results = tmp_path / "res" / "Dataset004_Blobs"
-    train, status, *_ = examples(PARSERS["nnUNetv2_masam crossval"])
+    train, status, _scratch, _slurm = examples(PARSERS["nnUNetv2_masam crossval"])
     for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
         for fold in range(3):
             (dataset.model_folder(trainer) / f"fold_{fold}" / "checkpoint_final.pth").touch()
