@@ -137,9 +137,8 @@ def test_pretrained_trainers_beside_their_counterparts_from_scratch(
     monkeypatch.setenv("nnUNet_def_n_proc", "1")
     dataset.add_model("nnUNetTrainerMASAM_scratch", lambda case: 2)
     for trainer in ("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch"):
-        for fold in range(3):
-            (dataset.model_folder(trainer) / f"fold_{fold}" / "checkpoint_final.pth").touch()
-    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "--device", "cpu", "--from-scratch"]
+        (dataset.model_folder(trainer) / "fold_1" / "checkpoint_final.pth").touch()
+    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "--folds", "1", "--device", "cpu", "--from-scratch"]
     pretrained = tmp_path / "start.pth"
     (dataset.model_folder("nnUNetTrainerMASAM_scratch") / "fold_1" / "checkpoint_final.pth").unlink()
     assert main([*arguments, "-tr", "nnUNetTrainerMASAM", "--pretrained-weights", str(pretrained)]) == 0
