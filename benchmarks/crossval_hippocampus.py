@@ -27,7 +27,7 @@ import torch
 from environment import describe_environment
 from workspace import CONFIGURATION, call, prepare, set_environment
 
-from nnunetv2_masam.files import list_folder, read_json, write_json
+from nnunetv2_masam.files import list_folder, read_json, read_text, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "results" / "crossval-hippocampus"
@@ -125,7 +125,9 @@ def report(workspace: Path, dataset: str, number: str) -> None:
     for source in (validation, unseen):
         target = OUTPUT / source.name
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target)
+        target.mkdir(parents=True)
+        for path in source.iterdir():  # without the workspace's place on this machine
+            write_text(target / path.name, read_text(path).replace(f"{workspace}/", ""))
     settings = {name: {"trainer": MODELS[name][0], "plans": MODELS[name][1]} for name in folders}
     about = {"environment": describe_environment(), "dataset": dataset, "folds": finished, "models": settings}
     write_json(OUTPUT / "settings.json", about)
