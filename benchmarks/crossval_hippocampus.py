@@ -27,6 +27,7 @@ import torch
 from environment import describe_environment
 from workspace import CONFIGURATION, call, prepare, set_environment
 
+from nnunetv2_masam.catalogue import trainers_folder
 from nnunetv2_masam.files import list_folder, read_json, read_text, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
@@ -79,6 +80,7 @@ def plan_resenc(dataset: str, number: str) -> None:
 def time_steps(number: str) -> dict[str, dict[str, float]]:
     """Seconds of a training step of each model, without its data, and minutes of all steps of a training."""
     os.environ["nnUNet_n_proc_DA"] = "0"
+    sys.path.insert(0, str(trainers_folder()))
     from nnunetv2.run.run_training import get_trainer_from_args
 
     found = {}

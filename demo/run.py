@@ -77,6 +77,7 @@ class Demo:
             **folders,
             "nnUNet_extTrainer": os.pathsep.join(trainers),
             "nnUNet_n_proc_DA": "1",
+            "nnUNet_def_n_proc": "2",
             "PYTHONUNBUFFERED": "1",
         }
 
