@@ -9,10 +9,10 @@ SMALL = {"max_upsampling": 1.5, "batch_size": 2}
 
 
 class nnUNetTrainerMASAM_box_picture(nnUNetTrainerMASAM_box_tiny):
-    """200 steps of two samples."""
+    """800 steps of two samples."""
 
     rules = replace(nnUNetTrainerMASAM_box_tiny.rules, **SMALL)
-    epochs = 4
+    epochs = 16
 
 
 class nnUNetTrainerMASAM_video_picture(nnUNetTrainerMASAM_tiny):
