@@ -77,7 +77,10 @@ def find_controls(
         )
     controls = {trainer: control for trainer, control in found.items() if control is not None}
     if not controls:
-        raise ValueError(f"--from-scratch: {', '.join(trainers)} start from random weights already. Leave it out")
+        raise ValueError(
+            f"--from-scratch: got {', '.join(trainers)}, expected a trainer that starts from pretrained weights. "
+            "Leave the option out"
+        )
     plans_file = preprocessed / f"{plans_name}.json"
     if plans_file.is_file():  # else the first training says what is missing
         plans, dataset_json = read_json(plans_file, dict), read_json(preprocessed / "dataset.json", dict)

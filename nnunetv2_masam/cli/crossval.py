@@ -131,9 +131,11 @@ def _with_controls(trainers: Sequence[str], controls: Mapping[str, str]) -> list
 def _prepare(args: argparse.Namespace, controls: Sequence[str]) -> tuple[str, Path, list[Job]]:
     from nnunetv2_masam.evaluation.results import find_splits
     from nnunetv2_masam.jobs import make_jobs
-    from nnunetv2_masam.nnunet_files import dataset_name, folder_of
+    from nnunetv2_masam.nnunet_files import dataset_name, folder_of, preprocessed_dataset
 
     dataset = dataset_name(args.dataset)
+    if not preprocessed_dataset(dataset).is_dir():
+        raise ValueError(f"-d {args.dataset}: not in nnUNet_preprocessed. Run nnUNetv2_plan_and_preprocess first")
     splits = find_splits(dataset)
     # nnU-Net makes five folds at the first training
     folds = args.folds or (list(range(5)) if splits is None else sorted(splits))

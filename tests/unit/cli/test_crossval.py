@@ -150,7 +150,7 @@ def test_pretrained_trainers_beside_their_counterparts_from_scratch(
     assert written == ["logs", "weights_nnUNetTrainerMASAM"]
     for trainer, message in (
         ("nnUNetTrainerMASAM_decoder", "has no counterpart without"),
-        ("nnUNetTrainerMASAM_tiny", "start from random weights already"),
+        ("nnUNetTrainerMASAM_tiny", "expected a trainer that starts from pretrained weights"),
     ):
         assert main([*arguments, "-tr", trainer]) == 2
         assert message in capsys.readouterr().err
@@ -160,6 +160,11 @@ def test_command_reports_failures(dataset: Any, calls: Path, capsys: pytest.Capt
     arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "Broken", "--folds", "0"]
     assert main(arguments) == 1
     assert "1 of 1 failed" in capsys.readouterr().out
+
+
+def test_a_dataset_that_is_not_preprocessed(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["crossval", "-d", "Dataset777_Nowhere", "-c", "3d_fullres", "-tr", "A", "--dry-run"]) == 2
+    assert "-d Dataset777_Nowhere: not in nnUNet_preprocessed" in capsys.readouterr().err
 
 
 def test_cluster_parameters_are_checked(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:

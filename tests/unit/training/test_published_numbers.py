@@ -13,7 +13,7 @@ from tests.recipes import nnUNetTrainerMASAM_paper, nnUNetTrainerSAMed, nnUNetTr
 
 @dataclass
 class Published:
-    """A network and its optimisation, from the authors' code: AdamW with a warm-up of 250 steps and a batch size of 24."""
+    """A network and its optimisation, from the authors' code: AdamW, a warm-up of 250 steps and a batch size of 24."""
 
     vit: str
     rank: int
