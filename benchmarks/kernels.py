@@ -33,12 +33,13 @@ from nnunetv2_masam.network.attention import decomposed_attention
 from nnunetv2_masam.network.kernels import block as block_module
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
 from nnunetv2_masam.network.kernels.block import lean_block
+from nnunetv2_masam.network.kernels.linear import LinearByConvolution
 from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 14
-STEP = ("plain", "adapters recomputed", "attention by parts", "fast")
-FORWARD = ("plain", "fast")
+STEP = ("plain", "adapters recomputed", "attention by parts", "linear by convolution", "fast")
+FORWARD = ("plain", "linear by convolution", "fast")
 GB = 1024**3
 
 
@@ -98,6 +99,8 @@ def trace(args: argparse.Namespace) -> None:
     for name, measure, sides in (("forward pass", trace_forward, FORWARD), ("training step", trace_step, STEP)):
         peaks = {}
         for side in sides:
+            if side == "linear by convolution":  # not without content, and the same memory
+                continue
             with only(side):
                 peaks[side] = measure({"vit": args.vit, "image_size": (args.size, args.size)}, batch) / GB
         result[name] = {
@@ -150,6 +153,7 @@ def only(side: str) -> Iterator[None]:
         "plain": kernels._call,
         "adapters recomputed": partial(lean_block, attention=decomposed_attention),
         "attention by parts": partial(lean_block, attention=attention_by_parts),
+        "linear by convolution": _by_convolution,
     }
     with ExitStack() as stack:
         if side == "attention by parts":
@@ -161,8 +165,13 @@ def only(side: str) -> Iterator[None]:
         yield
 
 
-def _plain_adapter(adapter: Callable[..., Tensor], x: Tensor, depth: int) -> Tensor:
+def _plain_adapter(adapter: Callable[..., Tensor], x: Tensor, depth: int, _: object) -> Tensor:
     return adapter(x, depth)
+
+
+def _by_convolution(block: torch.nn.Module, *args: object) -> Tensor:
+    with LinearByConvolution():
+        return block(*args)
 
 
 def _all_kernels(_: str, blocks: torch.nn.ModuleList, x: Tensor) -> Callable[..., Tensor]:

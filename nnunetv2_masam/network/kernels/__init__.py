@@ -4,17 +4,18 @@
 
 - ``plain``: none of them;
 - ``fast``: all of them, on any device;
-- ``auto``: all on a CPU; on other devices all but attention by parts, which is for a CPU's cache.
+- ``auto``: all on a CPU; on other devices the recomputed adapters, because the rest is for CPUs.
 
 Where a forward or backward hook is registered in the image encoder, a parametrization or quantised layer has taken a
 module's place, or ``torch.compile`` is at work, the plain form is used whatever the switch says.
 
-There is one kernel, in two files:
+There are two kernels, in three files:
 
 | file | replaces | pays by |
 |---|---|---|
 | ``block.py`` | ``Block.forward``, with recomputed adapters | 26 % less peak memory of a training step |
 | ``attention.py`` | ``decomposed_attention``, a few heads at a time | half of these 26 % |
+| ``linear.py`` | ``F.linear``, by oneDNN's convolutions on a CPU | time, on CPUs whose BLAS is slower |
 
 ``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md`` has the results.
 """
@@ -31,6 +32,7 @@ from nnunetv2_masam.network.adaptation import is_plain
 from nnunetv2_masam.network.attention import decomposed_attention
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
 from nnunetv2_masam.network.kernels.block import lean_block
+from nnunetv2_masam.network.kernels.linear import LinearByConvolution
 
 KERNELS = ("auto", "plain", "fast")
 
@@ -39,9 +41,10 @@ def block_function(kernels: str, blocks: nn.ModuleList, x: Tensor) -> Callable[.
     """What computes a block of the image encoder: called with block, x, fact and depth."""
     if kernels == "plain" or not is_plain(blocks):
         return _call
-    by_parts = kernels == "fast" or x.device.type == "cpu"
-    attention = attention_by_parts if by_parts else decomposed_attention
-    return partial(lean_block, attention=attention)
+    for_cpu = kernels == "fast" or x.device.type == "cpu"
+    if not for_cpu:
+        return partial(lean_block, attention=decomposed_attention)
+    return partial(lean_block, attention=attention_by_parts, products=LinearByConvolution)
 
 
 def _call(block: nn.Module, *args: Any) -> Tensor:

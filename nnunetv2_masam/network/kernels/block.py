@@ -14,7 +14,7 @@ Without autograd nothing is stored, and attention by parts is all that differs f
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -26,22 +26,39 @@ from nnunetv2_masam.network.fact import FacT
 if TYPE_CHECKING:
     from nnunetv2_masam.network.image_encoder import Block
 
-_checkpoint = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing random inside
+Context = Callable[[], AbstractContextManager]
 
 
-def lean_block(block: Block, x: Tensor, fact: FacT | None, depth: int, attention: Callable[..., Tensor]) -> Tensor:
-    """``Block.forward`` on (B·D, G, G', E), samples of ``depth`` = D slices, to the same shape."""
-    if block.adapter_1 is not None:
-        x = recomputed_adapter(block.adapter_1, x, depth)
-    x = x + block.attn(block.norm1(x), fact, attention)
-    if block.adapter_2 is not None:
-        x = recomputed_adapter(block.adapter_2, x, depth)
-    return x + block.mlp(block.norm2(x))
+def lean_block(
+    block: Block,
+    x: Tensor,
+    fact: FacT | None,
+    depth: int,
+    attention: Callable[..., Tensor],
+    products: Context = nullcontext,
+) -> Tensor:
+    """``Block.forward`` on (B·D, G, G', E), samples of ``depth`` = D slices, to the same shape.
+
+    ``attention`` is what :meth:`Attention.forward` takes, ``products`` a context for the linear layers.
+    """
+    with products():
+        if block.adapter_1 is not None:
+            x = recomputed_adapter(block.adapter_1, x, depth, products)
+        x = x + block.attn(block.norm1(x), fact, attention)
+        if block.adapter_2 is not None:
+            x = recomputed_adapter(block.adapter_2, x, depth, products)
+        return x + block.mlp(block.norm2(x))
 
 
-def recomputed_adapter(adapter: Adapter3d, x: Tensor, depth: int) -> Tensor:
+def recomputed_adapter(adapter: Adapter3d, x: Tensor, depth: int, products: Context = nullcontext) -> Tensor:
     """:meth:`Adapter3d.forward`: (B·D, G, G', E) to the same shape."""
     if not adapter.enabled:
         return x
-    mixed = _checkpoint(adapter.reduce, x, depth)  # (B·D, G, G', A)
-    return x + _checkpoint(adapter.expand, mixed)
+    mixed = _recomputed(adapter.reduce, products, x, depth)  # (B·D, G, G', A)
+    return x + _recomputed(adapter.expand, products, mixed)
+
+
+def _recomputed(function: Callable[..., Tensor], products: Context, *args: Tensor | int) -> Tensor:
+    """Activation checkpointing, with the same products when it computes again; nothing in it is random."""
+    contexts = lambda: (products(), products())  # noqa: E731
+    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
+from torch.profiler import ProfilerActivity, profile
 
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.kernels import block_function
 from nnunetv2_masam.network.kernels.block import lean_block
+from nnunetv2_masam.network.kernels.linear import LinearByConvolution, linear_by_convolution
 from nnunetv2_masam.network.sam_parts import _modeling as sam
 from tests.conftest import TINY_VIT
 
@@ -90,6 +94,60 @@ def test_the_switch():
     assert chosen(cpu) == chosen(meta) == (None, None)
     with pytest.raises(ValueError, match="kernels: got 'quick', expected one of auto, plain, fast"):
         network.kernels = "quick"
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("trained", [True, False])
+def test_linear_by_convolution(bias, trained):
+    """Values and all gradients, for sizes that are no multiple of anything."""
+    torch.manual_seed(0)
+    layer = nn.Linear(67, 131, bias=bias).requires_grad_(trained)
+    x, upstream = torch.randn(3, 5, 7, 67), torch.randn(3, 5, 7, 131)
+    results = []
+    for function in (F.linear, linear_by_convolution):
+        tokens = x.clone().requires_grad_()
+        out = function(tokens, layer.weight, layer.bias)
+        parameters = [p for p in layer.parameters() if p.requires_grad]
+        results.append([out, *torch.autograd.grad(out, [tokens, *parameters], upstream)])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_gradient_of_linear_by_convolution_in_float64():
+    torch.manual_seed(0)
+    arguments = [torch.randn(*shape, dtype=torch.float64).requires_grad_() for shape in ((2, 3, 2, 4), (5, 4), (5,))]
+    assert torch.autograd.gradcheck(linear_by_convolution, tuple(arguments))
+
+
+def test_when_a_linear_layer_is_a_convolution():
+    def convolutions(layer: nn.Linear, x: torch.Tensor) -> int:
+        with profile(activities=[ProfilerActivity.CPU]) as seen, LinearByConvolution():
+            layer(x)
+        return sum(event.name == "aten::conv2d" for event in seen.events())
+
+    wide, tokens = nn.Linear(64, 96), torch.rand(2, 3, 3, 64)
+    assert convolutions(wide, tokens) == 1
+    assert convolutions(nn.Linear(64, 32), tokens) == 0  # narrow
+    assert convolutions(wide, tokens.flatten(1, 2)) == 0  # no slices of tokens
+    assert convolutions(wide.double(), tokens.double()) == 0
+    wide.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert convolutions(wide, tokens) == 0
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}])
+def test_blocks_by_convolution_compute_again_what_they_computed(changes, monkeypatch):
+    computed = Mock(side_effect=linear_by_convolution)
+    monkeypatch.setattr("nnunetv2_masam.network.kernels.linear._FEWEST_CHANNELS", 1)
+    monkeypatch.setattr("nnunetv2_masam.network.kernels.linear.linear_by_convolution", computed)
+    network = build(**changes)
+    results = []
+    for kernels in ("plain", "fast"):
+        network.kernels = kernels
+        results.append(outputs_and_gradients(network, torch.float32))
+    assert computed.call_count > len(network.image_encoder.blocks) * 8
+    for plain, fast in zip(*results, strict=True):
+        assert (plain - fast).norm() <= 1e-4 * plain.norm() + 1e-6
 
 
 @pytest.mark.parametrize("autograd", [True, False])

@@ -1,0 +1,41 @@
+"""Linear layers on a CPU as convolutions of 1 × 1, which oneDNN computes faster than torch's BLAS does on some CPUs.
+
+Pays by time where that is so, and changes nothing in memory: see ``benchmarks/results/kernels-cpu.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_FEWEST_CHANNELS = 64  # below, the gradient of the weight takes longer than it does in a matrix product
+
+
+class LinearByConvolution(TorchFunctionMode):
+    """Within this context, ``F.linear`` on (N, G, G', E) in float32 on a CPU is a convolution; the result is the same.
+
+    Modules need not know of it: :class:`torch.nn.Linear` calls ``F.linear``.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.linear and not kwargs and _pays(*args[:2]):
+            return linear_by_convolution(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def linear_by_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear``: (N, G, G', E) and a weight (K, E) to (N, G, G', K)."""
+    channels_last = x.permute(0, 3, 1, 2)  # a view, in the order of channels that oneDNN takes without a copy
+    return F.conv2d(channels_last, weight[:, :, None, None], bias).permute(0, 2, 3, 1)
+
+
+def _pays(x: Tensor, weight: Tensor) -> bool:
+    precise = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return precise and x.device.type == "cpu" and x.dim() == 4 and min(weight.shape) >= _FEWEST_CHANNELS
