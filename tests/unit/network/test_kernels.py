@@ -113,10 +113,21 @@ def test_linear_by_convolution(bias, trained):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
 
 
-def test_gradient_of_linear_by_convolution_in_float64():
+@pytest.mark.parametrize("trained", [True, False])
+def test_gradient_of_linear_by_convolution_in_float64(trained):
     torch.manual_seed(0)
-    arguments = [torch.randn(*shape, dtype=torch.float64).requires_grad_() for shape in ((2, 3, 2, 4), (5, 4), (5,))]
-    assert torch.autograd.gradcheck(linear_by_convolution, tuple(arguments))
+    x, weight, bias = (torch.randn(*shape, dtype=torch.float64) for shape in ((2, 3, 2, 4), (5, 4), (5,)))
+    for parameter in (weight, bias):
+        parameter.requires_grad_(trained)
+    assert torch.autograd.gradcheck(linear_by_convolution, (x.requires_grad_(), weight, bias))
+
+
+def test_a_frozen_layer_stores_no_input():
+    layer, x = nn.Linear(8, 8).requires_grad_(False), torch.rand(2, 3, 3, 8, requires_grad=True)
+    stored = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: stored.append(t.shape), lambda t: t):
+        linear_by_convolution(x, layer.weight, layer.bias)
+    assert stored == [layer.weight.shape]
 
 
 def test_when_a_linear_layer_is_a_convolution():
