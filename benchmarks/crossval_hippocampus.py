@@ -8,8 +8,11 @@ same. The same command resumes an interrupted run, and ``--report`` only writes 
 ``summary.json`` and pictures go to ``benchmarks/results/crossval-hippocampus``. On an idle machine, ``--time`` measures
 what a step takes and writes the minutes of a training to ``minutes.json`` there.
 
-nnU-Net plans ResEnc-M with batches that cover the whole dataset, 23 patches here, which leave it a handful of steps in
-this time; it trains with the default plans' batch size of 2 instead, on plans of another name.
+``--only MODEL`` trains one model and compares it with the values of the others in ``cases.csv`` there, so that a
+further model does not need the others trained again; its tables go to the folder ``further``.
+
+nnU-Net's ResEnc-M is not among the models: in this time it takes 175 iterations of two patches, after which it predicts
+background only.
 """
 
 from __future__ import annotations
@@ -25,18 +28,18 @@ from pathlib import Path
 
 import torch
 from environment import describe_environment
-from workspace import CONFIGURATION, call, prepare, set_environment
+from workspace import call, prepare, set_environment
 
 from nnunetv2_masam.catalogue import trainers_folder
-from nnunetv2_masam.files import list_folder, read_json, read_text, write_json, write_text
+from nnunetv2_masam.files import list_folder, read_text, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "results" / "crossval-hippocampus"
-RESENC_PLANS = "nnUNetResEncUNetMPlans_batch2"
-MODELS = {
-    "nnU-Net": ("nnUNetTrainer_260iterations", "nnUNetPlans"),
-    "MA-SAM tiny": ("nnUNetTrainerMASAM_tiny_1050steps", "nnUNetPlans"),
-    "nnU-Net ResEnc-M": ("nnUNetTrainer_175iterations", RESENC_PLANS),
+PLANS = "nnUNetPlans"
+MODELS = {  # trainer, configuration
+    "nnU-Net": ("nnUNetTrainer_260iterations", "3d_fullres"),
+    "nnU-Net 2D": ("nnUNetTrainer_500iterations", "2d"),
+    "MA-SAM tiny": ("nnUNetTrainerMASAM_tiny_1050steps", "3d_fullres"),
 }
 FOLDS = range(5)
 TIMED_STEPS = 8  # after two more
@@ -48,6 +51,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--report", action="store_true", help="only write the tables of the finished folds")
+    parser.add_argument("--only", choices=MODELS, metavar="MODEL", help="train this one, and take the others' values")
     parser.add_argument("--time", action="store_true", help="only measure steps; needs the plans of an earlier run")
     args = parser.parse_args()
     dataset, number = args.data.name, args.data.name[7:10]
@@ -56,25 +60,13 @@ def main() -> None:
         write_json(OUTPUT / "minutes.json", {"environment": describe_environment(), "models": time_steps(number)})
         return
     if not args.report:
-        prepare(args.data)
-        plan_resenc(dataset, number)
-        for plans in dict.fromkeys(plans for _, plans in MODELS.values()):
-            trainers = [trainer for trainer, its_plans in MODELS.values() if its_plans == plans]
-            masam("crossval", "-d", number, "-c", CONFIGURATION, "-tr", *trainers, "-p", plans, "--device", "cpu",
-                  "-o", str(args.workspace / "crossval" / plans))  # fmt: skip
-    report(args.workspace.resolve(), dataset, number)
-
-
-def plan_resenc(dataset: str, number: str) -> None:
-    """Plans of ResEnc-M with the batch size of the default plans."""
-    preprocessed = Path(os.environ["nnUNet_preprocessed"]) / dataset
-    if not (preprocessed / "nnUNetResEncUNetMPlans.json").is_file():
-        call("nnUNetv2_plan_experiment", "-d", number, "-pl", "nnUNetPlannerResEncM")
-    plans = read_json(preprocessed / "nnUNetResEncUNetMPlans.json")
-    default = read_json(preprocessed / "nnUNetPlans.json")
-    plans["plans_name"] = RESENC_PLANS
-    plans["configurations"][CONFIGURATION]["batch_size"] = default["configurations"][CONFIGURATION]["batch_size"]
-    write_json(preprocessed / f"{RESENC_PLANS}.json", plans)
+        prepare(args.data, ("3d_fullres", "2d"))
+        wanted = [MODELS[args.only]] if args.only else list(MODELS.values())
+        for configuration in dict.fromkeys(configuration for _, configuration in wanted):
+            trainers = [trainer for trainer, its_own in wanted if its_own == configuration]
+            masam("crossval", "-d", number, "-c", configuration, "-tr", *trainers, "-p", PLANS, "--device", "cpu",
+                  "-o", str(args.workspace / "crossval" / configuration))  # fmt: skip
+    report(args.workspace.resolve(), dataset, number, args.only)
 
 
 def time_steps(number: str) -> dict[str, dict[str, float]]:
@@ -84,8 +76,8 @@ def time_steps(number: str) -> dict[str, dict[str, float]]:
     from nnunetv2.run.run_training import get_trainer_from_args
 
     found = {}
-    for name, (trainer_name, plans) in MODELS.items():
-        trainer = get_trainer_from_args(number, CONFIGURATION, "all", trainer_name, plans, device=torch.device("cpu"))
+    for name, (trainer_name, configuration) in MODELS.items():
+        trainer = get_trainer_from_args(number, configuration, "all", trainer_name, PLANS, device=torch.device("cpu"))
         trainer.on_train_start()
         trainer.on_epoch_start()
         trainer.on_train_epoch_start()
@@ -106,33 +98,49 @@ def time_steps(number: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def report(workspace: Path, dataset: str, number: str) -> None:
+def report(workspace: Path, dataset: str, number: str, only: str | None) -> None:
     """Compare the validation cases of the folds that all models have finished, then the unseen cases.
 
-    A model that has finished no fold is left out.
+    A model that has finished no fold is left out; with ``only``, the values of the others are the committed ones.
     """
     results = workspace / "results" / dataset
-    folders = {name: results / f"{trainer}__{plans}__{CONFIGURATION}" for name, (trainer, plans) in MODELS.items()}
+    folders = {
+        name: results / f"{trainer}__{PLANS}__{configuration}"
+        for name, (trainer, configuration) in MODELS.items()
+        if only in (None, name)
+    }
     folders = {name: folder for name, folder in folders.items() if any(is_finished(folder, fold) for fold in FOLDS)}
     finished = [str(fold) for fold in FOLDS if all(is_finished(folder, fold) for folder in folders.values())]
     if not folders or not finished:
         sys.exit("no fold is finished by all models yet")
-    models = [f"{name}={folder.name}" for name, folder in folders.items()]
+    output = OUTPUT / "further" if only else OUTPUT
     validation, unseen = workspace / "comparison" / "validation", workspace / "comparison" / "unseen"
+    models = earlier_values("validation", only) + [f"{name}={folder.name}" for name, folder in folders.items()]
     masam("compare", *models, "-d", number, "--folds", *finished, "-np", "1", "-o", str(validation))
     raw = workspace / "raw" / dataset
     predictions = [f"{name}={predict(workspace, raw, number, name, finished)}" for name in folders]
-    masam("compare", "--predictions", *predictions, "--references", str(raw / "labelsTs"), "--dataset-json",
-          str(raw / "dataset.json"), "--images", str(raw / "imagesTs"), "-np", "1", "-o", str(unseen))  # fmt: skip
+    masam("compare", "--predictions", *earlier_values("unseen", only), *predictions,
+          "--references", str(raw / "labelsTs"), "--dataset-json", str(raw / "dataset.json"),
+          "--images", str(raw / "imagesTs"), "-np", "1", "-o", str(unseen))  # fmt: skip
     for source in (validation, unseen):
-        target = OUTPUT / source.name
+        target = output / source.name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        for path in source.iterdir():  # without the workspace's place on this machine
-            write_text(target / path.name, read_text(path).replace(f"{workspace}/", ""))
-    settings = {name: {"trainer": MODELS[name][0], "plans": MODELS[name][1]} for name in folders}
+        for path in source.iterdir():  # without the places of workspace and results on this machine
+            text = read_text(path).replace(f"{workspace}/", "").replace(f"{HERE.parent}/", "")
+            write_text(target / path.name, text)
+    settings = {name: {"trainer": MODELS[name][0], "configuration": MODELS[name][1]} for name in folders}
     about = {"environment": describe_environment(), "dataset": dataset, "folds": finished, "models": settings}
-    write_json(OUTPUT / "settings.json", about)
+    write_json(output / "settings.json", about)
+
+
+def earlier_values(cases: str, only: str | None) -> list[str]:
+    """The committed values of the other models, as ``compare`` takes them, in the order of the models."""
+    if only is None:
+        return []
+    table = OUTPUT / cases / "cases.csv"
+    known = {line.split(",")[0] for line in read_text(table).splitlines()[1:]}
+    return [f"{name}={table}" for name in MODELS if name in known - {only}]
 
 
 def is_finished(folder: Path, fold: int) -> bool:
@@ -142,11 +150,11 @@ def is_finished(folder: Path, fold: int) -> bool:
 
 def predict(workspace: Path, raw: Path, number: str, name: str, folds: list[str]) -> Path:
     """Predict the unseen cases with the ensemble of the finished folds, unless it is done."""
-    trainer, plans = MODELS[name]
+    trainer, configuration = MODELS[name]
     folder = workspace / "predictions" / f"{trainer}__{len(folds)}folds"
     if not folder.is_dir() or len(list(folder.glob("*.nii.gz"))) < len(list_folder(raw / "imagesTs")):
-        call("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", str(folder), "-d", number, "-c", CONFIGURATION,
-             "-tr", trainer, "-p", plans, "-f", *folds, "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
+        call("nnUNetv2_predict", "-i", str(raw / "imagesTs"), "-o", str(folder), "-d", number, "-c", configuration,
+             "-tr", trainer, "-p", PLANS, "-f", *folds, "-device", "cpu", "-npp", "1", "-nps", "1")  # fmt: skip
     return folder
 
 

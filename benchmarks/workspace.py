@@ -32,14 +32,15 @@ def set_environment(workspace: Path, workers: int | None = None) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
 
 
-def prepare(data: Path) -> tuple[str, str]:
+def prepare(data: Path, configurations: tuple[str, ...] = (CONFIGURATION,)) -> tuple[str, str]:
     """Copy, plan and preprocess a dataset unless that is done; its name and number."""
     dataset, number = data.name, data.name[7:10]
     raw, preprocessed = (Path(os.environ[f"nnUNet_{name}"]) / dataset for name in ("raw", "preprocessed"))
     if not raw.exists():
         shutil.copytree(data, raw)
     if not (preprocessed / "nnUNetPlans.json").is_file():
-        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
+        processes = ["2"] * len(configurations)
+        call("nnUNetv2_plan_and_preprocess", "-d", number, "-c", *configurations, "-np", *processes, "-npfp", "2")
     return dataset, number
 
 

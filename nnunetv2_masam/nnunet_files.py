@@ -80,8 +80,10 @@ def folder_of(variable: str) -> Path:
 def dataset_name(dataset: int | str) -> str:
     """``4``, ``004`` or ``Dataset004_Hippocampus`` → the folder's name, by nnU-Net's own rule.
 
+    A whole name is returned as it is, whether there is such a folder or not.
+
     Raises:
-        ValueError: there is no such dataset, or several.
+        ValueError: neither a number nor such a name, or no dataset has the number, or several have.
     """
     from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 

@@ -35,7 +35,7 @@ class nnUNetTrainer_260iterations(_Short):
     epochs, iterations = 10, 26
 
 
-class nnUNetTrainer_175iterations(_Short):
-    """7 epochs of 25 iterations, for ResEnc-M: one of its iterations takes about 1.5 of the plain U-Net's."""
+class nnUNetTrainer_500iterations(_Short):
+    """10 epochs of 50 iterations, for the 2D U-Net: five and a half minutes on two idle cores."""
 
-    epochs, iterations = 7, 25
+    epochs, iterations = 10, 50

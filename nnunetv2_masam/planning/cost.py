@@ -21,34 +21,57 @@ def forward_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int,
         input_channels: C.
     """
     network = Architecture.of(arch_kwargs)
-    tokens, e, d = network.tokens, network.vit.embed_dim, EMBEDDING_CHANNELS
-    embedding = tokens * e * PATCH_SIZE**2 * input_channels
-    blocks = sum(_block(network, index) for index in range(network.vit.depth))
-    neck = tokens * (e * d + 9 * d * d)
-    return 2 * slices * (embedding + blocks + neck + _decoder(network, num_classes))
+    return 2 * slices * (_encoder(network, input_channels) + _neck(network) + _decoder(network, num_classes))
 
 
 def training_flops(arch_kwargs: Mapping[str, Any], slices: int, num_classes: int, input_channels: int = 1) -> int:
     """The same for a forward and a backward pass, with what gradient checkpointing computes again.
 
-    A backward pass is as much work as the forward pass through frozen weights and twice as much through trained ones.
-    The few that MA-SAM trains are counted as frozen, and so is the decoder where nothing else is trained.
+    A backward pass is as much work as the forward pass, and again as much for weights that are trained; it ends where
+    all that comes before is frozen.
     """
     network = Architecture.of(arch_kwargs)
-    if network.trainable == "decoder":
-        passes = 1  # of the image encoder, which is nearly all
+    encoder, neck, decoder = _encoder(network, input_channels), _neck(network), _decoder(network, num_classes)
+    forward = encoder + neck + decoder
+    trained_neck = neck if network.trains_the_neck else 0
+    if not network.differentiates_the_encoder:
+        again = 2 * decoder + trained_neck
+    elif network.trainable == "all":
+        again = 2 * forward
     else:
-        passes = (3 if network.trainable == "all" else 2) + network.checkpointing
-    return passes * forward_flops(arch_kwargs, slices, num_classes, input_channels)
+        again = forward + sum(_adaptations(network)) + _recomputed(network) + trained_neck + decoder
+    if network.checkpointing and network.differentiates_the_encoder:
+        again += forward
+    return 2 * slices * (forward + again)
 
 
-def _block(network: Architecture, index: int) -> int:
-    """Multiplications of a block for one slice."""
+def _encoder(network: Architecture, input_channels: int) -> int:
+    """Multiplications of the image encoder without its neck for one slice."""
+    e = network.vit.embed_dim
+    embedding = network.tokens * e * PATCH_SIZE**2 * input_channels
+    projections = network.vit.depth * network.tokens * (4 * e * e + 2 * e * network.vit.mlp_width)
+    attention = sum(_attention(network, network.reach(index)) for index in range(network.vit.depth))
+    return embedding + projections + attention + sum(_adaptations(network))
+
+
+def _adaptations(network: Architecture) -> tuple[int, int]:
+    """Of the adapters, and of FacT or LoRA, in all blocks."""
     e, a, r = network.vit.embed_dim, network.adapter_channels, network.fact_rank
-    projections = 4 * e * e + 2 * e * network.vit.mlp_width
     adapters = network.adapters * (2 * e * a + network.adapter_kernel * a * a)
     low_rank = 3 * e * r + 2 * r * r + 4 * e * network.lora_rank
-    return network.tokens * (projections + adapters + low_rank) + _attention(network, network.reach(index))
+    everywhere = network.vit.depth * network.tokens
+    return everywhere * adapters, everywhere * low_rank
+
+
+def _recomputed(network: Architecture) -> int:
+    """Of the adapters' first layer, which ``network/kernels/block.py`` computes again in the backward pass."""
+    first = 0 if network.timm is not None else network.adapters * network.vit.embed_dim * network.adapter_channels
+    return network.vit.depth * network.tokens * first
+
+
+def _neck(network: Architecture) -> int:
+    e, d = network.vit.embed_dim, EMBEDDING_CHANNELS
+    return network.tokens * (e * d + 9 * d * d)
 
 
 def _attention(network: Architecture, reach: tuple[int, int]) -> int:

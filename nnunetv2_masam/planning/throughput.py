@@ -1,6 +1,6 @@
 """What limits a training: the GPU's arithmetic or the augmentation on CPU cores. Both are predictions.
 
-The GPU's part counts operations (:mod:`~nnunetv2_masam.planning.cost`) and assumes that it sustains 40 % of its dense
+The GPU's part counts operations (:mod:`~nnunetv2_masam.planning.cost`) and assumes that it sustains 30 % of its dense
 bfloat16 peak. The CPU's part is a rule fitted to ``benchmarks/results/augmentation-cpu.json``.
 """
 
@@ -15,7 +15,7 @@ from nnunetv2_masam.planning.cost import training_flops
 
 # dense bfloat16 peak in TFLOP/s, by NVIDIA's data sheets
 PEAK_TFLOPS = {"H100": 989.0, "A100": 312.0, "RTX 4090": 165.0, "RTX 3090": 71.0}
-SUSTAINED_SHARE = 0.4  # an assumption, not a measurement
+SUSTAINED_SHARE = 0.3  # an assumption, not a measurement
 
 # core-seconds for a million voxels of nnU-Net's augmentation
 _PER_CHANNEL_S = 0.0118

@@ -69,6 +69,8 @@ def download_checkpoint(
         return found
     longest_s = _START_S + (known.bytes or MAX_BYTES) / _SLOWEST if total_s is None else total_s
     try:
+        if folder.is_file():
+            raise NotADirectoryError("it is a file; name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / f".{known.file_name}.lock", longest_s):
             found = find_known(known, folder)  # by a process that held the lock before

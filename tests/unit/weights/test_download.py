@@ -255,7 +255,7 @@ def test_too_little_space(known: PublishedCheckpoint, server: Any, tmp_path: Pat
 
 def test_folder_that_cannot_be_made(known: PublishedCheckpoint, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .*file"):
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .*file: it is a file; name a folder"):
         download_checkpoint(known, tmp_path / "file")
 
 
