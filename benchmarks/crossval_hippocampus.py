@@ -9,7 +9,7 @@ same. The same command resumes an interrupted run, and ``--report`` only writes 
 what a step takes and writes the minutes of a training to ``minutes.json`` there.
 
 ``--only MODEL`` trains one model and compares it with the values of the others in ``cases.csv`` there, so that a
-further model does not need the others trained again; its tables go to the folder ``further``.
+further model does not need the others trained again; its tables go to the folder ``three-models``.
 
 nnU-Net's ResEnc-M is not among the models: in this time it takes 175 iterations of two patches, after which it predicts
 background only.
@@ -113,7 +113,7 @@ def report(workspace: Path, dataset: str, number: str, only: str | None) -> None
     finished = [str(fold) for fold in FOLDS if all(is_finished(folder, fold) for folder in folders.values())]
     if not folders or not finished:
         sys.exit("no fold is finished by all models yet")
-    output = OUTPUT / "further" if only else OUTPUT
+    output = OUTPUT / "three-models" if only else OUTPUT
     validation, unseen = workspace / "comparison" / "validation", workspace / "comparison" / "unseen"
     models = earlier_values("validation", only) + [f"{name}={folder.name}" for name, folder in folders.items()]
     masam("compare", *models, "-d", number, "--folds", *finished, "-np", "1", "-o", str(validation))

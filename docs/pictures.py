@@ -199,17 +199,17 @@ def draw_box(workspace: Path, predictions: Path | None) -> plt.Figure:
     (path,) = (workspace / "raw" / "Dataset900_Phantom" / "labelsTs").glob("*.nii.gz")
     case = path.name.removesuffix(".nii.gz")
     image, channel = (read(workspace / "box-inputs" / f"{case}_{number:04d}.nii.gz") for number in range(2))
-    kidneys = {"reference": read(path) == 2}
+    masks = {"reference": read(path) == runs.LIVER}
     if predictions is not None:
-        kidneys["predicted kidneys"] = read(predictions / path.name) == 2
-    z = int(np.argmax(kidneys["reference"].sum(axis=(1, 2))))
-    figure, panels = plt.subplots(1, 1 + len(kidneys), figsize=(3.2 * (1 + len(kidneys)), 3.5))
-    for panel, title in zip(panels, ("image and box prompt", *kidneys), strict=True):
+        masks["predicted liver"] = read(predictions / path.name) == runs.LIVER
+    z = int(np.argmax(masks["reference"].sum(axis=(1, 2))))
+    figure, panels = plt.subplots(1, 1 + len(masks), figsize=(3.2 * (1 + len(masks)), 3.5))
+    for panel, title in zip(panels, ("image and box prompt", *masks), strict=True):
         panel.imshow(image[z], cmap="gray")
         panel.contour(channel[z], levels=[0.5], colors=ORANGE, linewidths=1.5)
         panel.set_title(title)
         panel.axis("off")
-    for panel, mask in zip(panels[1:], kidneys.values(), strict=True):
+    for panel, mask in zip(panels[1:], masks.values(), strict=True):
         panel.contourf(mask[z], levels=[0.5, 1.5], colors=[BLUE], alpha=0.55)
     figure.tight_layout()
     return figure

@@ -3,8 +3,8 @@
 ``MASAM.kernels`` is that switch:
 
 - ``plain``: none of them;
-- ``fast``: all of them, on any device;
-- ``auto``: all on a CPU; on other devices the recomputed adapters, because the rest is for CPUs.
+- ``fast``: blocks and attention on any device, and linear layers on a CPU;
+- ``auto``: all on a CPU; on other devices the blocks only, because the rest is for CPUs.
 
 Where a forward or backward hook is registered in the image encoder, a parametrization or quantised layer has taken a
 module's place, or ``torch.compile`` is at work, the plain form is used whatever the switch says.
@@ -23,6 +23,7 @@ There are two kernels, in three files:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -41,10 +42,10 @@ def block_function(kernels: str, blocks: nn.ModuleList, x: Tensor) -> Callable[.
     """What computes a block of the image encoder: called with block, x, fact and depth."""
     if kernels == "plain" or not is_plain(blocks):
         return _call
-    for_cpu = kernels == "fast" or x.device.type == "cpu"
-    if not for_cpu:
-        return partial(lean_block, attention=decomposed_attention)
-    return partial(lean_block, attention=attention_by_parts, products=LinearByConvolution)
+    on_cpu = x.device.type == "cpu"
+    attention = attention_by_parts if on_cpu or kernels == "fast" else decomposed_attention
+    products = LinearByConvolution if on_cpu else nullcontext
+    return partial(lean_block, attention=attention, products=products)
 
 
 def _call(block: nn.Module, *args: Any) -> Tensor:

@@ -18,7 +18,7 @@ _FEWEST_CHANNELS = 64  # below, the gradient of the weight takes longer than it 
 
 
 class LinearByConvolution(TorchFunctionMode):
-    """Within this context, ``F.linear`` on (N, G, G', E) in float32 on a CPU is a convolution; the result is the same.
+    """Within this context, ``F.linear`` on (N, G, G', E) in float32 is a convolution; the result is the same.
 
     Modules need not know of it: :class:`torch.nn.Linear` calls ``F.linear``.
     """
@@ -62,4 +62,4 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _pays(x: Tensor, weight: Tensor) -> bool:
     precise = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return precise and x.device.type == "cpu" and x.dim() == 4 and min(weight.shape) >= _FEWEST_CHANNELS
+    return precise and x.dim() == 4 and min(weight.shape) >= _FEWEST_CHANNELS
