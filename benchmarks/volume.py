@@ -3,7 +3,8 @@
     python benchmarks/volume.py --reference MA-SAM         # how to get it: benchmarks/reference.py
 
 The authors run five slices for every slice of the volume and average the softmax of the five passes that cover a slice.
-Theirs ends with labels, ours with the logits that nnU-Net's export takes over.
+Theirs ends with labels, ours with the logits that nnU-Net's export takes over. The limit is the time that the matrix
+products of one deep tile take at the rate of a large product, measured in the same run.
 Writes ``benchmarks/results/volume-<device>.json``. What the ways of covering a volume do to the result is the subject
 of ``benchmarks/prediction_depth.py``.
 """
@@ -19,9 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from counter import count_products
 from environment import describe_environment
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from rate import rate_of_a_large_product
 from reference import build_ours, build_theirs, comparison_parser, their_logits
 from torch import Tensor, nn
 
@@ -36,6 +39,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(0)
+    rate = rate_of_a_large_product(args.device)
     theirs = build_theirs(args.reference, args.vit, args.size, NUM_CLASSES)
     ours = build_ours(theirs, args.vit, args.size, NUM_CLASSES).eval().to(args.device)
     theirs = theirs.eval().to(args.device)
@@ -45,6 +49,15 @@ def main() -> None:
         predictor = make_predictor(ours, (depth, args.size, args.size), torch.device(args.device), mirror)
         return lambda: predictor.predict_sliding_window_return_logits(volume)
 
+    with torch.inference_mode(), count_products() as counter:
+        ours(volume[None, :, :STACK].to(args.device))
+    operations = counter.get_total_flops() * args.slices / STACK
+    limit = {
+        "gigaflop_per_second_of_a_large_product": round(rate / 1e9),
+        "teraflop_of_matrix_products": round(operations / 1e12, 2),
+        "seconds": round(operations / rate, 2),
+    }
+    print(limit, flush=True)
     sides: dict[str, Callable[[], object]] = {
         "theirs": lambda: their_procedure(theirs, volume[0], args.device),
         f"ours, tiles of {STACK}": by_tiles_of(STACK, mirror=False),
@@ -60,10 +73,10 @@ def main() -> None:
                 started = time.perf_counter()
                 run()
                 seconds[name].append(round(time.perf_counter() - started, 2))
-                write(args, {name: runs for name, runs in seconds.items() if runs})
+                write(args, {name: runs for name, runs in seconds.items() if runs}, limit)
 
 
-def write(args: argparse.Namespace, seconds: dict[str, list[float]]) -> None:
+def write(args: argparse.Namespace, seconds: dict[str, list[float]], limit: dict[str, float]) -> None:
     """The result file, as far as it goes."""
     medians = {name: statistics.median(runs) for name, runs in seconds.items()}
     result = {
@@ -72,6 +85,7 @@ def write(args: argparse.Namespace, seconds: dict[str, list[float]]) -> None:
         "seconds": seconds,
         "median_seconds": medians,
         "times_as_fast_as_theirs": {name: round(medians["theirs"] / m, 2) for name, m in medians.items()},
+        "limit_of_one_deep_tile": limit | {"times_as_fast_as_theirs": round(medians["theirs"] / limit["seconds"], 2)},
     }
     target = Path(__file__).parent / "results" / f"volume-{args.device}.json"
     target.write_text(json.dumps(result, indent=1) + "\n")

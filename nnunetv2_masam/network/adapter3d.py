@@ -36,9 +36,17 @@ class Adapter3d(Adaptation):
 
     def reduce(self, x: Tensor, depth: int) -> Tensor:
         """(B·D, G, G', E) to the output of the convolution, (B·D, G, G', A)."""
-        reduced = self.down(self.norm(x)).unflatten(0, (-1, depth))  # (B, D, G, G', A)
-        return self.conv(reduced.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1).flatten(0, 1)
+        return self.mix(self.narrow(x), depth)
+
+    def narrow(self, x: Tensor) -> Tensor:
+        """(…, E) to (…, A)."""
+        return self.down(self.norm(x))
+
+    def mix(self, narrowed: Tensor, depth: int) -> Tensor:
+        """The convolution along the slices: (B·D, G, G', A) to the same shape."""
+        volume = narrowed.unflatten(0, (-1, depth)).permute(0, 4, 1, 2, 3)  # (B, A, D, G, G')
+        return self.conv(volume).permute(0, 2, 3, 4, 1).flatten(0, 1)
 
     def expand(self, mixed: Tensor) -> Tensor:
-        """(B·D, G, G', A) to the increment, (B·D, G, G', E)."""
+        """(…, A) to the increment, (…, E)."""
         return self.up(F.gelu(mixed))

@@ -9,12 +9,13 @@
 Where a forward or backward hook is registered in the image encoder, a parametrization or quantised layer has taken a
 module's place, or ``torch.compile`` is at work, the plain form is used whatever the switch says.
 
-There are two kernels, in three files:
+There are three kernels, in four files:
 
 | file | replaces | pays by |
 |---|---|---|
 | ``block.py`` | ``Block.forward``, with recomputed adapters | 26 % less peak memory of a training step |
 | ``attention.py`` | ``decomposed_attention``, a few heads at a time | half of these 26 % |
+| ``prediction.py`` | ``Block.forward`` without autograd, two slices at a time | time, in deep tiles |
 | ``linear.py`` | ``F.linear``, by oneDNN's convolutions on a CPU | time, on CPUs whose BLAS is slower |
 
 ``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md`` has the results.
@@ -27,6 +28,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network.adaptation import is_plain
@@ -34,6 +36,7 @@ from nnunetv2_masam.network.attention import decomposed_attention
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
 from nnunetv2_masam.network.kernels.block import lean_block
 from nnunetv2_masam.network.kernels.linear import LinearByConvolution
+from nnunetv2_masam.network.kernels.prediction import block_by_slices
 
 KERNELS = ("auto", "plain", "fast")
 
@@ -45,6 +48,8 @@ def block_function(kernels: str, blocks: nn.ModuleList, x: Tensor) -> Callable[.
     on_cpu = x.device.type == "cpu"
     attention = attention_by_parts if on_cpu or kernels == "fast" else decomposed_attention
     products = LinearByConvolution if on_cpu else nullcontext
+    if on_cpu and not torch.is_grad_enabled():
+        return partial(block_by_slices, attention=attention)
     return partial(lean_block, attention=attention, products=products)
 
 
