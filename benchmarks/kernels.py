@@ -1,6 +1,7 @@
 """Plain form against kernels: a forward pass and a training step of ViT-B, each kernel on and off, in turn.
 
     python benchmarks/kernels.py
+    python benchmarks/kernels.py --forward --slices 20     # a deep tile in prediction
     python benchmarks/kernels.py --traced     # memory only, by arithmetic, on any machine
 
 Seconds are medians of runs without autocast, in float32 on a CPU; peak memory is what the allocator has handed out at
@@ -39,7 +40,7 @@ from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 14
 STEP = ("plain", "adapters recomputed", "attention by parts", "linear by convolution", "fast")
-FORWARD = ("plain", "linear by convolution", "fast")
+FORWARD = ("plain", "linear by convolution", "all slices at once", "fast")
 GB = 1024**3
 
 
@@ -85,7 +86,8 @@ def main() -> None:
     result["lines of code"] = {
         path.name: sum(1 for _ in path.open()) for path in sorted(Path(kernels.__file__).parent.glob("*.py"))
     }
-    target = Path(__file__).parent / "results" / f"kernels-{args.device}.json"
+    deep = f"-{args.slices}-slices" if args.forward else ""
+    target = Path(__file__).parent / "results" / f"kernels-{args.device}{deep}.json"
     target.write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -99,7 +101,7 @@ def trace(args: argparse.Namespace) -> None:
     for name, measure, sides in (("forward pass", trace_forward, FORWARD), ("training step", trace_step, STEP)):
         peaks = {}
         for side in sides:
-            if side == "linear by convolution":  # not without content, and the same memory
+            if side in ("linear by convolution", "all slices at once"):  # on a CPU only
                 continue
             with only(side):
                 peaks[side] = measure({"vit": args.vit, "image_size": (args.size, args.size)}, batch) / GB
@@ -154,6 +156,7 @@ def only(side: str) -> Iterator[None]:
         "adapters recomputed": partial(lean_block, attention=decomposed_attention),
         "attention by parts": partial(lean_block, attention=attention_by_parts),
         "linear by convolution": _by_convolution,
+        "all slices at once": partial(lean_block, attention=attention_by_parts, products=LinearByConvolution),
     }
     with ExitStack() as stack:
         if side == "attention by parts":
