@@ -45,6 +45,8 @@ def test_volume():
     medians, ratios = (result("volume")[key] for key in ("median_seconds", "times_as_fast_as_theirs"))
     for side, seconds in medians.items():
         assert f"| {side} | {seconds:.0f} s | {ratios[side]:.1f} |" in PAGE
+    limit = result("volume")["limit_of_one_deep_tile"]
+    assert f"rate of a large product | {limit['seconds']:.0f} s | {limit['times_as_fast_as_theirs']:.1f} |" in PAGE
 
 
 def test_operations():
