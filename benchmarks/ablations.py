@@ -2,8 +2,8 @@
 
     python benchmarks/ablations.py --workspace FOLDER      # after crossval_hippocampus.py with the same workspace
 
-Every run is one process and one file in ``benchmarks/results/ablations-hippocampus``; runs that are there are skipped,
-so the same command resumes. Without SAM's weights the frozen parts of an encoder are random: the table says what the
+With ``--seeds`` several processes can share the work. Every run is one process and one file in
+``benchmarks/results/ablations-hippocampus``; runs that are there are skipped, so the same command resumes. Without SAM's weights the frozen parts of an encoder are random: the table says what the
 parts do to such a network at this scale, and nothing about MA-SAM as published.
 """
 
@@ -31,14 +31,17 @@ def main() -> None:
     """Run what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, required=True)
-    workspace = parser.parse_args().workspace.resolve()
+    parser.add_argument("--seeds", type=int, nargs="+", choices=SEEDS, default=SEEDS, help="only these")
+    args = parser.parse_args()
+    workspace = args.workspace.resolve()
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    for seed in SEEDS:
+    for seed in args.seeds:
         for recipe in RECIPES:
             target = OUTPUT / f"{recipe}-seed{seed}.json"
             if not target.is_file():
                 write_json(target, run(workspace, recipe, seed))
-    (OUTPUT / "table.md").write_text(table(), encoding="utf-8")
+    if all((OUTPUT / f"{recipe}-seed{seed}.json").is_file() for recipe in RECIPES for seed in SEEDS):
+        (OUTPUT / "table.md").write_text(table(), encoding="utf-8")
 
 
 def run(workspace: Path, recipe: str, seed: int) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Trainers of ``ablations.py``: the ablations of ``trainers/nnUNetTrainerMASAM_ablations.py`` with the small ViT.
 
-All take the same 300 steps on the plans of ``nnUNetTrainerMASAM_tiny``, from random weights. What is trained, and the
+All take the same 200 steps on the plans of ``nnUNetTrainerMASAM_tiny``, from random weights. What is trained, and the
 ratio of the learning rates, are those of the ablations; the rates and the schedule are the tiny recipe's, because the
 published ones are meant for SAM's weights and 40 000 steps.
 """
@@ -18,7 +18,7 @@ class nnUNetTrainerMASAM_t_full(nnUNetTrainerMASAM_tiny):
     """FacT, adapters and decoder are trained; the encoder stays random."""
 
     rules = replace(nnUNetTrainerMASAM_tiny.rules, arch_kwargs=_ARCHITECTURE)
-    epochs = 6
+    epochs = 4
 
 
 class nnUNetTrainerMASAM_t_noAdapters(nnUNetTrainerMASAM_t_full):
