@@ -3,8 +3,10 @@
     python benchmarks/ablations.py --workspace FOLDER      # after crossval_hippocampus.py with the same workspace
 
 With ``--seeds`` several processes can share the work. Every run is one process and one file in
-``benchmarks/results/ablations-hippocampus``; runs that are there are skipped, so the same command resumes. Without SAM's weights the frozen parts of an encoder are random: the table says what the
-parts do to such a network at this scale, and nothing about MA-SAM as published.
+``benchmarks/results/ablations-hippocampus``; runs that are there are skipped, so the same command resumes.
+
+Without SAM's weights the frozen parts of an encoder are random: the table says what the parts do to such a network at
+this scale, and nothing about MA-SAM as published.
 """
 
 from __future__ import annotations

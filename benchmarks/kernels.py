@@ -1,14 +1,14 @@
 """Plain form against kernels: a forward pass and a training step of ViT-B, each kernel on and off, in turn.
 
     python benchmarks/kernels.py
-    python benchmarks/kernels.py --forward --slices 20     # a deep tile in prediction
-    python benchmarks/kernels.py --traced     # memory only, by arithmetic, on any machine
+    python benchmarks/kernels.py --part forward     # or step: one of the two
+    python benchmarks/kernels.py --traced           # memory only, by arithmetic, on any machine
 
 Seconds are medians of runs without autocast, in float32 on a CPU; peak memory is what the allocator has handed out at
-once beyond weights and moments. A kernel stays if it makes a forward pass or a training step 1.15 times as fast or
-takes a fifth off its peak memory. Writes ``benchmarks/results/kernels-<device>.json``. Traced, the sizes of tensors
-without content are added up, weights, gradients, moments and nnU-Net's loss among them; that goes to
-``kernels-traced.json``.
+once beyond weights and moments. What a deep tile of prediction gains is measured on three blocks. A kernel stays if it
+makes one of these 1.15 times as fast or takes a fifth off its peak memory. Writes
+``benchmarks/results/kernels-<part>-<device>.json``. Traced, the sizes of tensors without content are added up, weights,
+gradients, moments and nnU-Net's loss among them; that goes to ``kernels-traced.json``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,15 @@ from nnunetv2_masam.network.kernels import block as block_module
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
 from nnunetv2_masam.network.kernels.block import lean_block
 from nnunetv2_masam.network.kernels.linear import LinearByConvolution
+from nnunetv2_masam.network.presets import PATCH_SIZE
 from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 14
 STEP = ("plain", "adapters recomputed", "attention by parts", "linear by convolution", "fast")
 FORWARD = ("plain", "linear by convolution", "all slices at once", "fast")
+DEEP = ("plain", "all slices at once", "fast")
+DEEP_BLOCKS, DEEP_SLICES = 3, 40  # two blocks with windows, one with global attention
 GB = 1024**3
 
 
@@ -51,7 +54,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="pixels")
     parser.add_argument("--slices", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--forward", action="store_true", help="the forward pass only, without the training step")
+    parser.add_argument("--part", choices=("forward", "step"), help="one of the two")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--traced", action="store_true", help="memory only, without running anything")
     args = parser.parse_args()
@@ -63,11 +66,21 @@ def main() -> None:
     volume = torch.rand(1, 1, args.slices, args.size, args.size, device=args.device)
     labels = torch.randint(0, NUM_CLASSES, (1, 1, args.slices, args.size, args.size), device=args.device)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
+    grid = args.size // PATCH_SIZE
+    deep_tokens = torch.rand(DEEP_SLICES, grid, grid, network.vit.embed_dim, device=args.device)
 
     def forward() -> None:
         network.eval()
         with torch.inference_mode():
             network(volume)
+
+    def deep() -> None:
+        encoder = network.eval().image_encoder
+        with torch.inference_mode():
+            x = deep_tokens
+            block_of = encoder_module.block_function(network.kernels, encoder.blocks, x)
+            for block in encoder.blocks[:DEEP_BLOCKS]:
+                x = block_of(block, x, encoder.fact, DEEP_SLICES)
 
     def step() -> None:
         network.train()
@@ -75,20 +88,25 @@ def main() -> None:
         MASAMLoss()(network(volume), labels).backward()
         optimizer.step()
 
-    result: dict[str, object] = {
-        "environment": describe_environment(),
-        "settings": {k: str(v) for k, v in vars(args).items()} | {"seed": 0, "num_classes": NUM_CLASSES},
+    parts = {
+        "forward": [
+            ("forward pass", forward, FORWARD),
+            (f"{DEEP_BLOCKS} blocks, {DEEP_SLICES} slices", deep, DEEP),
+        ],
+        "step": [("training step", step, STEP)],
     }
-    runs = [("forward pass", forward, FORWARD)] + ([] if args.forward else [("training step", step, STEP)])
-    for name, run, sides in runs:
-        result[name] = compare(run, sides, args.repeats, args.device)
-        print(json.dumps(result[name], indent=1), flush=True)
-    result["lines of code"] = {
-        path.name: sum(1 for _ in path.open()) for path in sorted(Path(kernels.__file__).parent.glob("*.py"))
-    }
-    deep = f"-{args.slices}-slices" if args.forward else ""
-    target = Path(__file__).parent / "results" / f"kernels-{args.device}{deep}.json"
-    target.write_text(json.dumps(result, indent=1) + "\n")
+    lines = {path.name: sum(1 for _ in path.open()) for path in sorted(Path(kernels.__file__).parent.glob("*.py"))}
+    for part in (args.part,) if args.part else parts:
+        result: dict[str, object] = {
+            "environment": describe_environment(),
+            "settings": {k: str(v) for k, v in vars(args).items()} | {"seed": 0, "num_classes": NUM_CLASSES},
+        }
+        for name, run, sides in parts[part]:
+            result[name] = compare(run, sides, args.repeats, args.device)
+            print(json.dumps(result[name], indent=1), flush=True)
+        result["lines of code"] = lines
+        target = Path(__file__).parent / "results" / f"kernels-{part}-{args.device}.json"
+        target.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def trace(args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ Adapters alone need 86 %, attention alone 87 % (``benchmarks/results/kernels-tra
   one narrow product and GELU are.
 - Attention: on a CPU by parts, see :mod:`~nnunetv2_masam.network.kernels.attention`.
 
-Without autograd nothing is stored, and attention by parts is all that differs from the plain form.
+Without autograd nothing is stored: on a CPU :mod:`~nnunetv2_masam.network.kernels.prediction` takes its place.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Linear layers on a CPU as convolutions of 1 × 1, which oneDNN computes faster than torch's BLAS does on some CPUs.
 
-Pays by time where that is so, and changes nothing in memory: see ``benchmarks/results/kernels-cpu.json``.
+Pays by time where that is so, and changes nothing in memory: see ``benchmarks/results/kernels-forward-cpu.json``.
 """
 
 from __future__ import annotations

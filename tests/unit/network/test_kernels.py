@@ -64,7 +64,8 @@ def test_values_and_gradients_equal_the_plain_form(dtype, trainable, changes):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("depth", [1, 3])
-def test_prediction_equals_the_plain_form_and_keeps_the_callers_input(depth, dtype):
+def test_prediction_equals_the_plain_form_and_keeps_the_callers_input(depth, dtype, monkeypatch):
+    monkeypatch.setattr("nnunetv2_masam.network.kernels.prediction._NUMBERS_AT_ONCE", 4 * 15 * 3 * 32)  # 4 slices of 6
     network, x = build().eval(), volume(2, depth)
     kept = x.clone()
     with torch.no_grad():
