@@ -33,12 +33,19 @@ def test_training_step():
 
 
 def test_kernels():
-    for task, sides in (("training step", ("plain", "adapters recomputed", "attention by parts", "fast")),
-                        ("forward pass", ("plain", "fast"))):  # fmt: skip
-        for side in sides:
-            found = result("kernels")[task][side]
-            cells = f"{found['median_seconds']:.1f} | {found['peak_gb']:.2f} | {found['share_of_plain_memory']:.0%} |"
-            assert cells.replace("%", " %") in PAGE
+    parts = {
+        "step": {"training step": ("plain", "adapters recomputed", "attention by parts", "fast")},
+        "forward": {
+            "forward pass": ("plain", "linear by convolution", "all slices at once", "fast"),
+            "3 blocks, 40 slices": ("plain", "all slices at once", "fast"),
+        },
+    }
+    for part, tasks in parts.items():
+        for task, sides in tasks.items():
+            for side in sides:
+                found = result(f"kernels-{part}")[task][side]
+                memory = f"{found['peak_gb']:.2f} | {found['share_of_plain_memory']:.0%} |"
+                assert f"{found['median_seconds']:.1f} | {memory}".replace("%", " %") in PAGE
 
 
 def test_volume():
