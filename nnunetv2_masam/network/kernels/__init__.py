@@ -15,8 +15,8 @@ There are three kernels, in four files:
 |---|---|---|
 | ``block.py`` | ``Block.forward``, with recomputed adapters | 26 % less peak memory of a training step |
 | ``attention.py`` | ``decomposed_attention``, a few heads at a time | half of these 26 % |
-| ``prediction.py`` | ``Block.forward`` without autograd, two slices at a time | time, in deep tiles |
-| ``linear.py`` | ``F.linear``, by oneDNN's convolutions on a CPU | time, on CPUs whose BLAS is slower |
+| ``prediction.py`` | ``Block.forward`` without autograd, a few slices at a time | time and memory of deep tiles |
+| ``linear.py`` | ``F.linear``, by oneDNN's convolutions | a little time, on CPUs where BLAS is slower |
 
 ``benchmarks/kernels.py`` measures them; ``docs/benchmarks.md`` has the results.
 """
