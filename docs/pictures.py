@@ -69,7 +69,7 @@ def main() -> None:
     if args.report:
         photograph(args.report / "report.html", IMAGES / "compare.png")
     if args.crossval:
-        summaries = crossval.read_summaries(RESULTS / "crossval-hippocampus")
+        summaries = crossval.read_summaries()
         save(crossval.draw_scores(summaries), "crossval-scores")
         save(crossval.draw_differences(summaries), "crossval-differences")
         crossval.write_section(REPOSITORY / "README.md", summaries)

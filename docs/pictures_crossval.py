@@ -11,15 +11,16 @@ import numpy as np
 
 from nnunetv2_masam.files import read_json, read_text, write_text
 
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "results" / "crossval-hippocampus" / "three-models"
 PARTS = {"validation": "validation, {n} cases", "unseen": "unseen, {n} cases, ensemble of the folds"}
 MARKS = "<!-- crossval -->", "<!-- end of crossval -->"
 COLOURS = ("#666666", "#0072B2", "#E69F00", "#009E73")
 AVERAGE = "average"  # over the labels
 
 
-def read_summaries(folder: Path) -> dict[str, dict[str, Any]]:
+def read_summaries() -> dict[str, dict[str, Any]]:
     """``summary.json`` of the validation cases and of the unseen ones."""
-    return {part: read_json(folder / part / "summary.json") for part in PARTS}
+    return {part: read_json(FOLDER / part / "summary.json") for part in PARTS}
 
 
 def titles(summaries: dict[str, dict[str, Any]]) -> dict[str, str]:
