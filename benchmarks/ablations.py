@@ -2,7 +2,8 @@
 
     python benchmarks/ablations.py --workspace FOLDER      # after crossval_hippocampus.py with the same workspace
 
-With ``--seeds`` several processes can share the work. Every run is one process and one file in
+With ``--seeds`` several processes can share the work; nnU-Net gives each of them all cores, so set
+``OMP_WAIT_POLICY=passive`` for that. Every run is one process and one file in
 ``benchmarks/results/ablations-hippocampus``; runs that are there are skipped, so the same command resumes.
 
 Without SAM's weights the frozen parts of an encoder are random: the table says what the parts do to such a network at

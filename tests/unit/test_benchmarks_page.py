@@ -70,3 +70,7 @@ def test_hippocampus():
         cells = (row["unseen_dice"], row["validation_dice"])
         told = " | ".join(f"{dice:.3f}" for dice in cells)
         assert f"{row['training_minutes']:.1f} min | {told} | {row['prediction_seconds_per_case']:.1f} s |" in PAGE
+
+
+def test_ablations():
+    assert (ROOT / "benchmarks" / "results" / "ablations-hippocampus" / "table.md").read_text() in PAGE
