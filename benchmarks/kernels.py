@@ -28,6 +28,7 @@ from rate import now
 from step_memory import peak_of_allocations, trace_forward, trace_step
 from torch import Tensor
 
+from nnunetv2_masam.architecture import PATCH_SIZE
 from nnunetv2_masam.network import MASAM, kernels
 from nnunetv2_masam.network import image_encoder as encoder_module
 from nnunetv2_masam.network.attention import decomposed_attention
@@ -35,7 +36,6 @@ from nnunetv2_masam.network.kernels import block as block_module
 from nnunetv2_masam.network.kernels.attention import attention_by_parts
 from nnunetv2_masam.network.kernels.block import lean_block
 from nnunetv2_masam.network.kernels.linear import LinearByConvolution
-from nnunetv2_masam.network.presets import PATCH_SIZE
 from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.training.loss import MASAMLoss
 

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_masam.architecture import DEFAULTS
 from nnunetv2_masam.catalogue import class_names, find_trainer, trainers_folder
 from nnunetv2_masam.files import read_json
-from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.planning import PlanningRules
 
 SUFFIX = "_scratch"  # of a control's name

@@ -13,20 +13,7 @@ Knows nothing of nnU-Net, files or environment variables. Letters in shape comme
 Axes are always ordered (D, H, W), boxes are (x0, y0, x1, y1).
 """
 
-from typing import TYPE_CHECKING, Any
-
-from nnunetv2_masam.network.presets import VIT_PRESETS, ViTSize, resolve_vit
-
-if TYPE_CHECKING:
-    from nnunetv2_masam.network.masam import MASAM
+from nnunetv2_masam.architecture import VIT_PRESETS, ViTSize, resolve_vit
+from nnunetv2_masam.network.masam import MASAM
 
 __all__ = ["MASAM", "VIT_PRESETS", "ViTSize", "resolve_vit"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import MASAM when it is asked for: planning reads sizes and defaults from this package without torch."""
-    if name == "MASAM":
-        from nnunetv2_masam.network.masam import MASAM
-
-        return MASAM
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class Adaptation(nn.Module):
@@ -33,13 +33,6 @@ def adapters_disabled(module: nn.Module) -> Iterator[None]:
     finally:
         for part in switched_off:
             part.enabled = True
-
-
-def merge_increments(qkv_weight: Tensor, increments: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """The weight (3·E, E) of a projection with linear increments on query and value added: one product for all."""
-    query, key, value = qkv_weight.chunk(3)  # (E, E) each
-    added_q, added_v = increments(torch.eye(len(query), dtype=query.dtype, device=query.device))
-    return torch.cat([query + added_q.T, key, value + added_v.T])
 
 
 def is_plain(*modules: nn.Module | None) -> bool:

@@ -9,15 +9,15 @@ The result is that of SAM's ``Attention`` inside ``window_partition``. Two thing
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_masam.network.adaptation import is_plain, merge_increments
+from nnunetv2_masam.network.adaptation import is_plain
 from nnunetv2_masam.network.fact import FacT, FacTCores
+from nnunetv2_masam.network.increments import add_increments, enabled_increments, merge_increments
 from nnunetv2_masam.network.lora import LoRA
 
 _FUSED_MULTIPLE = 8  # fused kernels want vectors of a multiple of this length
@@ -101,27 +101,11 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor, fact: FacT | None) -> tuple[Tensor, ...]:
         """(N, G, G', E) to query, key and value of that shape; prediction adds the increments to the weight."""
+        increments = enabled_increments(fact, self.fact, self.lora)
         predicting = not (self.training or torch.is_grad_enabled())
         if predicting and is_plain(self.qkv, fact, self.fact, self.lora):
-            return F.linear(x, self.merged_weight(fact), self.qkv.bias).chunk(3, dim=-1)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        for increments in self._increments(fact):
-            added_q, added_v = increments(x)
-            q, v = q + added_q, v + added_v
-        return q, k, v
-
-    def merged_weight(self, fact: FacT | None) -> Tensor:
-        """The projection's weight (3·E, E) with the increments added."""
-        return functools.reduce(merge_increments, self._increments(fact), self.qkv.weight)
-
-    def _increments(self, fact: FacT | None) -> list[Callable[[Tensor], tuple[Tensor, Tensor]]]:
-        """Functions of tokens (…, E) that return what is added to query and value, (…, E) each."""
-        found: list[Callable[[Tensor], tuple[Tensor, Tensor]]] = []
-        if fact is not None and fact.enabled and self.fact is not None and self.fact.enabled:
-            found.append(functools.partial(fact, cores=self.fact))
-        if self.lora is not None and self.lora.enabled:
-            found.append(self.lora)
-        return found
+            return F.linear(x, merge_increments(self.qkv.weight, increments), self.qkv.bias).chunk(3, dim=-1)
+        return add_increments(self.qkv(x), x, increments)
 
     def _to_windows(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, rows·h, columns·w, E), windows of (h, w) tokens, to (N·rows·columns, heads, h·w, E/heads)."""

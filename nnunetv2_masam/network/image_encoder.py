@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from nnunetv2_masam.architecture import PATCH_SIZE, WINDOW_SIZE, AdaptationSize, ViTSize
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.attention import Attention
 from nnunetv2_masam.network.fact import FacT
 from nnunetv2_masam.network.kernels import block_function
 from nnunetv2_masam.network.neck import Neck
-from nnunetv2_masam.network.presets import PATCH_SIZE, WINDOW_SIZE, ViTSize
 from nnunetv2_masam.network.sam_parts import MLPBlock
 
 
@@ -36,23 +36,14 @@ class PatchEmbed(nn.Module):
 class Block(nn.Module):
     """Adapter, attention, adapter, MLP; each adds to its input. A rank or number of channels of 0 leaves a part out."""
 
-    def __init__(
-        self,
-        vit: ViTSize,
-        window: tuple[int, int],
-        fact_rank: int,
-        adapter_channels: int,
-        lora_rank: int,
-        adapter_kernel: int = 3,
-        adapter_dilation: int = 1,
-    ) -> None:
+    def __init__(self, vit: ViTSize, window: tuple[int, int], added: AdaptationSize) -> None:
         super().__init__()
         dim = vit.embed_dim
-        adapter = partial(Adapter3d, dim, adapter_channels, adapter_kernel, adapter_dilation)
-        self.adapter_1 = adapter() if adapter_channels else None
+        adapter = partial(Adapter3d, dim, added.adapter_channels, added.adapter_kernel, added.adapter_dilation)
+        self.adapter_1 = adapter() if added.adapter_channels else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention(dim, vit.num_heads, window, fact_rank, lora_rank, vit.rel_pos)
-        self.adapter_2 = adapter() if adapter_channels else None
+        self.attn = Attention(dim, vit.num_heads, window, added.fact_rank, added.lora_rank, vit.rel_pos)
+        self.adapter_2 = adapter() if added.adapter_channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=vit.mlp_width)
 
@@ -71,18 +62,11 @@ class ImageEncoder(nn.Module):
 
     def __init__(
         self,
-        input_channels: int,
         vit: ViTSize,
+        input_channels: int,
         image_size: tuple[int, int],
-        *,
-        fact_rank: int,
-        fact_scale: float,
-        fact_dropout: float,
-        adapter_channels: int,
-        adapter_kernel: int,
-        adapter_dilation: int,
-        lora_rank: int,
-        gradient_checkpointing: bool,
+        added: AdaptationSize,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
@@ -92,13 +76,10 @@ class ImageEncoder(nn.Module):
         self.patch_embed = PatchEmbed(input_channels, vit.embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, *grid, vit.embed_dim))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        self.fact = FacT(vit.embed_dim, fact_rank, fact_scale, fact_dropout) if fact_rank else None
-        self.blocks = nn.ModuleList()
-        for index in range(vit.depth):
-            reach = grid if index in vit.global_attn_indexes else window
-            self.blocks.append(
-                Block(vit, reach, fact_rank, adapter_channels, lora_rank, adapter_kernel, adapter_dilation)
-            )
+        dim = vit.embed_dim
+        self.fact = FacT(dim, added.fact_rank, added.fact_scale, added.fact_dropout) if added.fact_rank else None
+        reach = [grid if index in vit.global_attn_indexes else window for index in range(vit.depth)]
+        self.blocks = nn.ModuleList(Block(vit, tokens, added) for tokens in reach)
         self.neck = Neck(vit.embed_dim)
 
     def forward(self, x: Tensor, depth: int) -> Tensor:

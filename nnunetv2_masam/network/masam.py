@@ -11,25 +11,31 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
-from nnunetv2_masam.network.arguments import (
+from nnunetv2_masam.architecture import (
     DEFAULTS,
+    EMBEDDING_CHANNELS,
+    PATCH_SIZE,
     PROMPTS,
+    TIMM,
     TRAINABLE,
+    AdaptationSize,
+    ViTSize,
     check_choice,
+    check_encoder,
     check_image_size,
     check_numbers,
-    check_odd,
+    resolve_vit,
 )
+from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
 from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.network.decoding import decode_slices
-from nnunetv2_masam.network.encoders import build_image_encoder
+from nnunetv2_masam.network.image_encoder import ImageEncoder
 from nnunetv2_masam.network.kernels import KERNELS
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, ViTSize, resolve_vit
 from nnunetv2_masam.network.sam_parts import PromptEncoder
 from nnunetv2_masam.network.slices import resize_in_plane, slices_to_volume, volume_to_slices
+from nnunetv2_masam.network.timm_encoder import TimmImageEncoder
 
 _SLICES_DECODED_AT_ONCE = 8  # in prediction
 
@@ -44,8 +50,8 @@ class MASAM(nn.Module):
         num_classes: K, output channels, background included where there is one.
         encoder: ``sam``, or ``timm:`` and a model of timm, such as ``timm:vit_base_patch16_dinov3``, for which ``vit``
             has no meaning.
-        vit: name of a preset (:mod:`~nnunetv2_masam.network.presets`), or a dict with the fields of
-            :class:`~nnunetv2_masam.network.presets.ViTSize`.
+        vit: name of a preset (:mod:`~nnunetv2_masam.architecture`), or a dict with the fields of
+            :class:`~nnunetv2_masam.architecture.ViTSize`.
         image_size: (S, S'), pixels: the size that slices are resized to. Multiples of 16.
         fact_rank, fact_scale, fact_dropout: of :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
         adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one.
@@ -95,9 +101,8 @@ class MASAM(nn.Module):
         self.image_size = check_image_size(image_size)
         check_choice("prompt", prompt, PROMPTS)
         check_choice("trainable", trainable, TRAINABLE)
-        check_numbers(1, input_channels=input_channels, num_classes=num_classes, adapter_dilation=adapter_dilation)
-        check_numbers(0, fact_rank=fact_rank, adapter_channels=adapter_channels, lora_rank=lora_rank)
-        check_odd("adapter_kernel", adapter_kernel)
+        check_encoder(encoder)
+        check_numbers(1, input_channels=input_channels, num_classes=num_classes)
         self.input_channels = input_channels
         self.image_channels = input_channels - (prompt == "box")
         if self.image_channels < 1:
@@ -112,21 +117,15 @@ class MASAM(nn.Module):
         self.gradient_checkpointing = gradient_checkpointing
         self.half_turn = half_turn
         self.bf16_on_cpu = False  # in prediction; only CPUs with AMX or AVX512-BF16 gain by it
-        grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
-        self.image_encoder = build_image_encoder(
-            encoder,
-            self.vit,
-            self.image_channels,
-            self.image_size,
-            fact_rank=fact_rank,
-            fact_scale=fact_scale,
-            fact_dropout=fact_dropout,
-            adapter_channels=adapter_channels,
-            adapter_kernel=adapter_kernel,
-            adapter_dilation=adapter_dilation,
-            lora_rank=lora_rank,
-            gradient_checkpointing=gradient_checkpointing,
+        adaptation = AdaptationSize(
+            fact_rank, fact_scale, fact_dropout, adapter_channels, adapter_kernel, adapter_dilation, lora_rank
         )
+        sizes = (self.image_channels, self.image_size, adaptation, gradient_checkpointing)
+        if encoder == "sam":
+            self.image_encoder: ImageEncoder | TimmImageEncoder = ImageEncoder(self.vit, *sizes)
+        else:
+            self.image_encoder = TimmImageEncoder(encoder.removeprefix(TIMM), *sizes)
+        grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
         self.prompt_encoder = PromptEncoder(EMBEDDING_CHANNELS, grid, self.image_size, mask_in_chans=16)
         self.mask_decoder = MaskDecoder(num_classes, decoder_doublings)
         self._freeze()

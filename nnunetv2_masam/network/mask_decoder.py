@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
+from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, PATCH_SIZE
 from nnunetv2_masam.network.sam_parts import MLP, TwoWayTransformer
 
 _MAX_DOUBLINGS = PATCH_SIZE.bit_length() - 1  # from a token to a pixel

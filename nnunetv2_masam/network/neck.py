@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS
+from nnunetv2_masam.architecture import EMBEDDING_CHANNELS
 from nnunetv2_masam.network.sam_parts import LayerNorm2d
 
 

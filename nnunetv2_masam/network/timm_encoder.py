@@ -16,11 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from nnunetv2_masam.architecture import PATCH_SIZE, AdaptationSize
+from nnunetv2_masam.network.adaptation import is_plain
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.fact import FacT, FacTCores
+from nnunetv2_masam.network.increments import add_increments, enabled_increments, merge_increments
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.network.neck import Neck
-from nnunetv2_masam.network.presets import PATCH_SIZE
 
 
 class AdaptedQKV(nn.Linear):
@@ -42,16 +44,13 @@ class AdaptedQKV(nn.Linear):
         self.lora = LoRA(projection.in_features, lora_rank) if lora_rank else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, E) to (N, T, 3·E)."""
-        q, k, v = F.linear(x, self.weight, self.bias).chunk(3, dim=-1)
+        """(N, T, E) to (N, T, 3·E); prediction adds the increments to the weight."""
         fact = self.shared[0]
-        if fact is not None and self.fact is not None and fact.enabled:
-            increment_q, increment_v = fact(x, self.fact)
-            q, v = q + increment_q, v + increment_v
-        if self.lora is not None and self.lora.enabled:
-            increment_q, increment_v = self.lora(x)
-            q, v = q + increment_q, v + increment_v
-        return torch.cat([q, k, v], dim=-1)
+        increments = enabled_increments(fact, self.fact, self.lora)
+        predicting = not (self.training or torch.is_grad_enabled())
+        if predicting and is_plain(fact, self.fact, self.lora):
+            return F.linear(x, merge_increments(self.weight, increments), self.bias)
+        return torch.cat(add_increments(super().forward(x), x, increments), dim=-1)
 
 
 class TimmImageEncoder(nn.Module):
@@ -62,10 +61,7 @@ class TimmImageEncoder(nn.Module):
             ``vit_base_patch16_dinov3``.
         input_channels: C.
         image_size: (S, S'), pixels, multiples of 16.
-        fact_rank, fact_scale, fact_dropout: see :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
-        adapter_channels: channels of the 3D adapters, one before every block; 0 leaves them out.
-        adapter_kernel, adapter_dilation: see :class:`~nnunetv2_masam.network.adapter3d.Adapter3d`.
-        lora_rank: see :class:`~nnunetv2_masam.network.lora.LoRA`; 0 leaves it out.
+        added: what is added to the model, its 3D adapters one before every block.
         gradient_checkpointing: compute every block again in the backward pass instead of storing its activations.
 
     Attributes:
@@ -81,15 +77,8 @@ class TimmImageEncoder(nn.Module):
         name: str,
         input_channels: int,
         image_size: tuple[int, int],
-        *,
-        fact_rank: int,
-        fact_scale: float,
-        fact_dropout: float,
-        adapter_channels: int,
-        adapter_kernel: int,
-        adapter_dilation: int,
-        lora_rank: int,
-        gradient_checkpointing: bool,
+        added: AdaptationSize,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
@@ -97,14 +86,16 @@ class TimmImageEncoder(nn.Module):
         self.grid = (image_size[0] // PATCH_SIZE, image_size[1] // PATCH_SIZE)
         self.vit: Any = create_timm_vit(name, input_channels, image_size)
         dim = self.vit.embed_dim
-        self.fact = FacT(dim, fact_rank, fact_scale, fact_dropout) if fact_rank else None
-        for block in self.vit.blocks:
-            if self.fact is not None or lora_rank:
-                block.attn.qkv = AdaptedQKV(block.attn.qkv, self.fact, lora_rank)
-                block.attn.qkv_bias_separate = True  # of EVA's attention: its bias is added to what the layer returns
+        self.fact = FacT(dim, added.fact_rank, added.fact_scale, added.fact_dropout) if added.fact_rank else None
         self.adapters = nn.ModuleList()
-        for _ in self.vit.blocks if adapter_channels else ():
-            self.adapters.append(Adapter3d(dim, adapter_channels, adapter_kernel, adapter_dilation))
+        for block in self.vit.blocks:
+            if added.fact_rank or added.lora_rank:
+                block.attn.qkv = AdaptedQKV(block.attn.qkv, self.fact, added.lora_rank)
+                block.attn.qkv_bias_separate = True  # of EVA's attention: its bias is added to what the layer returns
+            if added.adapter_channels:
+                self.adapters.append(
+                    Adapter3d(dim, added.adapter_channels, added.adapter_kernel, added.adapter_dilation)
+                )
         self.neck = Neck(dim)
 
     @property

@@ -7,8 +7,7 @@ from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
-from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.presets import resolve_vit
+from nnunetv2_masam.architecture import DEFAULTS, resolve_vit
 from nnunetv2_masam.planning.fit import Task, fit_memory
 from nnunetv2_masam.planning.prediction import prediction_slices
 from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules

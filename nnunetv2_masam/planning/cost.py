@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE
+from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, PATCH_SIZE
 from nnunetv2_masam.planning.memory import Architecture
 
 _DECODER_MLP = 2048  # channels between the two layers of the two-way transformer's MLP

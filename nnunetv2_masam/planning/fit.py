@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.presets import PATCH_SIZE
+from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE
 from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
 from nnunetv2_masam.planning.rules import PlanningRules

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nnunetv2_masam.network.presets import PATCH_SIZE
+from nnunetv2_masam.architecture import PATCH_SIZE
 from nnunetv2_masam.planning.rules import PlanningRules
 
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.encoders import TimmSize, timm_size
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
+from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
+from nnunetv2_masam.planning.timm_size import TimmSize, timm_size
 
 FLOAT = 4  # bytes
 GB = 1024**3

@@ -11,8 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.presets import EMBEDDING_CHANNELS
+from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.memory import CONTEXT_GB, FLOAT, GB, Architecture, count_parameters
 

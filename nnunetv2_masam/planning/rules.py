@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nnunetv2_masam.network.arguments import DEFAULTS
+from nnunetv2_masam.architecture import DEFAULTS
 
 NETWORK_CLASS = "nnunetv2_masam.network.MASAM"
 PLANS_NAME = "nnUNetMASAMPlans"

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunetv2_masam.architecture import VIT_PRESETS
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, sha256_of, shortened, write_json, write_text
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.presets import VIT_PRESETS
 from nnunetv2_masam.planning import NETWORK_CLASS
 from nnunetv2_masam.sharing.authors_tasks import DIFFERENCES, TASKS, AuthorsTask
 from nnunetv2_masam.weights import LoadReport, Provenance, identify, load_masam_checkpoint, load_sam_checkpoint

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_masam.architecture import DEFAULTS
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, shortened, write_json
-from nnunetv2_masam.network.adaptation import merge_increments
-from nnunetv2_masam.network.arguments import DEFAULTS
 from nnunetv2_masam.network.fact import FacT, FacTCores
+from nnunetv2_masam.network.increments import merge_increments
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.weights.geometry import recognise_vit
@@ -188,10 +188,10 @@ def fold_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tenso
         if cores := _under(weights, block + "fact."):
             rank, dim = shared["u.weight"].shape
             fact = _loaded(FacT(dim, rank, scale, dropout=0.0), shared)
-            folded[name] = merge_increments(folded[name], partial(fact, cores=_loaded(FacTCores(rank), cores)))
+            folded[name] = merge_increments(folded[name], [partial(fact, cores=_loaded(FacTCores(rank), cores))])
         if lora := _under(weights, block + "lora."):
             rank, dim = lora["a_q.weight"].shape
-            folded[name] = merge_increments(folded[name], _loaded(LoRA(dim, rank), lora))
+            folded[name] = merge_increments(folded[name], [_loaded(LoRA(dim, rank), lora)])
     return folded
 
 

@@ -11,9 +11,7 @@ from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunetv2_masam.network import resolve_vit
-from nnunetv2_masam.network.arguments import DEFAULTS
-from nnunetv2_masam.network.presets import PATCH_SIZE
+from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE, resolve_vit
 from nnunetv2_masam.planning import (
     MIN_SLICES,
     PlanningRules,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nnunetv2_masam.network.presets import PATCH_SIZE, VIT_PRESETS
+from nnunetv2_masam.architecture import PATCH_SIZE, VIT_PRESETS
 
 _BLOCKS = "image_encoder.blocks."
 _BY_WIDTH = ("vit_b", "vit_l", "vit_h")  # recognised without relative positions too

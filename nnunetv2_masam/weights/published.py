@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from nnunetv2_masam.network.encoders import TIMM
+from nnunetv2_masam.architecture import TIMM
 
 SAM = "Kirillov et al., Segment Anything, ICCV 2023, arXiv:2304.02643"
 MEDSAM = "Ma et al., Segment anything in medical images, Nature Communications 15:654, 2024"

@@ -10,9 +10,8 @@ import logging
 import os
 from pathlib import Path
 
+from nnunetv2_masam.architecture import TIMM, VIT_PRESETS
 from nnunetv2_masam.files import cache_folder, env_flag
-from nnunetv2_masam.network.encoders import TIMM
-from nnunetv2_masam.network.presets import VIT_PRESETS
 from nnunetv2_masam.weights.download import download_checkpoint, find_known
 from nnunetv2_masam.weights.formats import recognise_file
 from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, PublishedCheckpoint, at_url

@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
-from nnunetv2_masam.network.adaptation import merge_increments
 from nnunetv2_masam.network.fact import FacT, FacTCores
+from nnunetv2_masam.network.increments import merge_increments
 
 
 def random_fact(dropout: float = 0.0) -> tuple[FacT, FacTCores]:
@@ -31,7 +31,7 @@ def test_merged_weights_give_the_same_increments_and_leave_the_key_alone():
     fact, cores = random_fact()
     x, weight = torch.randn(7, 16), torch.randn(48, 16)
     kept = weight.clone()
-    query, key, value = (merge_increments(weight, partial(fact, cores=cores)) - weight).chunk(3)
+    query, key, value = (merge_increments(weight, [partial(fact, cores=cores)]) - weight).chunk(3)
     torch.testing.assert_close(x @ query.T, fact(x, cores)[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(x @ value.T, fact(x, cores)[1], rtol=1e-4, atol=1e-5)
     assert not key.any()

@@ -57,9 +57,10 @@ def test_values_and_gradients_equal_the_plain_form(dtype, trainable, changes):
     for kernels in ("plain", "fast"):
         network.kernels = kernels
         results.append(outputs_and_gradients(network, dtype))
+    tolerance = 1e-4 if dtype == torch.float32 else 0.1
+    rounding = 1e-3 * max(plain.norm() for plain in results[0][1:])  # that of gradients much smaller than others
     for plain, fast in zip(*results, strict=True):
-        tolerance = 1e-4 if dtype == torch.float32 else 0.1
-        assert (plain - fast).norm() <= tolerance * plain.norm() + 1e-6
+        assert (plain - fast).norm() <= tolerance * (plain.norm() + rounding)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

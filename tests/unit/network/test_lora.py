@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.adaptation import merge_increments
+from nnunetv2_masam.network.increments import merge_increments
 from nnunetv2_masam.network.lora import LoRA
 from tests.conftest import TINY_VIT
 
@@ -26,7 +26,7 @@ def test_query_and_value_get_their_own_increment_and_the_key_none():
         q, v = lora(x)
         torch.testing.assert_close(q, x @ lora.a_q.weight.T @ lora.b_q.weight.T)
         torch.testing.assert_close(v, x @ lora.a_v.weight.T @ lora.b_v.weight.T)
-        merged = merge_increments(torch.zeros(48, 16), lora).split(16)
+        merged = merge_increments(torch.zeros(48, 16), [lora]).split(16)
     torch.testing.assert_close(x @ merged[0].T, q)
     torch.testing.assert_close(x @ merged[2].T, v)
     assert not merged[1].any()

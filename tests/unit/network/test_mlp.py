@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from nnunetv2_masam.architecture import AdaptationSize, ViTSize
 from nnunetv2_masam.network.adaptation import adapters_disabled
 from nnunetv2_masam.network.image_encoder import Block
-from nnunetv2_masam.network.presets import ViTSize
 
 VIT = ViTSize(embed_dim=8, depth=1, num_heads=2, global_attn_indexes=(0,))
 
 
 def random_block() -> Block:
     torch.manual_seed(0)
-    block = Block(VIT, (3, 2), fact_rank=0, adapter_channels=4, lora_rank=0).eval()
+    block = Block(VIT, (3, 2), AdaptationSize(fact_rank=0, adapter_channels=4)).eval()
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return block

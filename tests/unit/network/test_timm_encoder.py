@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.network.encoders import timm_size
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from nnunetv2_masam.planning.memory import Architecture, count_parameters
+from nnunetv2_masam.planning.timm_size import timm_size
 from nnunetv2_masam.weights import CheckpointError, resolve_checkpoint
 from nnunetv2_masam.weights.timm_weights import load_timm_checkpoint
 
@@ -85,6 +85,20 @@ def test_adaptations_neck_and_decoder_are_trained_and_nothing_else(arguments):
         if parameter.requires_grad:
             assert parameter.grad is not None, name
     assert all(p.grad is not None for p in network.mask_decoder.parameters())
+
+
+@pytest.mark.parametrize("arguments", [{}, {"fact_rank": 0, "lora_rank": 2}])
+@pytest.mark.parametrize("name", [DINO, "vit_tiny_patch16_224"])
+def test_prediction_merges_the_increments_and_gives_the_same(name, arguments):
+    network = built(name, **arguments)
+    for parameter_name, parameter in network.adapter_parameters():
+        nn.init.normal_(parameter, std=0.1 if "norm" not in parameter_name else 1.0)
+    network.eval()
+    x = torch.randn(4, 3, *SIZE)
+    added = network.image_encoder.patch_tokens(x, depth=2).detach()
+    with torch.no_grad():
+        merged = network.image_encoder.patch_tokens(x, depth=2)
+    torch.testing.assert_close(merged, added, rtol=1e-4, atol=1e-4)
 
 
 def test_slices_of_a_sample_see_each_other():

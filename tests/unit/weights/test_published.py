@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_masam.network.encoders import TIMM
-from nnunetv2_masam.network.presets import VIT_PRESETS
+from nnunetv2_masam.architecture import TIMM, VIT_PRESETS
 from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, PublishedCheckpoint, at_url, known_by_sha256
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "weights.md"

@@ -1,14 +1,14 @@
-"""Sizes of the vision transformers, as numbers.
+"""The network's arguments as numbers and names: sizes of vision transformers, defaults, checks.
 
-B, L and H are SAM's (Kirillov et al., 2023). The ``slim`` ones are SAM's ViT-B pruned and distilled (Chen et al.,
-SlimSAM, NeurIPS 2024, uniform pruning); the ``efficient`` ones are plain ViTs distilled from SAM (Xiong et al.,
-EfficientSAM, CVPR 2024). ``vit_t`` is ours: small enough to be trained from scratch on a CPU, with nothing pretrained
-to load into it.
+Nothing here needs torch, so planning and commands read it quickly. Of the sizes, B, L and H are SAM's (Kirillov et al.,
+2023). The ``slim`` ones are SAM's ViT-B pruned and distilled (Chen et al., SlimSAM, NeurIPS 2024, uniform pruning); the
+``efficient`` ones are plain ViTs distilled from SAM (Xiong et al., EfficientSAM, CVPR 2024). ``vit_t`` is ours: small
+enough to be trained from scratch on a CPU, with nothing pretrained to load into it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ PATCH_SIZE = 16  # pixels along each side of a token
 WINDOW_SIZE = 14  # tokens along each side of a window of local attention
 MLP_RATIO = 4  # of a block's MLP to the width of the tokens
 EMBEDDING_CHANNELS = 256  # channels between image encoder, prompt encoder and mask decoder
+
+TIMM = "timm:"  # before the name of an encoder that timm builds
+PROMPTS = ("none", "box")
+TRAINABLE = ("masam", "decoder", "all")
 
 
 @dataclass(frozen=True)
@@ -91,3 +95,75 @@ def resolve_vit(vit: str | Mapping[str, Any] | ViTSize) -> ViTSize:
     sizes = dict(vit)
     sizes["global_attn_indexes"] = tuple(sizes["global_attn_indexes"])
     return ViTSize(**sizes)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
+
+
+def check_numbers(at_least: int, **numbers: int) -> None:
+    """Raise a ValueError if one of ``numbers`` is smaller than ``at_least``."""
+    for name, value in numbers.items():
+        if value < at_least:
+            raise ValueError(f"{name}: got {value}, expected {at_least} or more")
+
+
+def check_image_size(image_size: Sequence[int]) -> tuple[int, int]:
+    """(S, S'), pixels. Raises a ValueError unless these are two multiples of a token's side."""
+    size = tuple(int(side) for side in image_size)
+    if len(size) != 2 or any(side < PATCH_SIZE or side % PATCH_SIZE for side in size):
+        raise ValueError(f"image_size: got {tuple(image_size)}, expected two multiples of {PATCH_SIZE}, a token's side")
+    return size[0], size[1]
+
+
+def check_encoder(encoder: str) -> None:
+    """Raise a ValueError unless ``encoder`` is ``sam`` or ``timm:`` and a name."""
+    if encoder != "sam" and (not encoder.startswith(TIMM) or encoder == TIMM):
+        raise ValueError(
+            f"encoder: got {encoder!r}, expected 'sam' or 'timm:NAME', such as timm:vit_base_patch16_dinov3"
+        )
+
+
+@dataclass(frozen=True)
+class AdaptationSize:
+    """What is added to an image encoder; :class:`~nnunetv2_masam.network.masam.MASAM` describes the fields.
+
+    Raises:
+        ValueError: a field has no meaning; the message names it.
+    """
+
+    fact_rank: int = 32
+    fact_scale: float = 1.0
+    fact_dropout: float = 0.1
+    adapter_channels: int = 384
+    adapter_kernel: int = 3
+    adapter_dilation: int = 1
+    lora_rank: int = 0
+
+    def __post_init__(self) -> None:
+        check_numbers(0, fact_rank=self.fact_rank, adapter_channels=self.adapter_channels, lora_rank=self.lora_rank)
+        check_numbers(1, adapter_dilation=self.adapter_dilation)
+        if self.adapter_kernel < 1 or self.adapter_kernel % 2 == 0:
+            raise ValueError(
+                f"adapter_kernel: got {self.adapter_kernel}, expected an odd number, so that a slice has as many on "
+                "either side"
+            )
+
+
+@dataclass(frozen=True)
+class Defaults(AdaptationSize):
+    """Defaults of :class:`~nnunetv2_masam.network.masam.MASAM`, which describes the arguments. Plans may omit them."""
+
+    encoder: str = "sam"
+    vit: str = "vit_b"
+    image_size: tuple[int, int] = (512, 512)
+    decoder_doublings: int = 4
+    prompt: str = "none"
+    trainable: str = "masam"
+    gradient_checkpointing: bool = False
+    half_turn: bool = False
+
+
+DEFAULTS = Defaults()
