@@ -199,9 +199,9 @@ def draw_box(workspace: Path, predictions: Path | None) -> plt.Figure:
     (path,) = (workspace / "raw" / "Dataset900_Phantom" / "labelsTs").glob("*.nii.gz")
     case = path.name.removesuffix(".nii.gz")
     image, channel = (read(workspace / "box-inputs" / f"{case}_{number:04d}.nii.gz") for number in range(2))
-    masks = {"reference": read(path) == runs.KIDNEYS}
+    masks = {"reference": read(path) == runs.LIVER}
     if predictions is not None:
-        masks["predicted kidneys"] = read(predictions / path.name) == runs.KIDNEYS
+        masks["predicted liver"] = read(predictions / path.name) == runs.LIVER
     z = int(np.argmax(masks["reference"].sum(axis=(1, 2))))
     figure, panels = plt.subplots(1, 1 + len(masks), figsize=(3.2 * (1 + len(masks)), 3.5))
     for panel, title in zip(panels, ("image and box prompt", *masks), strict=True):

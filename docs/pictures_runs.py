@@ -18,7 +18,7 @@ from scipy import ndimage
 REPOSITORY = Path(__file__).resolve().parents[1]
 BOX_TRAINER, VIDEO_TRAINER = "nnUNetTrainerMASAM_box_picture", "nnUNetTrainerMASAM_video_picture"
 CLASSES = {"background": [0, 0, 0], "shaft": [0, 114, 178], "tip": [230, 159, 0]}
-KIDNEYS = 2  # label of the demonstration's phantom
+LIVER = 1  # label of the demonstration's phantom
 FRAME = (72, 96)  # pixels along y and x
 
 
@@ -34,17 +34,17 @@ def set_environment(workspace: Path) -> None:
 
 
 def run_box(workspace: Path) -> Path:
-    """Train with boxes around the kidneys of the demonstration's phantom; returns the folder of the predictions."""
+    """Train with boxes around the liver of the demonstration's phantom; returns the folder of the predictions."""
     raw, inputs, predictions = workspace / "raw", workspace / "box-inputs", workspace / "box-predictions"
     phantom = raw / "Dataset900_Phantom"
     if not phantom.is_dir():
         call(sys.executable, REPOSITORY / "demo" / "phantom.py", phantom, "--cases", "12", "--test-cases", "1")
     if not (raw / "Dataset901_PhantomBoxes").is_dir():
-        masam("boxes", "dataset", "-d", "900", "-o", "Dataset901_PhantomBoxes", "--label", "kidneys")
+        masam("boxes", "dataset", "-d", "900", "-o", "Dataset901_PhantomBoxes", "--label", "liver")
     train("901", workspace / "preprocessed" / "Dataset901_PhantomBoxes", BOX_TRAINER)
     if not inputs.is_dir():
         masam("boxes", "images", "-i", phantom / "imagesTs", "-o", inputs, "--references", phantom / "labelsTs",
-              "--label", "kidneys", "--margin-mm", "3")  # fmt: skip
+              "--label", "liver", "--margin-mm", "3")  # fmt: skip
     predict("901", inputs, predictions, BOX_TRAINER)
     return predictions
 
