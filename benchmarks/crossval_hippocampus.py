@@ -3,7 +3,7 @@
     python benchmarks/crossval_hippocampus.py --data Dataset004_Hippocampus --workspace FOLDER
 
 ``--data`` is the dataset in nnU-Net's raw layout with ``imagesTs`` and ``labelsTs``. Each model trains for a fixed
-number of steps, which take two idle cores about five and a half minutes; a busier machine takes longer and computes the
+number of steps, which take two idle cores four to six minutes; a busier machine takes longer and computes the
 same. The same command resumes an interrupted run, and ``--report`` only writes the tables of what is finished. Tables,
 ``summary.json`` and pictures go to ``benchmarks/results/crossval-hippocampus``. On an idle machine, ``--time`` measures
 what a step takes and writes the minutes of a training to ``minutes.json`` there.

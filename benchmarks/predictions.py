@@ -82,13 +82,14 @@ def predictions(trainers: Iterable[str] = TRAINERS) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """A row for each trainer; hours are left out where a training does not fit the GPU."""
     labels = [label for label, *_ in DATASETS]
-    heads = [f"{label}, GB" for label in labels] + [f"{HOURS_OF} on {gpu}, hours" for gpu in MEMORY_GB]
+    heads = ["memory target, GB", *(f"{label}, GB" for label in labels)]
+    heads += [f"{HOURS_OF} on {gpu}, hours" for gpu in MEMORY_GB]
     lines = [f"| `-tr` | for | {' | '.join(heads)} |", f"|---|---|{'---|' * len(heads)}"]
     for name, row in result["trainers"].items():
         memory = [row[label]["predicted_vram_gb"] for label in labels]
         fits = {gpu: row[HOURS_OF]["predicted_vram_gb"] <= size for gpu, size in MEMORY_GB.items()}
         hours = [_rounded(row[HOURS_OF]["hours"][gpu]) if fits[gpu] else "too small" for gpu in MEMORY_GB]
-        cells = [f"`{name}`", TRAINERS[name], *(f"{gb:.1f}" for gb in memory), *hours]
+        cells = [f"`{name}`", TRAINERS[name], f"{row['memory_target_gb']:.0f}", *(f"{gb:.1f}" for gb in memory), *hours]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -97,7 +97,8 @@ def _outline(axis: Axes, labels: np.ndarray) -> None:
 
 
 def _dice_line(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {values[name]:.2f}" for name in COLOURS if name in values)
+    parts = [f"{name} {values[name]:.2f}" for name in COLOURS if name in values]
+    return ",\n".join(", ".join(parts[start : start + 2]) for start in range(0, len(parts), 2))
 
 
 def _read(path: Path) -> np.ndarray:

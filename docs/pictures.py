@@ -124,13 +124,13 @@ def draw_network() -> plt.Figure:
         (f"{depth} transformer blocks", shape["image_encoder.blocks.0"], FROZEN),
         ("neck", shape["image_encoder.neck"], FROZEN),
         ("mask decoder: transformer,\nfour doublings of the grid", shape["mask_decoder.output_upscaling"], TRAINED),
-        ("a token for each class\nweighs 8 channels", shape["mask_decoder"], TRAINED),
+        ("each class token\nweights 8 channels", shape["mask_decoder"], TRAINED),
         ("logits\n(B, K, D, H, W)", shape["logits"], DATA),
     ]
     block = [
         ("3D adapter: convolves over the slices", TRAINED),
-        ("attention, query and value", FROZEN),
-        ("+ FacT's increments", TRAINED),
+        ("attention", FROZEN),
+        ("FacT: added to its query and value", TRAINED),
         ("3D adapter", TRAINED),
         ("MLP", FROZEN),
     ]
@@ -231,7 +231,7 @@ def draw_video(workspace: Path, masks: Path) -> plt.Figure:
         for panel in (upper, lower):
             panel.set(xticks=[], yticks=[])
     panels[0, 0].set_ylabel("frame")
-    panels[1, 0].set_ylabel("predicted: shaft, tip")
+    panels[1, 0].set_ylabel("predicted (blue: shaft, orange: tip)")
     figure.tight_layout()
     return figure
 

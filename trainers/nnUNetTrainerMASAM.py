@@ -32,7 +32,7 @@ class nnUNetTrainerMASAM_slim50(MASAMTrainer):
 
 
 class nnUNetTrainerMASAM_slim77(MASAMTrainer):
-    """SlimSAM-77: SAM's ViT-B pruned to 168 numbers a token, for small GPUs and CPUs."""
+    """SlimSAM-77: SAM's ViT-B pruned to a width of 168, for small GPUs and CPUs."""
 
     rules = PlanningRules(vit="vit_slim77", vram_gb=4.0, arch_kwargs={"adapter_channels": 84})
 

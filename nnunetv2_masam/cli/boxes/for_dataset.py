@@ -8,7 +8,7 @@ from nnunetv2_masam.cli.arguments import add_dataset, group
 from nnunetv2_masam.cli.boxes import common
 
 EPILOG = """\
-  nnUNetv2_masam boxes dataset -d 7 -o Dataset107_PancreasBoxes --label tumour
+  nnUNetv2_masam boxes dataset -d 7 -o Dataset107_PancreasBoxes --label cancer
   nnUNetv2_plan_and_preprocess -d 107
   nnUNetv2_train 107 3d_fullres 0 -tr nnUNetTrainerMASAM_box
 """

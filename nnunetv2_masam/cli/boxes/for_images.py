@@ -17,7 +17,7 @@ Boxes that a person drew: a table (CSV: case,x0,y0,z0,x1,y1,z1) or 3D Slicer's C
 
 Boxes from references, 5 mm wider on every side, to see how much the box matters:
 
-  nnUNetv2_masam boxes images -i imagesTs -o inputs_5mm --references labelsTs --label tumour --margin-mm 5
+  nnUNetv2_masam boxes images -i imagesTs -o inputs_5mm --references labelsTs --label cancer --margin-mm 5
 """
 
 

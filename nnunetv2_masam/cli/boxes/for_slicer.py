@@ -11,7 +11,7 @@ from nnunetv2_masam.cli.boxes import common
 EPILOG = """\
 Open the image and its CASE.mrk.json in 3D Slicer, correct the boxes, save, and give the folder to boxes images --from.
 
-  nnUNetv2_masam boxes markups --references labelsTs --label tumour -o markups
+  nnUNetv2_masam boxes markups --references labelsTs --label cancer -o markups
   nnUNetv2_masam boxes images -i imagesTs -o inputs --from markups
 """
 
