@@ -11,6 +11,9 @@ what a step takes and writes the minutes of a training to ``minutes.json`` there
 ``--only MODEL`` trains one model and compares it with the values of the others in ``cases.csv`` there, so that a
 further model does not need the others trained again; its tables go to the folder ``three-models``.
 
+``--again FOLD``, with a new workspace, trains nnU-Net in 3D on one fold once more and writes the Dice of its validation
+cases, as nnU-Net computes it, to ``again.json``: another training of the same fold, with other random numbers.
+
 nnU-Net's ResEnc-M is not among the models: in this time it takes 175 iterations of two patches, after which it predicts
 background only.
 """
@@ -31,7 +34,7 @@ from environment import describe_environment
 from workspace import call, prepare, set_environment
 
 from nnunetv2_masam.catalogue import trainers_folder
-from nnunetv2_masam.files import list_folder, read_text, write_json, write_text
+from nnunetv2_masam.files import list_folder, read_json, read_text, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "results" / "crossval-hippocampus"
@@ -52,12 +55,17 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--report", action="store_true", help="only write the tables of the finished folds")
     parser.add_argument("--only", choices=MODELS, metavar="MODEL", help="train this one, and take the others' values")
+    parser.add_argument("--again", type=int, choices=FOLDS, metavar="FOLD", help="only train this fold once more")
     parser.add_argument("--time", action="store_true", help="only measure steps; needs the plans of an earlier run")
     args = parser.parse_args()
     dataset, number = args.data.name, args.data.name[7:10]
     set_environment(args.workspace.resolve(), workers=1)
     if args.time:
         write_json(OUTPUT / "minutes.json", {"environment": describe_environment(), "models": time_steps(number)})
+        return
+    if args.again is not None:
+        prepare(args.data)
+        write_json(OUTPUT / "again.json", {"environment": describe_environment(), **train_again(number, args.again)})
         return
     if not args.report:
         prepare(args.data, ("3d_fullres", "2d"))
@@ -96,6 +104,21 @@ def time_steps(number: str) -> dict[str, dict[str, float]]:
         }
         print(name, found[name], flush=True)
     return found
+
+
+def train_again(number: str, fold: int) -> dict[str, object]:
+    """Train and validate one fold of nnU-Net in 3D; mean Dice of its validation cases by label."""
+    trainer, configuration = MODELS["nnU-Net"]
+    call("nnUNetv2_train", number, configuration, str(fold), "-tr", trainer, "-p", PLANS, "-device", "cpu")
+    (summary,) = Path(os.environ["nnUNet_results"]).glob(f"*/{trainer}__*/fold_{fold}/validation/summary.json")
+    found = read_json(summary)
+    return {
+        "trainer": trainer,
+        "fold": fold,
+        "cases": len(found["metric_per_case"]),
+        "mean_dice": round(found["foreground_mean"]["Dice"], 3),
+        "mean_dice_by_label": {label: round(metrics["Dice"], 3) for label, metrics in found["mean"].items()},
+    }
 
 
 def report(workspace: Path, dataset: str, number: str, only: str | None) -> None:

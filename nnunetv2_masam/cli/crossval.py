@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 from nnunetv2_masam.cli.arguments import whole_number
 
 if TYPE_CHECKING:
-    from nnunetv2_masam.jobs import Job
+    from nnunetv2_masam.crossval.jobs import Job
+    from nnunetv2_masam.crossval.request import Crossval
 
 EPILOG = """\
 What is finished is skipped and what was interrupted is resumed, so the same command can be given again.
@@ -81,79 +81,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is left, then compare."""
-    from nnunetv2_masam import jobs as runner
+    from nnunetv2_masam.crossval import jobs as runner
+    from nnunetv2_masam.crossval.request import CrossvalRequest, prepare_crossval
 
-    controls = _controls(args)
-    args.trainers = _with_controls(args.trainers, controls)
-    dataset, output, jobs = _prepare(args, list(controls.values()))
-    print("\n".join(runner.status_lines(jobs)), flush=True)
-    left = [job for job in jobs if job.state() != runner.FINISHED]
+    request = CrossvalRequest(
+        dataset=args.dataset,
+        configuration=args.configuration,
+        trainers=args.trainers,
+        plans=args.plans,
+        folds=args.folds,
+        pretrained_weights=args.pretrained_weights,
+        from_scratch=args.from_scratch,
+        device=args.device,
+        output=args.output,
+    )
+    parameters = _parameters(args.slurm or [])
+    crossval = prepare_crossval(request)
+    print("\n".join(runner.status_lines(crossval.jobs)), flush=True)
+    if args.status:
+        return 0
+    left = crossval.left()
+    if left:
+        crossval.check()
     if args.dry_run:
         print("\n".join(" ".join(job.command()) for job in left))
-    if args.status or args.dry_run:
         return 0
     if left and args.slurm is not None:
-        submitted = runner.submit(left, _parameters(args.slurm), output / "slurm")
+        submitted = runner.submit(left, parameters, crossval.output / "slurm")
         print(f"submitted {len(submitted)} of {len(left)} jobs, the others are queued or running already;")
         print("give the same command again to see where it stands, and to compare when all are finished")
         return 0
-    if left:
-        gpus = args.gpus or ["0"] if args.device == "cuda" else [None]
-        try:
-            failed = runner.run_locally(left, gpus, _report)
-        except KeyboardInterrupt:
-            print("interrupted; the same command continues", flush=True)
-            raise
-        if failed:
-            print(f"{len(failed)} of {len(jobs)} failed; the same command tries them again:")
-            print("\n".join(f"  {job.name}: {job.log}" for job in failed))
-            return 1
-    return _compare(args, dataset, output, controls)
+    if left and _run_here(left, args.gpus or ["0"] if args.device == "cuda" else [None]):
+        return 1
+    return _compare(crossval)
 
 
-def _controls(args: argparse.Namespace) -> dict[str, str]:
-    """Pretrained trainer → its counterpart without pretrained weights; none unless they are asked for."""
-    if not args.from_scratch:
-        return {}
-    from nnunetv2_masam.controls import find_controls
-    from nnunetv2_masam.nnunet_files import dataset_name, preprocessed_dataset
+def _run_here(left: list[Job], gpus: list[str | None]) -> list[Job]:
+    """Run jobs and say which failed; these are returned."""
+    from nnunetv2_masam.crossval.jobs import run_locally
 
-    folder = preprocessed_dataset(dataset_name(args.dataset))
-    return find_controls(args.trainers, folder, args.plans, args.configuration, args.pretrained_weights is not None)
-
-
-def _with_controls(trainers: Sequence[str], controls: Mapping[str, str]) -> list[str]:
-    """Each trainer, followed by its counterpart."""
-    both = [name for trainer in trainers for name in (trainer, controls.get(trainer, trainer))]
-    return list(dict.fromkeys(both))
-
-
-def _prepare(args: argparse.Namespace, controls: Sequence[str]) -> tuple[str, Path, list[Job]]:
-    from nnunetv2_masam.evaluation.results import find_splits
-    from nnunetv2_masam.jobs import make_jobs
-    from nnunetv2_masam.nnunet_files import dataset_name, folder_of, preprocessed_dataset
-
-    dataset = dataset_name(args.dataset)
-    if not preprocessed_dataset(dataset).is_dir():
-        raise ValueError(f"-d {args.dataset}: not in nnUNet_preprocessed. Run nnUNetv2_plan_and_preprocess first")
-    splits = find_splits(dataset)
-    # nnU-Net makes five folds at the first training
-    folds = args.folds or (list(range(5)) if splits is None else sorted(splits))
-    base = folder_of("nnUNet_results")
-    output = args.output or base / dataset / "crossval"
-    jobs = make_jobs(
-        dataset,
-        args.configuration,
-        args.trainers,
-        folds,
-        results=base,
-        logs=output / "logs",
-        plans=args.plans,
-        pretrained_weights=args.pretrained_weights,
-        from_scratch=controls,
-        device=args.device,
-    )
-    return dataset, output, jobs
+    try:
+        failed = run_locally(left, gpus, _report)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", flush=True)
+        raise
+    if failed:
+        print(f"{len(failed)} of {len(left)} failed; the same command tries them again:")
+        print("\n".join(f"  {job.name}: {job.log}" for job in failed))
+    return failed
 
 
 def _parameters(words: list[str]) -> dict[str, int | str]:
@@ -170,24 +145,13 @@ def _report(line: str) -> None:
     print(f"{datetime.now():%H:%M:%S}  {line}", flush=True)
 
 
-def _compare(args: argparse.Namespace, dataset: str, output: Path, controls: Mapping[str, str]) -> int:
+def _compare(crossval: Crossval) -> int:
     from nnunetv2_masam.cli.compare import show
-    from nnunetv2_masam.controls import describe_pair
-    from nnunetv2_masam.evaluation import results
-    from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
+    from nnunetv2_masam.evaluation.pipeline import compare_models
 
-    splits = results.find_splits(dataset, args.folds)
-    if args.folds and splits is not None and not set(args.folds) <= set(splits):
+    comparisons = crossval.comparisons()
+    if not comparisons:
         print("all folds are trained; compare few-shot folds with: nnUNetv2_masam compare -d ID TRAINER@kN ...")
-        return 0
-    models = {trainer: ModelSource(f"{trainer}__{args.plans}__{args.configuration}") for trainer in args.trainers}
-    if len(models) != 2 * len(controls) or len(controls) > 1:  # else it is the comparison of the one pair
-        request = CompareRequest([*models.values()], dataset=dataset, folds=args.folds)
-        show(compare_models(request), output / "comparison")
-    for trainer, control in controls.items():
-        pair = CompareRequest([models[control], models[trainer]], dataset=dataset, folds=args.folds)
-        comparison = compare_models(pair)
-        comparison.title = f"What pretrained weights give: {trainer} against {control}. {comparison.title}"
-        comparison.notes.insert(0, describe_pair(trainer, control))
-        show(comparison, output / f"weights_{trainer}")
+    for request, folder in comparisons:
+        show(compare_models(request), folder)
     return 0

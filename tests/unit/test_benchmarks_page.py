@@ -34,7 +34,7 @@ def test_training_step():
 
 def test_kernels():
     parts = {
-        "step": {"training step": ("plain", "adapters recomputed", "attention by parts", "fast")},
+        "step": {"training step": ("plain", "adapters recomputed", "attention by parts", "linear by convolution", "fast")},
         "forward": {
             "forward pass": ("plain", "linear by convolution", "all slices at once", "fast"),
             "3 blocks, 40 slices": ("plain", "all slices at once", "fast"),
@@ -46,6 +46,13 @@ def test_kernels():
                 found = result(f"kernels-{part}")[task][side]
                 memory = f"{found['peak_gb']:.2f} | {found['share_of_plain_memory']:.0%} |"
                 assert f"{found['median_seconds']:.1f} | {memory}".replace("%", " %") in PAGE
+
+
+def test_compiled():
+    for task in ("forward pass", "forward and backward pass"):
+        found = result("compiled")[task]
+        seconds = " | ".join(f"{found['median_seconds'][side]:.1f} s" for side in ("plain", "compiled", "auto"))
+        assert f"| {task} | {seconds} | {found['seconds_of_the_first_run']['compiled']:.0f} s |" in PAGE
 
 
 def test_volume():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.jobs import (
+from nnunetv2_masam.crossval.jobs import (
     FINISHED,
     NEW,
     RESUME,
@@ -22,6 +22,7 @@ from nnunetv2_masam.jobs import (
     submit,
 )
 from tests.unit.cli.test_help import PARSERS, examples
+from tests.unit.crossval.test_counterparts import BASELINE
 from tests.unit.evaluation.conftest import DATASET
 
 STAND_IN = """#!{python}
@@ -57,6 +58,14 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CALLS", str(tmp_path / "calls.txt"))
     monkeypatch.setattr("nnunetv2_masam.evaluation.measure.default_num_processes", 1)  # it was read at import
     return tmp_path / "calls.txt"
+
+
+@pytest.fixture
+def planned(dataset: Any) -> Any:
+    """The data set with plans of the baseline."""
+    plans = {"plans_name": "nnUNetPlans", "dataset_name": DATASET, "configurations": {"3d_fullres": BASELINE}}
+    dataset.write_json(dataset.preprocessed / "nnUNetPlans.json", plans)
+    return dataset
 
 
 def jobs_of(tmp_path: Path, trainers: list[str], folds: list[int], **more: Any) -> list[Job]:
@@ -107,7 +116,7 @@ def test_a_failure_leaves_the_others_running_and_is_resumed(tmp_path: Path, call
 
 
 def test_examples_run_what_is_left_and_compare(
-    dataset: Any,
+    planned: Any,
     calls: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -116,6 +125,7 @@ def test_examples_run_what_is_left_and_compare(
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
     for folder in ("raw", "pre", "res"):
         (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
+    dataset = planned
     dataset.results = tmp_path / "res" / "Dataset004_Blobs"
     train, status, _scratch, _slurm = examples(PARSERS["nnUNetv2_masam crossval"])
     for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
@@ -131,15 +141,17 @@ def test_examples_run_what_is_left_and_compare(
 
 
 def test_pretrained_trainers_beside_their_counterparts_from_scratch(
-    dataset: Any, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    planned: Any, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
     monkeypatch.setenv("nnUNet_def_n_proc", "1")
+    dataset = planned
     dataset.add_model("nnUNetTrainerMASAM_scratch", lambda case: 2)
     for trainer in ("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch"):
         (dataset.model_folder(trainer) / "fold_1" / "checkpoint_final.pth").touch()
     arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "--folds", "1", "--device", "cpu", "--from-scratch"]
     pretrained = tmp_path / "start.pth"
+    pretrained.touch()
     (dataset.model_folder("nnUNetTrainerMASAM_scratch") / "fold_1" / "checkpoint_final.pth").unlink()
     assert main([*arguments, "-tr", "nnUNetTrainerMASAM", "--pretrained-weights", str(pretrained)]) == 0
     assert calls.read_text() == "nnUNetTrainerMASAM_scratch 1 gpu=- -device cpu\n"  # without the checkpoint
@@ -156,7 +168,10 @@ def test_pretrained_trainers_beside_their_counterparts_from_scratch(
         assert message in capsys.readouterr().err
 
 
-def test_command_reports_failures(dataset: Any, calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reports_failures(
+    planned: Any, calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nnunetv2_masam.crossval.request.find_trainer", lambda name: None)
     arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "Broken", "--folds", "0"]
     assert main(arguments) == 1
     assert "1 of 1 failed" in capsys.readouterr().out
@@ -165,6 +180,26 @@ def test_command_reports_failures(dataset: Any, calls: Path, capsys: pytest.Capt
 def test_a_dataset_that_is_not_preprocessed(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["crossval", "-d", "Dataset777_Nowhere", "-c", "3d_fullres", "-tr", "A", "--dry-run"]) == 2
     assert "-d Dataset777_Nowhere: not in nnUNet_preprocessed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-tr", "nnUNetTrainerMASAMM"], "trainer 'nnUNetTrainerMASAMM' is neither in"),
+        (["-p", "OtherPlans"], "-p OtherPlans: not in"),
+        (["-c", "3d_other"], "-c 3d_other: not in"),
+        (["--pretrained-weights", "missing.pth"], "--pretrained-weights missing.pth: no such file"),
+        (["-o", __file__], "is a file, expected a folder"),
+    ],
+)
+def test_what_would_fail_in_every_job_is_refused_before_the_first(
+    options: list[str], message: str, planned: Any, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "nnUNetTrainer", "--folds", "1", *options]
+    (planned.model_folder("nnUNetTrainer") / "fold_1" / "validation" / "summary.json").unlink()
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not calls.exists()
 
 
 def test_cluster_parameters_are_checked(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:

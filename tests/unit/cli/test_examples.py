@@ -24,7 +24,7 @@ def template(tmp_path_factory) -> Path:
     labels[1:3, 2:6, 3:7], labels[2, 3:5, 4:6] = 1, 2
     description = {
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, "pancreas": 1, "tumour": 2},
+        "labels": {"background": 0, "pancreas": 1, "cancer": 2},
         "numTraining": 8,
         "file_ending": ".nii.gz",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nnunetv2_masam import trainers
-from nnunetv2_masam.controls import SUFFIX, check_same_input, control_of, describe_pair, is_pretrained
+from nnunetv2_masam.crossval.counterparts import SUFFIX, check_same_input, counterpart_of, describe_pair, is_pretrained
 from nnunetv2_masam.planning import plan_configuration
 
 CONTROLS = [name for name in dir(trainers) if name.endswith(SUFFIX)]
@@ -34,10 +34,10 @@ def test_a_control_is_the_pretrained_network_on_the_same_input(name):
 
 
 def test_the_rule_and_where_there_is_no_counterpart():
-    assert control_of("nnUNetTrainerMASAM") == "nnUNetTrainerMASAM_scratch"
-    assert control_of("nnUNetTrainerMASAM_tiny") is None
+    assert counterpart_of("nnUNetTrainerMASAM") == "nnUNetTrainerMASAM_scratch"
+    assert counterpart_of("nnUNetTrainerMASAM_tiny") is None
     with pytest.raises(ValueError, match=r"nnUNetTrainerMASAM_decoder .* has no counterpart .* one: .*nnUNetTrainerMA"):
-        control_of("nnUNetTrainerMASAM_decoder")
+        counterpart_of("nnUNetTrainerMASAM_decoder")
     text = describe_pair("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch")
     assert "trainable='masam', learning rate 0.0008 and weight decay 0.1;" in text
     assert text.endswith("learning rate 0.0003 and weight decay 0.05. The difference is that of the two recipes")

@@ -1,4 +1,4 @@
-"""Which trainer is another one's control: the same network, data and number of steps without pretrained weights."""
+"""A trainer's counterpart without pretrained weights: the same network, data and number of steps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Any
 from nnunetv2_masam.architecture import DEFAULTS
 from nnunetv2_masam.catalogue import class_names, find_trainer, trainers_folder
 from nnunetv2_masam.files import read_json
-from nnunetv2_masam.planning import PlanningRules
 
-SUFFIX = "_scratch"  # of a control's name
+SUFFIX = "_scratch"  # of a counterpart's name
 _trainer = lru_cache(find_trainer)  # nnU-Net's lookup imports all of its trainers each time
 
 
@@ -23,40 +22,40 @@ def is_pretrained(trainer: type[Any]) -> bool:
     return bool(getattr(trainer, "needs_sam_weights", False))
 
 
-def control_of(name: str) -> str | None:
+def counterpart_of(name: str) -> str | None:
     """The trainer that trains what ``name`` trains from random weights: ``name`` and ``_scratch``.
 
     Returns:
         its name; None where ``name`` starts from random weights itself.
 
     Raises:
-        ValueError: there is no such trainer, or it is no control of ``name``.
+        ValueError: there is no such trainer, or it is no counterpart of ``name``.
     """
     trainer = _trainer(name)
     if not is_pretrained(trainer):
         return None
-    control_name = f"{name}{SUFFIX}"
+    counterpart_name = f"{name}{SUFFIX}"
     try:
-        control = _trainer(control_name)
+        counterpart = _trainer(counterpart_name)
     except ValueError as error:
         known = [n.removesuffix(SUFFIX) for n in class_names(trainers_folder()) if n.endswith(SUFFIX)]
         raise ValueError(
             f"--from-scratch: {name} starts from pretrained weights and has no counterpart without: there is no "
-            f"trainer {control_name}. These have one: {', '.join(known)}. Leave {name} out, or write the counterpart "
-            f"as trainers/nnUNetTrainerMASAM_scratch.py has it"
+            f"trainer {counterpart_name}. These have one: {', '.join(known)}. Leave {name} out, or write one as "
+            f"trainers/nnUNetTrainerMASAM_scratch.py has it"
         ) from error
-    if is_pretrained(control) or _network_of(control) != _network_of(trainer):
+    if is_pretrained(counterpart) or _network_of(counterpart) != _network_of(trainer):
         raise ValueError(
-            f"--from-scratch: {control_name} is no counterpart of {name}: expected the same rules but for "
+            f"--from-scratch: {counterpart_name} is no counterpart of {name}: expected the same rules but for "
             "arch_kwargs['trainable'], and needs_sam_weights = False"
         )
-    return control_name
+    return counterpart_name
 
 
-def find_controls(
+def find_counterparts(
     trainers: Sequence[str], preprocessed: Path, plans_name: str, configuration: str, fine_tuned: bool
 ) -> dict[str, str]:
-    """Pretrained trainer → its control, for all of ``trainers`` that are pretrained.
+    """Pretrained trainer → its counterpart, for all of ``trainers`` that are pretrained.
 
     Args:
         trainers: class names.
@@ -66,17 +65,17 @@ def find_controls(
         fine_tuned: the trainers start from a checkpoint that the user gives.
 
     Raises:
-        ValueError: none is pretrained, one has no control, or the two would see different inputs.
+        ValueError: none is pretrained, one has no counterpart, or the two would see different inputs.
     """
-    found = {trainer: control_of(trainer) for trainer in trainers}
-    if fine_tuned and (others := [trainer for trainer, control in found.items() if control is None]):
+    found = {trainer: counterpart_of(trainer) for trainer in trainers}
+    if fine_tuned and (others := [trainer for trainer, counterpart in found.items() if counterpart is None]):
         raise ValueError(
             f"--from-scratch with --pretrained-weights: {', '.join(others)} would be trained with the checkpoint and "
             "without it, and nnU-Net keeps both in the same folder. Train it without --pretrained-weights under "
             "another name: a subclass of it"
         )
-    controls = {trainer: control for trainer, control in found.items() if control is not None}
-    if not controls:
+    counterparts = {trainer: counterpart for trainer, counterpart in found.items() if counterpart is not None}
+    if not counterparts:
         raise ValueError(
             f"--from-scratch: got {', '.join(trainers)}, expected a trainer that starts from pretrained weights. "
             "Leave the option out"
@@ -84,26 +83,28 @@ def find_controls(
     plans_file = preprocessed / f"{plans_name}.json"
     if plans_file.is_file():  # else the first training says what is missing
         plans, dataset_json = read_json(plans_file, dict), read_json(preprocessed / "dataset.json", dict)
-        for trainer, control in controls.items():
-            check_same_input(trainer, control, plans, configuration, dataset_json)
-    return controls
+        for trainer, counterpart in counterparts.items():
+            check_same_input(trainer, counterpart, plans, configuration, dataset_json)
+    return counterparts
 
 
-def describe_pair(name: str, control: str) -> str:
+def describe_pair(name: str, counterpart: str) -> str:
     """For a reader of the comparison: what the two models share, and what differs besides the weights."""
-    pretrained, scratch = _trainer(name), _trainer(control)
+    pretrained, scratch = _trainer(name), _trainer(counterpart)
     trained = pretrained.rules.arch_kwargs.get("trainable", DEFAULTS.trainable)
     return (
-        f"{name} and {control} have the same network, plans, folds, number of steps and batch size. {name} starts from "
-        f"pretrained weights, with trainable={trained!r}, learning rate {pretrained.base_lr:g} and weight decay "
-        f"{pretrained.weight_decay_masam:g}; {control} starts from random weights and trains everything, with learning "
-        f"rate {scratch.base_lr:g} and weight decay {scratch.weight_decay_masam:g}. The difference is that of the two "
-        "recipes"
+        f"{name} and {counterpart} have the same network, plans, folds, number of steps and batch size. {name} starts "
+        f"from pretrained weights, with trainable={trained!r}, learning rate {pretrained.base_lr:g} and weight decay "
+        f"{pretrained.weight_decay_masam:g}; {counterpart} starts from random weights and trains everything, with "
+        f"learning rate {scratch.base_lr:g} and weight decay {scratch.weight_decay_masam:g}. "
+        "The difference is that of the two recipes"
     )
 
 
-def check_same_input(name: str, control: str, plans: Mapping[str, Any], configuration: str, dataset_json: Any) -> None:
-    """Refuse plans that give a recipe and its control different patches or network inputs.
+def check_same_input(
+    name: str, counterpart: str, plans: Mapping[str, Any], configuration: str, dataset_json: Any
+) -> None:
+    """Refuse plans that give a recipe and its counterpart different patches or network inputs.
 
     Training everything takes more memory, for which a small target can cost pixels.
 
@@ -111,20 +112,19 @@ def check_same_input(name: str, control: str, plans: Mapping[str, Any], configur
         ValueError: they differ, or one of the two cannot be trained on the plans.
     """
     inputs = []
-    for trainer in (name, control):
+    for trainer in (name, counterpart):
         planned = _trainer(trainer).planned(deepcopy(dict(plans)), configuration, dataset_json)
         found = planned["configurations"][configuration]
         image_size = found["architecture"]["arch_kwargs"]["image_size"]
         inputs.append((found["training_patch_size"], list(image_size), found["batch_size"]))
     if inputs[0] != inputs[1]:
         raise ValueError(
-            f"--from-scratch: the plans give {name} patch, network input and batch size {inputs[0]} and {control} "
-            f"{inputs[1]}, expected the same for both: it needs a larger memory target than {control} has. Raise "
+            f"--from-scratch: the plans give {name} patch, network input and batch size {inputs[0]} and {counterpart} "
+            f"{inputs[1]}, expected the same for both: it needs a larger memory target than {counterpart} has. Raise "
             "vram_gb in the rules of subclasses of both"
         )
 
 
-def _network_of(trainer: type[Any]) -> PlanningRules:
+def _network_of(trainer: type[Any]) -> Any:
     """The recipe's rules without what is trained."""
-    rules: PlanningRules = trainer.rules
-    return replace(rules, arch_kwargs={**rules.arch_kwargs, "trainable": None})
+    return replace(trainer.rules, arch_kwargs={**trainer.rules.arch_kwargs, "trainable": None})
