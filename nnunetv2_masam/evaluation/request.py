@@ -42,7 +42,7 @@ class CompareRequest:
         common: cut to the cases that all models share, instead of refusing.
         skip_bad: leave cases out (of all models) that cannot be measured, instead of refusing.
         match_labels_by_name: compare the labels that models and references share by name.
-        label_map: JSON file of synonyms and merges.
+        label_map: JSON file of synonyms and merges; needs `match_labels_by_name`, as does `prediction_labels`.
         prediction_labels: by model's name (or None for all): the ``dataset.json`` of what it was trained on.
         oracles: by model's name: the margin (mm or None) of box prompts that were made of the reference.
         metrics: the metrics and their definitions.
@@ -90,4 +90,18 @@ class CompareRequest:
             raise ValueError(f"processes (-np) is {self.processes}, expected 1 or more")
         for label, tolerance_mm in [("", self.tolerance_mm), *self.tolerance_by_label_mm.items()]:
             if not 0 < tolerance_mm < math.inf:
-                raise ValueError(f"tolerance (--tolerance) {label} is {tolerance_mm:g} mm, expected more than 0")
+                of = f" of {label}" if label else ""
+                raise ValueError(f"tolerance (--tolerance){of} is {tolerance_mm:g} mm, expected more than 0")
+        self._refuse_unused_label_files()
+
+    def _refuse_unused_label_files(self) -> None:
+        files = {
+            "label_map (--label-map)": self.label_map,
+            "prediction_labels (--prediction-labels)": self.prediction_labels,
+        }
+        unused = [] if self.match_labels_by_name else [option for option, given in files.items() if given]
+        if unused:
+            raise ValueError(
+                f"{' and '.join(unused)}: has an effect only where labels are matched by name. "
+                "Add match_labels_by_name (--match-labels-by-name), or leave it out."
+            )
