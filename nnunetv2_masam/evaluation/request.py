@@ -102,6 +102,6 @@ class CompareRequest:
         unused = [] if self.match_labels_by_name else [option for option, given in files.items() if given]
         if unused:
             raise ValueError(
-                f"{' and '.join(unused)}: has an effect only where labels are matched by name. "
-                "Add match_labels_by_name (--match-labels-by-name), or leave it out."
+                f"{' and '.join(unused)}: used only where labels are matched by name. "
+                "Add match_labels_by_name (--match-labels-by-name), or leave the files out."
             )

@@ -129,8 +129,8 @@ def test_a_stated_cost_that_is_none_is_named(dataset: Any, capsys: Any) -> None:
         (["--dataset-json", "nowhere"], "nowhere: cannot be read"),
         (["--groups", "nowhere"], "nowhere: cannot be read"),
         (["--predictions", "A=a"], "what is 901 for"),
-        (["--label-map", "nowhere"], r"\(--label-map\): has an effect only .* Add match_labels_by_name"),
-        (["--prediction-labels", "nowhere"], r"\(--prediction-labels\): has an effect only .* --match-labels-by-name"),
+        (["--label-map", "nowhere"], r"\(--label-map\): used only where .* Add match_labels_by_name"),
+        (["--prediction-labels", "nowhere"], r"\(--prediction-labels\): used only where .* --match-labels-by-name"),
     ],
 )
 def test_options(dataset: Any, capsys: Any, nothing_measured: None, options: list[str], complaint: str) -> None:
@@ -240,8 +240,8 @@ def test_labels_off_their_images_are_measured_by_index_and_noted(dataset: Any, t
 def test_a_damaged_image_costs_its_picture_only(dataset: Any, tmp_path: Path) -> None:
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-    from nnunetv2_masam.evaluation.overlays import overlay
     from nnunetv2_masam.evaluation.pipeline import ModelSource, compare_models
+    from nnunetv2_masam.evaluation.report.overlays import overlay
 
     (dataset.raw / "imagesTr" / "case_0_0000.nii.gz").write_bytes(b"no image")
     write_volume(dataset.raw / "imagesTr" / "case_1_0000.nii.gz", blobs(1)[:-1])
