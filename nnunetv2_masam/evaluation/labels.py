@@ -9,6 +9,8 @@ from typing import Any
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunetv2_masam.nnunet_files import foreground_labels
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -177,8 +179,7 @@ def match_by_name(
 
 
 def _named_values(dataset_json: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    labels = {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
-    return {plain_name(name): _as_tuple(value) for name, value in labels.items()}
+    return {plain_name(name): _as_tuple(value) for name, value in foreground_labels(dataset_json).items()}
 
 
 def _first_complete(alternatives: Sequence[Sequence[str]], there: Mapping[str, Any]) -> list[str] | None:

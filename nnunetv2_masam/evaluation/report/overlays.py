@@ -25,6 +25,7 @@ from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.report.figures import colours
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, drawing
 from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
+from nnunetv2_masam.nnunet_files import first_channel
 
 REFERENCE_COLOUR = "#FFFFFF"
 PLANES = ("axial", "coronal", "sagittal")  # by array axis (D, H, W), where the axes are those of the body
@@ -223,8 +224,8 @@ def _window(mask: np.ndarray) -> tuple[slice, slice]:
 
 def _read_image(folder: Path | None, case: str, file_ending: str, reader: type[BaseReaderWriter]) -> np.ndarray | None:
     """The first channel of a case; None if it is missing or damaged, which costs only the picture's background."""
-    path = None if folder is None else folder / f"{case}_0000{file_ending}"
-    if path is None or not path.is_file():
+    path = first_channel(folder, case, file_ending)
+    if path is None:
         return None
     try:
         image: np.ndarray = reader().read_images((str(path),))[0][0]
