@@ -20,7 +20,7 @@ ALLOWED = {
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"files", "sharing", "weights", "planning", "architecture", "network"},
     "prompts": {"files", "images", "nnunet_files", "prompts", "network"},
-    "evaluation": {"files", "images", "nnunet_files", "evaluation", "prompts", "folds"},
+    "evaluation": {"files", "images", "nnunet_files", "evaluation", "prompts", "folds", "weights"},
     "folds": {"files", "images", "nnunet_files", "folds"},
     "datasets": {"files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "nnunet_files", "video", "folds"},
