@@ -53,6 +53,8 @@ class CompareRequest:
         cache: folder of remembered values; None measures everything anew.
         processes: how many; nnU-Net's default, at most one per core, if None.
         progress: show a bar.
+        title: what the comparison is about; the dataset and the number of cases follow it.
+        notes: what a reader must know, before the notes on models and cases.
     """
 
     models: Sequence[ModelSource] = ()
@@ -77,6 +79,8 @@ class CompareRequest:
     cache: Path | None = field(default_factory=lambda: cache_folder() / "metrics")
     processes: int | None = None
     progress: bool = True
+    title: str = ""
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.dataset is None and (self.references is None or self.dataset_json is None or not self.models):
