@@ -184,9 +184,12 @@ def structure_metrics(
         surfaces = (settings.distance_surface, settings.nsd_surface)
         values |= surface_metrics(reference, prediction, spacing_mm, tolerance_mm, *surfaces)
     values |= _optional_metrics(reference, prediction, spacing_mm, tolerance_mm, settings, (int(tp), int(fp), int(fn)))
+    return {**values, **_volumes_ml(int(tp), int(fp), int(fn), spacing_mm), "empty": empty}
+
+
+def _volumes_ml(tp: int, fp: int, fn: int, spacing_mm: Sequence[float]) -> dict[str, float]:
     voxel_ml = float(np.prod([float(size) for size in spacing_mm])) / 1000
-    volumes = (tp + fn) * voxel_ml, (tp + fp) * voxel_ml, (fp - fn) * voxel_ml
-    return {**values, **{name: float(ml) for name, ml in zip(VOLUMES, volumes, strict=True)}, "empty": empty}
+    return dict(zip(VOLUMES, ((tp + fn) * voxel_ml, (tp + fp) * voxel_ml, (fp - fn) * voxel_ml), strict=True))
 
 
 def image_diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
