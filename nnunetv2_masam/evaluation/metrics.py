@@ -97,6 +97,11 @@ class MetricSettings:
             raise ValueError(f"optional metrics {unknown} are unknown; expected some of {list(OPTIONAL_METRICS)}")
         if not 0 < self.lesion_iou <= 1:
             raise ValueError(f"lesion_iou (--lesion-iou) is {self.lesion_iou}; expected more than 0 and at most 1")
+        if self.lesion_iou != DEFAULT_LESION_IOU and "lesions" not in self.optional:
+            raise ValueError(
+                f"lesion_iou (--lesion-iou) is {self.lesion_iou}, but no lesions are counted. "
+                "Add the metrics lesions (--metrics lesions), or leave it out."
+            )
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class CompareRequest:
         images: folder of the images that were segmented (with a dataset: ``imagesTr``).
         groups: CSV file with the group of each case.
         baseline: name of the model that the others are compared with; the first by default.
-        folds: of the cross-validation; all by default.
+        folds: of the cross-validation, which needs `dataset`; all by default.
         common: cut to the cases that all models share, instead of refusing.
         skip_bad: leave cases out (of all models) that cannot be measured, instead of refusing.
         match_labels_by_name: compare the labels that models and references share by name.
@@ -87,6 +87,11 @@ class CompareRequest:
             raise ValueError(
                 "a comparison needs a dataset (-d), or models with references and dataset_json "
                 "(--predictions … --references DIR --dataset-json FILE)"
+            )
+        if self.dataset is None and self.folds is not None:
+            raise ValueError(
+                f"folds (--folds) are {list(self.folds)}, but a test set has none. Leave them out, or name the dataset "
+                "of a cross-validation (-d)."
             )
         if self.seed < 0:
             raise ValueError(f"seed (--seed) is {self.seed}, expected 0 or more")

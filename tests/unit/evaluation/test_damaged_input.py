@@ -123,6 +123,7 @@ def test_a_stated_cost_that_is_none_is_named(dataset: Any, capsys: Any) -> None:
         (["--tolerance", "-1"], r"tolerance \(--tolerance\) is -1 mm, expected more than 0"),
         (["--tolerance", "liver=0"], r"tolerance \(--tolerance\) of liver is 0 mm"),
         (["--lesion-iou", "2"], "--lesion-iou.* is 2"),
+        (["--lesion-iou", "0.5"], r"--lesion-iou\) is 0.5, but no lesions are counted"),
         (["--folds", "7"], r"--folds \[7\]"),
         (["--images", "nowhere"], "nowhere: cannot be read as a folder"),
         (["--references", "nowhere"], "nowhere: cannot be read as a folder"),
@@ -168,6 +169,11 @@ def test_options_that_the_parser_refuses(capsys: Any, options: list[str], compla
 def test_requests_from_python(values: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         CompareRequest(dataset="901", **values)
+
+
+def test_folds_of_a_test_set(test_set: Any, capsys: Any, nothing_measured: None) -> None:
+    message = refused(capsys, [*test_set[0], "--folds", "0", "1"])
+    assert "folds (--folds) are [0, 1], but a test set has none" in message
 
 
 def test_an_output_that_is_a_file(dataset: Any, tmp_path: Path, capsys: Any, nothing_measured: None) -> None:
