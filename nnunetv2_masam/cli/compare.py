@@ -81,7 +81,7 @@ def _add_input(arguments: argparse._ArgumentGroup) -> None:
         "--predictions",
         nargs="+",
         metavar="NAME=DIR",
-        help="Folders with test set predictions (or CSV files), instead of -d",
+        help="Folders with test set predictions (or CSV files), instead of -d and --folds",
     )
     add(
         "--references",
@@ -122,14 +122,15 @@ def _add_cases(arguments: argparse._ArgumentGroup) -> None:
         "--label-map",
         type=Path,
         metavar="FILE",
-        help='JSON file with synonyms and merges: {"name": ["synonym", ["a", "b"]]}',
+        help='With --match-labels-by-name: JSON file of synonyms and merges, {"name": ["synonym", ["a", "b"]]}',
     )
     add(
         "--prediction-labels",
         nargs="+",
         default=[],
         metavar="[NAME=]FILE",
-        help="dataset.json that says what the predictions' labels mean (default: the one beside them)",
+        help="With --match-labels-by-name: dataset.json of what the model was trained on (default: the one beside its "
+        "predictions)",
     )
 
 
@@ -167,7 +168,7 @@ def _add_metrics(arguments: argparse._ArgumentGroup) -> None:
         type=positive_number,
         default=0.1,
         metavar="X",
-        help="IoU from which a lesion counts as found (default: %(default)s)",
+        help="With --metrics lesions: IoU from which a lesion counts as found (default: %(default)s)",
     )
 
 
