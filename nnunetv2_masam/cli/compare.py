@@ -81,7 +81,7 @@ def _add_input(arguments: argparse._ArgumentGroup) -> None:
         "--predictions",
         nargs="+",
         metavar="NAME=DIR",
-        help="Folders with test set predictions (or CSV files), instead of -d and --folds",
+        help="Folders with test set predictions (or CSV files), instead of -d",
     )
     add(
         "--references",

@@ -75,9 +75,7 @@ def analyse(
     tested = [name for name in given if across_prompts or _comparable(prompts, name, baseline)]
     unprompted = [name for name, prompt in prompts.items() if prompt is None]
     analysis = _Analysis(scores, lineup, tuple(settings.get("metrics", METRICS)), seed)
-    found_notes = _check_against_nnunet(lineup, records, structures[baseline]) + _prompt_notes(
-        prompts, baseline, tested
-    )
+    changed_files = _check_against_nnunet(lineup, records, structures[baseline])
     return Comparison(
         title=title,
         lineup=lineup,
@@ -95,7 +93,7 @@ def analyse(
         rankings=analysis.rankings(unprompted),
         groups=analysis.groups(tested),
         costs={model.name: model_cost(model) for model in lineup.models},
-        notes=[*notes, *lineup.notes, *found_notes],
+        notes=[*notes, *lineup.notes, *changed_files, *_prompt_notes(prompts, baseline, tested)],
         images=images,
     )
 
