@@ -1,15 +1,74 @@
-"""Images read and written by SimpleITK, with errors that name the file, and without the one that it keeps to itself."""
+"""Images: nnU-Net's readers, and files read and written by SimpleITK, with errors that name the file."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
+import io
+import sys
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import SimpleITK as sitk
 
+if TYPE_CHECKING:
+    from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+
 _NIFTI_HEADER_BYTES = 352
+
+
+def find_reader(
+    dataset_json: Mapping[str, Any], plans: Mapping[str, Any] | None, example: Path
+) -> type[BaseReaderWriter]:
+    """nnU-Net's reader of a dataset's segmentations: the plans' one, else the one that ``dataset.json`` leads to.
+
+    Args:
+        dataset_json: content of the dataset's ``dataset.json``.
+        plans: content of the plans, if there are any.
+        example: one of the segmentations, which nnU-Net tries its readers on.
+
+    Raises:
+        ValueError: no reader can read the example; the message names it.
+    """
+    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    check_name(example)
+    try:
+        if plans is not None and "image_reader_writer" in plans:
+            reader: type[BaseReaderWriter] = PlansManager(dict(plans)).image_reader_writer_class
+            return reader
+        with contextlib.redirect_stderr(io.StringIO()):  # it prints a traceback for each reader that cannot
+            found: type[BaseReaderWriter] = determine_reader_writer_from_dataset_json(
+                dict(dataset_json), str(example), verbose=False
+            )
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"{example}: nnU-Net has no reader for it ({_last_line(error)})") from error
+    return found
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name whose bytes are none in the platform's encoding; ITK would end the whole process at it.
+
+    Raises:
+        ValueError: it is such a name.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "replace").decode()
+        raise ValueError(
+            f"{shown}: the file's name is not valid in the encoding {sys.getfilesystemencoding()}. "
+            "Set PYTHONUTF8=1 if names are UTF-8, or rename the file."
+        ) from None
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error of a file that a reader could not read, with the last line of the reader's own message."""
+    return ValueError(f"{path}: cannot be read ({_last_line(error)})")
 
 
 def read_image(path: Path) -> sitk.Image:
@@ -21,7 +80,7 @@ def read_image(path: Path) -> sitk.Image:
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read as an image ({str(error).strip().splitlines()[-1]})") from error
+        raise ValueError(f"{path}: cannot be read as an image ({_last_line(error)})") from error
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
@@ -33,9 +92,14 @@ def write_image(image: sitk.Image, path: Path) -> None:
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
-        raise OSError(f"{path}: could not be written ({str(error).strip().splitlines()[-1]})") from error
+        raise OSError(f"{path}: could not be written ({_last_line(error)})") from error
     if path.name.endswith((".nii", ".nii.gz")) and not _is_whole_nifti(path, image):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def _last_line(error: Exception) -> str:
+    """The last line of an error's message, which is where ITK says what happened; its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _is_whole_nifti(path: Path, image: sitk.Image) -> bool:

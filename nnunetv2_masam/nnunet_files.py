@@ -180,6 +180,17 @@ def _is_label(value: Any) -> bool:
     return all(str(number).isdecimal() and not isinstance(number, bool) for number in values)
 
 
+def foreground_labels(dataset_json: Mapping[str, Any]) -> dict[str, Any]:
+    """The labels and regions of a ``dataset.json`` by name, without the background and the ignore label."""
+    return {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
+
+
+def first_channel(folder: Path | None, case: str, file_ending: str) -> Path | None:
+    """The image of a case's first channel, ``case_0000``; None without a folder, or if it is not in there."""
+    path = None if folder is None else folder / f"{case}_0000{file_ending}"
+    return path if path is not None and path.is_file() else None
+
+
 def find_dataset_json(dataset: str, beside: Sequence[Path] = ()) -> Path:
     """A dataset's ``dataset.json``: beside its models, else the preprocessed data, else the raw data.
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
+from nnunetv2_masam.cli.arguments import (
+    add_dataset,
+    add_output_folder,
+    group,
+    positive_int,
+    positive_number,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from nnunetv2_masam.evaluation.comparison import Comparison
@@ -29,14 +36,13 @@ SURFACES = ("voxels", "mesh")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``compare``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     _add_input(group(parser, "input"))
     _add_cases(group(parser, "cases and labels"))
     _add_metrics(group(parser, "metrics"))
     add = group(parser, "statistics").add_argument
     add("--baseline", metavar="NAME", help="Model that the others are compared with (default: the first)")
-    add("--seed", type=int, default=0, metavar="N", help="Seed of the statistics (default: %(default)s)")
+    add("--seed", type=whole_number, default=0, metavar="N", help="Seed of the statistics (default: %(default)s)")
     add(
         "--across-prompts",
         action="store_true",
@@ -44,18 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     help_text = "Folder for tables, CSV, JSON and the HTML report (default: print only)"
     add_output_folder(parser, help_text, required=False)
-    add = group(parser, "speed").add_argument
-    add(
+    speed = group(parser, "speed")
+    cache = speed.add_mutually_exclusive_group()
+    cache.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
         help="Where measured values are remembered (default: metrics in the cache folder)",
     )
-    add("--no-cache", action="store_true", help="Measure everything anew, and remember nothing")
-    add(
+    cache.add_argument("--no-cache", action="store_true", help="Measure everything anew, and remember nothing")
+    speed.add_argument(
         "-np",
         "--processes",
-        type=int,
+        type=positive_int,
         metavar="N",
         help="Number of processes (default: nnU-Net's, at most one per core)",
     )
@@ -107,7 +114,7 @@ def _add_input(arguments: argparse._ArgumentGroup) -> None:
 
 def _add_cases(arguments: argparse._ArgumentGroup) -> None:
     add = arguments.add_argument
-    add("--folds", nargs="+", type=int, metavar="F", help="Only these folds (default: all)")
+    add("--folds", nargs="+", type=whole_number, metavar="F", help="Only these folds (default: all)")
     add("--common", action="store_true", help="Cut to the cases that all models share, instead of refusing")
     add("--skip-bad", action="store_true", help="Leave out cases that cannot be measured, instead of refusing")
     add("--match-labels-by-name", action="store_true", help="Compare the labels that models and references share")
@@ -115,14 +122,15 @@ def _add_cases(arguments: argparse._ArgumentGroup) -> None:
         "--label-map",
         type=Path,
         metavar="FILE",
-        help='JSON file with synonyms and merges: {"name": ["synonym", ["a", "b"]]}',
+        help='With --match-labels-by-name: JSON file of synonyms and merges, {"name": ["synonym", ["a", "b"]]}',
     )
     add(
         "--prediction-labels",
         nargs="+",
         default=[],
         metavar="[NAME=]FILE",
-        help="dataset.json that says what the predictions' labels mean (default: the one beside them)",
+        help="With --match-labels-by-name: dataset.json of what the model was trained on (default: the one beside its "
+        "predictions)",
     )
 
 
@@ -157,10 +165,10 @@ def _add_metrics(arguments: argparse._ArgumentGroup) -> None:
     )
     add(
         "--lesion-iou",
-        type=float,
+        type=positive_number,
         default=0.1,
         metavar="X",
-        help="IoU from which a lesion counts as found (default: %(default)s)",
+        help="With --metrics lesions: IoU from which a lesion counts as found (default: %(default)s)",
     )
 
 

@@ -17,6 +17,9 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from nnunetv2_masam.files import shortened
+
+MOST_VALUES = 8  # label values in an error
 # a label file may differ from its image by this much through rounding
 SPACING_TOLERANCE = 1e-3  # of the spacing
 ORIGIN_TOLERANCE_MM = 0.01
@@ -112,7 +115,8 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
     values = np.unique(array)
     if unexpected := [value for value in values.tolist() if value not in rule.values]:
         allowed = ", ".join(map(str, sorted(rule.values)))
-        raise ValueError(f"{path}: label values {_shorten(unexpected)}; the dataset has {allowed}")
+        shown = shortened((f"{value:g}" for value in unexpected), MOST_VALUES)
+        raise ValueError(f"{path}: label values {shown}; the dataset has {allowed}")
     notes = []
     if difference := geometry_difference(image, label):
         if not rule.copy_geometry:
@@ -187,8 +191,3 @@ def _times(numbers: tuple[float, ...]) -> str:
 
 def _rounded(numbers: tuple[float, ...]) -> str:
     return "(" + ", ".join(f"{number:.4g}" for number in numbers) + ")"
-
-
-def _shorten(values: list[float], most: int = 8) -> str:
-    shown = ", ".join(f"{value:g}" for value in values[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

@@ -20,7 +20,6 @@ The data flow, one module per step::
     model_cost.py   checkpoints and logs → parameters, training time, file sizes
     analysis.py     all of that put together
     comparison.py   the result: what tables and report show
-    overlays.py     one slice of a case with contours
     report/         the comparison → tables (text, Markdown, LaTeX, CSV, JSON) and the HTML page
 
 Nothing here knows our network or trainers: every model that wrote nnU-Net's folders can be compared.

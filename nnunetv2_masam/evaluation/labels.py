@@ -9,6 +9,8 @@ from typing import Any
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunetv2_masam.nnunet_files import foreground_labels
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -139,10 +141,7 @@ def match_by_name(
     Raises:
         ValueError: if nothing is shared.
     """
-    ways = {
-        plain_name(name): [[name], *([way] if isinstance(way, str) else list(way) for way in found)]
-        for name, found in (label_map or {}).items()
-    }
+    ways = _ways_to_make_up(label_map or {})
     reference = _named_values(reference_json)
     predictions = {model: _named_values(content) for model, content in prediction_jsons.items()}
     merged = {plain_name(part) for alternatives in ways.values() for way in alternatives for part in way}
@@ -165,20 +164,31 @@ def match_by_name(
         if described:
             notes.append(f"{names[name]} stands for: {'; '.join(sorted(described))}")
     if not any(structures.values()):
-        raise ValueError(
-            f"no label is shared by name: the references have {sorted(reference)}; "
-            + "; ".join(f"{model} has {sorted(there)}" for model, there in predictions.items())
-            + ". Name synonyms and merges in a file for --label-map."
-        )
+        raise _nothing_shared(reference, predictions)
     if left_out:
         notes.append(f"labels left out: {', '.join(left_out)}")
     defined = {model: read_label_scheme(content).defined_values for model, content in prediction_jsons.items()}
     return {model: ModelLabels(tuple(found), defined[model]) for model, found in structures.items()}, notes
 
 
+def _ways_to_make_up(label_map: LabelMap) -> dict[str, list[list[str]]]:
+    """Plain name → lists of names that are merged into it: first itself, then what the map names."""
+    return {
+        plain_name(name): [[name], *([way] if isinstance(way, str) else list(way) for way in ways)]
+        for name, ways in label_map.items()
+    }
+
+
+def _nothing_shared(reference: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]]) -> ValueError:
+    there = "; ".join(f"{model} has {sorted(names)}" for model, names in predictions.items())
+    return ValueError(
+        f"no label is shared by name: the references have {sorted(reference)}; {there}. "
+        "Name synonyms and merges in a file for --label-map."
+    )
+
+
 def _named_values(dataset_json: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    labels = {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
-    return {plain_name(name): _as_tuple(value) for name, value in labels.items()}
+    return {plain_name(name): _as_tuple(value) for name, value in foreground_labels(dataset_json).items()}
 
 
 def _first_complete(alternatives: Sequence[Sequence[str]], there: Mapping[str, Any]) -> list[str] | None:

@@ -35,9 +35,9 @@ from nnunetv2_masam.evaluation.segmentation import (
     mask_of,
     read_segmentation,
     spacing_of,
-    unreadable,
 )
 from nnunetv2_masam.files import read_json, sha256_of, write_text
+from nnunetv2_masam.images import unreadable
 
 Values = dict[str, dict[str, Any]]  # by structure, by column
 

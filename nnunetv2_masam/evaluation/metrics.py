@@ -97,6 +97,11 @@ class MetricSettings:
             raise ValueError(f"optional metrics {unknown} are unknown; expected some of {list(OPTIONAL_METRICS)}")
         if not 0 < self.lesion_iou <= 1:
             raise ValueError(f"lesion_iou (--lesion-iou) is {self.lesion_iou}; expected more than 0 and at most 1")
+        if self.lesion_iou != DEFAULT_LESION_IOU and "lesions" not in self.optional:
+            raise ValueError(
+                f"lesion_iou (--lesion-iou) is {self.lesion_iou}, but no lesions are counted. "
+                "Add the metrics lesions (--metrics lesions), or leave it out."
+            )
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -184,9 +189,12 @@ def structure_metrics(
         surfaces = (settings.distance_surface, settings.nsd_surface)
         values |= surface_metrics(reference, prediction, spacing_mm, tolerance_mm, *surfaces)
     values |= _optional_metrics(reference, prediction, spacing_mm, tolerance_mm, settings, (int(tp), int(fp), int(fn)))
+    return {**values, **_volumes_ml(int(tp), int(fp), int(fn), spacing_mm), "empty": empty}
+
+
+def _volumes_ml(tp: int, fp: int, fn: int, spacing_mm: Sequence[float]) -> dict[str, float]:
     voxel_ml = float(np.prod([float(size) for size in spacing_mm])) / 1000
-    volumes = (tp + fn) * voxel_ml, (tp + fp) * voxel_ml, (fp - fn) * voxel_ml
-    return {**values, **{name: float(ml) for name, ml in zip(VOLUMES, volumes, strict=True)}, "empty": empty}
+    return dict(zip(VOLUMES, ((tp + fn) * voxel_ml, (tp + fp) * voxel_ml, (fp - fn) * voxel_ml), strict=True))
 
 
 def image_diagonal_mm(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:

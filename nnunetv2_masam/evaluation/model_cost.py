@@ -18,20 +18,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
-import pickle
 import re
 import statistics
-import zipfile
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model
 from nnunetv2_masam.files import read_json
+from nnunetv2_masam.weights.archive import read_index
+from nnunetv2_masam.weights.pickle_outline import TensorOutline, outline_pickle
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -51,20 +50,6 @@ class Cost:
     inference_seconds_per_case: float | None = None
     peak_memory_gib: float | None = None
     checkpoint_mib: float | None = None
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor in a checkpoint, not loaded: where it lies and its shape."""
-
-    storage: str
-    offset: int
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
 
 
 def model_cost(model: Model) -> Cost:
@@ -105,13 +90,17 @@ def _read_stated(path: Path) -> dict[str, float | None]:
 
 
 def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
-    """Parameters and trained parameters in a checkpoint; None where it is no such checkpoint."""
+    """Parameters and trained parameters in a checkpoint; None where it is no such checkpoint.
+
+    Only what the checkpoint describes is read: no tensor is loaded, and no code in it is executed.
+    """
     try:
-        content = inspect_checkpoint(checkpoint)
+        archive = read_index(checkpoint)
+        content = outline_pickle(BytesIO(archive.read(archive.pickle_name))).root
         weights = content["network_weights"]
-        counted = {tensor: tensor.size for key, tensor in weights.items() if not key.endswith(NOT_PARAMETERS)}
+        counted = {tensor: tensor.numel for key, tensor in weights.items() if not key.endswith(NOT_PARAMETERS)}
         return sum(counted.values()), _with_optimizer_state(content.get("optimizer_state"))
-    except Exception:  # a damaged pickle can raise anything, and costs only these two numbers
+    except Exception:  # a file of another kind can raise anything, and costs only these two numbers
         return None, None
 
 
@@ -121,58 +110,8 @@ def _with_optimizer_state(optimizer_state: Any) -> int | None:
         return None
     total = 0
     for state in optimizer_state["state"].values():
-        total += max((value.size for value in state.values() if isinstance(value, StoredTensor)), default=0)
+        total += max((value.numel for value in state.values() if isinstance(value, TensorOutline)), default=0)
     return total or None
-
-
-def inspect_checkpoint(path: Path) -> Any:
-    """Read the structure of a ``torch.save`` file without loading its tensors and without running its code.
-
-    Returns:
-        what was saved, with every tensor as a `StoredTensor` and every other object as an inert stand-in.
-    """
-    with zipfile.ZipFile(path) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-        with archive.open(name) as file:
-            return _Inspector(file).load()
-
-
-class _Inert:
-    """Stands in for any object: takes whatever a pickle would build it from, and does nothing with it."""
-
-    def __new__(cls, *_: Any, **__: Any) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, item: Any) -> None:
-        pass
-
-    def extend(self, items: Any) -> None:
-        pass
-
-
-class _Inspector(pickle.Unpickler):
-    """An unpickler that knows dictionaries and tensors, and finds nothing that could be executed."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module == "torch._utils" and name.startswith("_rebuild_tensor"):
-            return lambda storage, offset, shape, *_: StoredTensor(storage, offset, tuple(shape))
-        if module == "torch._utils" and name.startswith("_rebuild_parameter"):
-            return lambda tensor, *_: tensor
-        return _Inert
-
-    def persistent_load(self, pid: Any) -> str:
-        return str(pid[2])
 
 
 def _timed_lines(logs: Sequence[Path]) -> Iterator[tuple[datetime, str]]:

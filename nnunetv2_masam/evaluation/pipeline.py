@@ -30,10 +30,10 @@ from nnunetv2_masam.evaluation.metrics import MetricSettings, library_versions
 from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
 from nnunetv2_masam.evaluation.prompted import oracle_prompts
 from nnunetv2_masam.evaluation.request import CompareRequest, ModelSource
-from nnunetv2_masam.evaluation.segmentation import find_reader
 from nnunetv2_masam.evaluation.sources import find_models, folds_to_read
 from nnunetv2_masam.evaluation.tasks import labels_by_model, tasks_of, tolerances_by_structure
 from nnunetv2_masam.files import list_folder, shortened
+from nnunetv2_masam.images import find_reader
 from nnunetv2_masam.nnunet_files import dataset_name, find_dataset_json, read_dataset_json, reference_folder
 
 __all__ = ["CompareRequest", "ModelSource", "check_output", "compare_models", "write_comparison"]
@@ -162,11 +162,12 @@ def _compare(
         lineup,
         measured,
         structures,
-        title=title.replace("{n}", str(len(lineup.cases))),
+        title=f"{request.title} {title.replace('{n}', str(len(lineup.cases)))}".lstrip(),
         baseline=baseline,
         settings=_record_of(request, tolerances, scheme.ignore_label),
         reader=reader,
         file_ending=dataset_json["file_ending"],
+        notes=request.notes,
         images=request.images,
         seed=request.seed,
         across_prompts=request.across_prompts,

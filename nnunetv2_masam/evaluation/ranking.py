@@ -67,20 +67,13 @@ class Ranking:
     resamples: int
 
 
-def rank_models(
-    scores: Mapping[str, np.ndarray],
-    *,
-    higher_is_better: bool,
-    seed: int = 0,
-    resamples: int = RANKING_RESAMPLES,
-) -> Ranking | None:
+def rank_models(scores: Mapping[str, np.ndarray], *, higher_is_better: bool, seed: int = 0) -> Ranking | None:
     """Rank models by their scores; None without a case in which all of them have one.
 
     Args:
         scores: by model, in the order of the cases.
         higher_is_better: sense of the metric.
         seed: of bootstrap and permutation test.
-        resamples: bootstrap samples.
     """
     names = list(scores)
     values = np.array([scores[name] for name in names]).T  # (cases, models)
@@ -91,7 +84,8 @@ def rank_models(
     means = losses.mean(axis=0)
     mean_ranks = stats.rankdata(losses, axis=1).mean(axis=0)
     ranks = _places(means)
-    weights = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), resamples)
+    uniform = np.full(len(values), 1 / len(values))
+    weights = np.random.default_rng(seed).multinomial(len(values), uniform, RANKING_RESAMPLES)  # (resamples, cases)
     sampled = _places(weights @ losses / len(values))  # (resamples, models)
     low, high = np.quantile(sampled, (0.025, 0.975), axis=0, method="inverted_cdf")
     beats = _beats(losses, seed)
@@ -111,7 +105,7 @@ def rank_models(
         )
         for i in order
     )
-    return Ranking(len(values), rows, _mean_tau(ranks, sampled), resamples)
+    return Ranking(len(values), rows, _mean_tau(ranks, sampled), RANKING_RESAMPLES)
 
 
 def _places(values: np.ndarray) -> np.ndarray:

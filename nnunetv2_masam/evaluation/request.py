@@ -38,11 +38,11 @@ class CompareRequest:
         images: folder of the images that were segmented (with a dataset: ``imagesTr``).
         groups: CSV file with the group of each case.
         baseline: name of the model that the others are compared with; the first by default.
-        folds: of the cross-validation; all by default.
+        folds: of the cross-validation, which needs `dataset`; all by default.
         common: cut to the cases that all models share, instead of refusing.
         skip_bad: leave cases out (of all models) that cannot be measured, instead of refusing.
         match_labels_by_name: compare the labels that models and references share by name.
-        label_map: JSON file of synonyms and merges.
+        label_map: JSON file of synonyms and merges; needs `match_labels_by_name`, as does `prediction_labels`.
         prediction_labels: by model's name (or None for all): the ``dataset.json`` of what it was trained on.
         oracles: by model's name: the margin (mm or None) of box prompts that were made of the reference.
         metrics: the metrics and their definitions.
@@ -53,6 +53,8 @@ class CompareRequest:
         cache: folder of remembered values; None measures everything anew.
         processes: how many; nnU-Net's default, at most one per core, if None.
         progress: show a bar.
+        title: what the comparison is about; the dataset and the number of cases follow it.
+        notes: what a reader must know, before the notes on models and cases.
     """
 
     models: Sequence[ModelSource] = ()
@@ -77,6 +79,8 @@ class CompareRequest:
     cache: Path | None = field(default_factory=lambda: cache_folder() / "metrics")
     processes: int | None = None
     progress: bool = True
+    title: str = ""
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.dataset is None and (self.references is None or self.dataset_json is None or not self.models):
@@ -84,10 +88,29 @@ class CompareRequest:
                 "a comparison needs a dataset (-d), or models with references and dataset_json "
                 "(--predictions … --references DIR --dataset-json FILE)"
             )
+        if self.dataset is None and self.folds is not None:
+            raise ValueError(
+                f"folds (--folds) are {list(self.folds)}, but a test set has none. Leave them out, or name the dataset "
+                "of a cross-validation (-d)."
+            )
         if self.seed < 0:
             raise ValueError(f"seed (--seed) is {self.seed}, expected 0 or more")
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"processes (-np) is {self.processes}, expected 1 or more")
         for label, tolerance_mm in [("", self.tolerance_mm), *self.tolerance_by_label_mm.items()]:
             if not 0 < tolerance_mm < math.inf:
-                raise ValueError(f"tolerance (--tolerance) {label} is {tolerance_mm:g} mm, expected more than 0")
+                of = f" of {label}" if label else ""
+                raise ValueError(f"tolerance (--tolerance){of} is {tolerance_mm:g} mm, expected more than 0")
+        self._refuse_unused_label_files()
+
+    def _refuse_unused_label_files(self) -> None:
+        files = {
+            "label_map (--label-map)": self.label_map,
+            "prediction_labels (--prediction-labels)": self.prediction_labels,
+        }
+        unused = [] if self.match_labels_by_name else [option for option, given in files.items() if given]
+        if unused:
+            raise ValueError(
+                f"{' and '.join(unused)}: used only where labels are matched by name. "
+                "Add match_labels_by_name (--match-labels-by-name), or leave the files out."
+            )

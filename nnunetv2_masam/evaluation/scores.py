@@ -29,6 +29,7 @@ from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER
 
 NEEDS_REFERENCE = frozenset({"sensitivity", "lesion_sensitivity", "relative_volume_error"})
 EMPTY_REFERENCE = ("reference", "both")
+AVERAGE = "average"  # in the place of a structure: a case's mean over the structures
 
 Records = Mapping[tuple[str, str, str], Mapping[str, Any]]
 
@@ -38,17 +39,35 @@ class Scores:
 
     Args:
         records: values by model, case and structure, as measured.
-        models: names.
+        models: names, the baseline first.
         cases: names, in order.
-        structures: names.
+        structures: names, in order.
     """
 
     def __init__(
         self, records: Records, models: Sequence[str], cases: Sequence[str], structures: Sequence[str]
     ) -> None:
-        self._records, self._models, self._cases = records, models, cases
-        self._structures = structures
+        self.records, self.models, self.cases, self.structures = records, models, cases, structures
         self._known: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The structures, then `AVERAGE` where there are several."""
+        return [*self.structures, AVERAGE] if len(self.structures) > 1 else list(self.structures)
+
+    def values(self, model: str, structure: str, metric: str) -> list[float]:
+        """Scores in the order of the cases; of `AVERAGE`, a case's mean over the structures that have one.
+
+        `metric` may be another column of the records, such as a volume: then its values as measured.
+        """
+        if metric not in HIGHER_IS_BETTER:
+            return [float(self.records[model, case, structure][metric]) for case in self.cases]
+        found = self.average(model, metric) if structure == AVERAGE else self.of(model, structure, metric)
+        return [float(value) for value in found]
+
+    def empty(self, model: str, structure: str) -> list[str]:
+        """Which of the masks are empty, in the order of the cases."""
+        return [str(self.records[model, case, structure]["empty"]) for case in self.cases]
 
     def of(self, model: str, structure: str, metric: str) -> np.ndarray:
         """Scores of one structure; NaN only where every model that has the metric has NaN."""
@@ -59,7 +78,7 @@ class Scores:
 
     def average(self, model: str, metric: str) -> np.ndarray:
         """Mean over the structures that have a score, by case: the same structures in every model."""
-        rows = np.array([self.of(model, name, metric) for name in self._structures])
+        rows = np.array([self.of(model, name, metric) for name in self.structures])
         counts = (~np.isnan(rows)).sum(axis=0)
         return np.where(counts > 0, np.nansum(rows, axis=0) / np.maximum(counts, 1), math.nan)
 
@@ -68,8 +87,8 @@ class Scores:
         scores: dict[str, np.ndarray] = {}
         without: list[str] = []  # models of which this metric is not known, such as another tool's
         occurs = False
-        for model in self._models:
-            records = [self._records[model, case, structure] for case in self._cases]
+        for model in self.models:
+            records = [self.records[model, case, structure] for case in self.cases]
             values = np.array([float(record[metric]) for record in records])
             empty = np.array([record["empty"] for record in records])
             occurs |= bool((empty != "both").any())
@@ -79,10 +98,10 @@ class Scores:
             if metric in NEEDS_REFERENCE:
                 values[np.isin(empty, EMPTY_REFERENCE)] = math.nan
             scores[model] = values
-        nothing = np.full(len(self._cases), math.nan)
+        nothing = np.full(len(self.cases), math.nan)
         if not occurs:
-            return dict.fromkeys(self._models, nothing)
-        known = [scores[model] for model in self._models if model not in without]
+            return dict.fromkeys(self.models, nothing)
+        known = [scores[model] for model in self.models if model not in without]
         gaps = np.isnan(known).any(axis=0) if known else np.ones(len(nothing), dtype=bool)
         return {
             model: nothing if model in without else np.where(gaps, math.nan, values) for model, values in scores.items()

@@ -7,7 +7,6 @@ header, and the reference is off by little (`MAX_ANGLE_DEG`, a voxel). Everythin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +14,12 @@ from typing import Any
 
 import numpy as np
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
-from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_masam.images import check_name, unreadable
 
 # a NIfTI header stores float32, so origins and directions come back rounded
 GEOMETRY_TOLERANCE = 1e-3
 MAX_ANGLE_DEG = 5.0
-
-
-def find_reader(
-    dataset_json: Mapping[str, Any], plans: Mapping[str, Any] | None, example: Path
-) -> type[BaseReaderWriter]:
-    """nnU-Net's reader for the segmentations: the plans' one, else the one that ``dataset.json`` leads to."""
-    _check_name(example)  # nnU-Net tries its readers on it
-    try:
-        if plans is not None and "image_reader_writer" in plans:
-            reader: type[BaseReaderWriter] = PlansManager(dict(plans)).image_reader_writer_class
-            return reader
-        found: type[BaseReaderWriter] = determine_reader_writer_from_dataset_json(
-            dict(dataset_json), str(example), verbose=False
-        )
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"{example}: nnU-Net has no reader for it ({error})") from error
-    return found
 
 
 def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -49,7 +31,7 @@ def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.nd
     Raises:
         ValueError: naming the file, where it cannot be read, has several channels or holds other than whole numbers.
     """
-    _check_name(path)
+    check_name(path)
     try:
         array, properties = reader().read_seg(str(path))
     except Exception as error:  # each reader has its own family of errors for a broken file
@@ -62,24 +44,6 @@ def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.nd
     if not np.array_equal(labels, array[0]):
         raise ValueError(f"{path}: holds values that are not whole numbers, so it is no segmentation")
     return labels, properties
-
-
-def _check_name(path: Path) -> None:
-    """Refuse a name whose bytes are none in the platform's encoding; ITK would end the whole process at it."""
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
-        shown = str(path).encode("utf-8", "replace").decode()
-        raise ValueError(
-            f"{shown}: the file's name is not valid in the encoding {sys.getfilesystemencoding()}. "
-            "Set PYTHONUTF8=1 if names are UTF-8, or rename the file."
-        ) from None
-
-
-def unreadable(path: Path, error: Exception) -> ValueError:
-    """The error of a file that a reader could not read, with the last line of the reader's own message."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return ValueError(f"{path}: cannot be read ({lines[-1]})")
 
 
 def spacing_of(properties: dict[str, Any]) -> list[float]:

@@ -2,9 +2,8 @@
 
 One quantity decides: the mean of the paired differences. Its interval, its test and the verdict are about that mean.
 
-* Pairs: a value that is missing (NaN) on one side stands for "reference and prediction are empty" and counts as the
-  best value of the metric, so that a false alarm of the other side counts against it. Missing on both sides, it is a
-  difference of 0. A label that has no value anywhere has no pairs.
+* Pairs are cases in which both models have a score. `scores` has the one rule for empty masks, so a missing value (NaN)
+  is refused here. A label without scores has no pairs.
 * The test is the sign-flip permutation test of the mean (`paired_tests.sign_flip_p`), corrected over the labels of one
   metric and one pair of models by Holm's method. The average over labels is one question asked in advance, so it
   stays outside of that family. A claim also needs an interval that excludes 0.
@@ -136,26 +135,28 @@ def summarise(values: Sequence[float], folds: Sequence[int]) -> Summary:
     )
 
 
-def paired_difference(model: Sequence[float], baseline: Sequence[float], *, higher_is_better: bool) -> np.ndarray:
-    """Model minus baseline for every case, by the rule for missing values; empty where there is no value at all.
+def paired_difference(model: Sequence[float], baseline: Sequence[float]) -> np.ndarray:
+    """Model minus baseline for every case.
 
     Args:
-        model: value by case; NaN where reference and prediction are empty.
+        model: score by case.
         baseline: the same of the baseline.
-        higher_is_better: sense of the metric. Its best value is 1 if so, else 0.
+
+    Raises:
+        ValueError: the two have different numbers of scores, or a score is missing or infinite.
     """
     ours, theirs = np.asarray(model, dtype=float), np.asarray(baseline, dtype=float)
     if ours.shape != theirs.shape:
         raise ValueError(f"model has {len(ours)} values, baseline {len(theirs)}: expected one of each per case")
-    if np.isinf(ours).any() or np.isinf(theirs).any():
-        raise ValueError(
-            "values hold infinity, expected finite numbers, or NaN where reference and prediction are empty"
-        )
-    if np.isnan(ours).all() and np.isnan(theirs).all():
-        return np.empty(0)
-    best = 1.0 if higher_is_better else 0.0
-    difference = np.where(np.isnan(ours), best, ours) - np.where(np.isnan(theirs), best, theirs)
-    return np.round(difference, DECIMALS)
+    for name, values in (("model", ours), ("baseline", theirs)):
+        if not np.isfinite(values).all():
+            bad = values[~np.isfinite(values)]
+            raise ValueError(
+                f"{name} has {len(bad)} values such as {bad[0]}, expected finite numbers. "
+                "Give only the cases in which both have a score."
+            )
+    difference: np.ndarray = np.round(ours - theirs, DECIMALS)
+    return difference
 
 
 def compare_pairs(
@@ -169,16 +170,16 @@ def compare_pairs(
     """Compare a model with the baseline on a family of labels, with Holm's correction over them.
 
     Args:
-        model: values by label, then by case; NaN where reference and prediction are empty.
+        model: scores by label, then by case; a label may have none.
         baseline: the same of the baseline.
         higher_is_better: sense of the metric.
         seed: of permutation test and bootstrap.
         folds: fold by label, then by case, for cases that were predicted in a cross-validation.
+
+    Raises:
+        ValueError: as `paired_difference`.
     """
-    differences = [
-        paired_difference(ours, theirs, higher_is_better=higher_is_better)
-        for ours, theirs in zip(model, baseline, strict=True)
-    ]
+    differences = [paired_difference(ours, theirs) for ours, theirs in zip(model, baseline, strict=True)]
     p_values = [sign_flip_p(difference, seed) for difference in differences]
     rank_p_values = [wilcoxon_p(difference) for difference in differences]
     sign = 1 if higher_is_better else -1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
@@ -21,7 +20,7 @@ from nnunetv2_masam.evaluation.measure import MeasureTask
 from nnunetv2_masam.evaluation.request import CompareRequest
 from nnunetv2_masam.evaluation.results import Model
 from nnunetv2_masam.files import read_json
-from nnunetv2_masam.nnunet_files import check_labels
+from nnunetv2_masam.nnunet_files import check_labels, first_channel
 
 
 def labels_by_model(
@@ -106,7 +105,7 @@ def tasks_of(
             case=case,
             reference=lineup.references[case],
             prediction=model.cases[case].path,
-            image=_image_of(case, request.images, file_ending),
+            image=first_channel(request.images, case, file_ending),
             reader=reader,
             structures=labels[model.name].structures,
             tolerances_mm=tolerances_mm,
@@ -119,9 +118,3 @@ def tasks_of(
         if model.measured_elsewhere is None
         for case in lineup.cases
     ]
-
-
-def _image_of(case: str, folder: Path | None, file_ending: str) -> Path | None:
-    """The first channel of a case, if it is there."""
-    path = None if folder is None else folder / f"{case}_0000{file_ending}"
-    return path if path is not None and path.is_file() else None

@@ -9,8 +9,6 @@ next case is one that adds most to the labels that the chosen ones hold least of
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +20,11 @@ import numpy as np
 from nnunetv2_masam.files import write_json
 from nnunetv2_masam.folds.fixed import read_fixed_folds
 from nnunetv2_masam.folds.splits import SPLITS_FILE, read_entries, read_or_make_splits
+from nnunetv2_masam.images import find_reader, unreadable
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
+    foreground_labels,
     preprocessed_dataset,
     read_dataset_json,
     training_labels,
@@ -219,32 +219,13 @@ def labels_of_cases(files: Mapping[str, Path], dataset_json: Mapping[str, Any]) 
     """
     from tqdm import tqdm
 
-    labels = {
-        name: np.atleast_1d(value).astype(int)
-        for name, value in dataset_json["labels"].items()
-        if name not in ("background", "ignore")
-    }
-    reader = _find_reader(dataset_json, next(iter(files.values())))
+    labels = {name: np.atleast_1d(value).astype(int) for name, value in foreground_labels(dataset_json).items()}
+    reader = find_reader(dataset_json, None, next(iter(files.values())))
     found = {}
     for case, path in tqdm(files.items(), desc="reading labels", unit="case", disable=None):
         try:
             held = np.unique(reader().read_seg(str(path))[0])
         except Exception as error:  # each reader has its own family of errors for a broken file
-            raise ValueError(f"{path}: cannot be read ({str(error).strip().splitlines()[-1]})") from error
+            raise unreadable(path, error) from error
         found[case] = frozenset(name for name, value in labels.items() if np.isin(value, held).any())
     return found
-
-
-def _find_reader(dataset_json: Mapping[str, Any], example: Path) -> Any:
-    """nnU-Net's reader for a dataset: the first one that can read the example.
-
-    Raises:
-        ValueError: none can.
-    """
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-
-    with contextlib.redirect_stderr(io.StringIO()):  # it prints a traceback for each reader that cannot
-        try:
-            return determine_reader_writer_from_dataset_json(dict(dataset_json), str(example), verbose=False)
-        except RuntimeError as error:
-            raise ValueError(f"{example}: cannot be read by any of nnU-Net's readers") from error

@@ -11,6 +11,7 @@ import numpy as np
 from acvl_utils.cropping_and_padding.bounding_boxes import pad_bbox
 from scipy import ndimage
 
+from nnunetv2_masam.nnunet_files import foreground_labels
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.record import FROM_REFERENCE
 
@@ -78,7 +79,7 @@ def label_values(dataset_json: Mapping[str, Any], labels: Sequence[str]) -> list
     Raises:
         ValueError: a name is not in ``dataset.json``.
     """
-    known = {name: value for name, value in dataset_json["labels"].items() if name not in ("background", "ignore")}
+    known = foreground_labels(dataset_json)
     unknown = [label for label in labels if label not in known]
     if unknown:
         raise ValueError(f"--label: got {', '.join(unknown)}, the labels are {', '.join(known)}")

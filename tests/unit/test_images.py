@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.files import atomic_folder
-from nnunetv2_masam.images import read_image, write_image
+from nnunetv2_masam.images import find_reader, read_image, unreadable, write_image
 
 IMAGE = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 99, (5, 20, 30)).astype(np.int16))
 
@@ -38,6 +38,31 @@ def test_unreadable(tmp_path):
     (tmp_path / "a.nii.gz").write_text("no image")
     with pytest.raises(ValueError, match=r"a\.nii\.gz: cannot be read as an image"):
         read_image(tmp_path / "a.nii.gz")
+
+
+def test_errors_without_text_are_named_by_their_type(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(" ")
+
+    monkeypatch.setattr(sitk, "ReadImage", fail)
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    with pytest.raises(ValueError, match=r"a\.mha: cannot be read as an image \(RuntimeError\)"):
+        read_image(tmp_path / "a.mha")
+    with pytest.raises(OSError, match=r"a\.mha: could not be written \(RuntimeError\)"):
+        write_image(IMAGE, tmp_path / "a.mha")
+    assert str(unreadable(tmp_path, KeyError())) == f"{tmp_path}: cannot be read (KeyError)"
+    assert str(unreadable(tmp_path, OSError("first\nlast\n"))) == f"{tmp_path}: cannot be read (last)"
+
+
+def test_reader_of_the_plans_else_of_the_example(tmp_path, capsys):
+    (tmp_path / "a.nii.gz").write_text("no image")
+    described = {"file_ending": ".nii.gz"}
+    assert find_reader(described, {"image_reader_writer": "NibabelIO"}, tmp_path / "a.nii.gz").__name__ == "NibabelIO"
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: nnU-Net has no reader for it \("):
+        find_reader(described, None, tmp_path / "a.nii.gz")
+    assert "Traceback" not in capsys.readouterr().err
+    write_image(IMAGE, tmp_path / "a.nii.gz")
+    assert find_reader(described, {}, tmp_path / "a.nii.gz").__name__ == "SimpleITKIO"
 
 
 def test_an_error_of_simpleitk_names_the_file(tmp_path):

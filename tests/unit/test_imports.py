@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ ALLOWED = {
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"files", "sharing", "weights", "planning", "architecture", "network"},
     "prompts": {"files", "images", "nnunet_files", "prompts", "network"},
-    "evaluation": {"files", "nnunet_files", "evaluation", "prompts", "folds"},
-    "folds": {"files", "nnunet_files", "folds"},
+    "evaluation": {"files", "images", "nnunet_files", "evaluation", "prompts", "folds", "weights"},
+    "folds": {"files", "images", "nnunet_files", "folds"},
     "datasets": {"files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "nnunet_files", "video", "folds"},
     "crossval": {"files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation"},
@@ -29,6 +30,10 @@ ALLOWED = {
     "files": set(),
     "images": set(),
     "nnunet_files": {"files"},
+}
+MODULES = {
+    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in sorted(PACKAGE.rglob("*.py"))
 }
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
@@ -69,6 +74,40 @@ def test_folders_import_few_others_and_never_in_a_circle():
         arrows[folder] = named & folders.keys() - {folder}
     assert sum(map(len, arrows.values())) <= 30
     graphlib.TopologicalSorter(arrows).prepare()  # refuses circles
+
+
+def test_no_module_needs_itself_to_be_imported():
+    """Imports inside of functions and for type checkers do not count: they run when all modules are there."""
+    arrows = {name: imports_on_import(name) for name in MODULES}
+    graphlib.TopologicalSorter(arrows).prepare()  # names the circle
+
+
+def imports_on_import(module: str) -> set[str]:
+    """The modules of the package that run before a module has, with the packages that they lie in."""
+    found: set[str] = set()
+    for node in statements_on_import(ast.parse(MODULES[module].read_text()).body):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in members}
+    found |= {package for name in found for package in packages_of(name)}
+    return (found & MODULES.keys()) - packages_of(module) - {module}
+
+
+def statements_on_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    for node in body:
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from statements_on_import(node.orelse)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for part in ("body", "orelse", "finalbody", "handlers"):
+                yield from statements_on_import(getattr(node, part, []))
+
+
+def packages_of(module: str) -> set[str]:
+    parts = module.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts))}
 
 
 def test_network_knows_nothing_of_its_host():

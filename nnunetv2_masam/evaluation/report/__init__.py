@@ -10,6 +10,7 @@
     tables.py   which of them there are, and in which order
     svg.py      Matplotlib figures as SVG for light and dark pages
     figures.py  the comparison → plots; forest.py that of the differences
+    overlays.py one slice of a case with contours
     page.py     tables, figures and overlays → report.html
     outputs.py  the files
 """

@@ -16,6 +16,7 @@ from nnunetv2_masam.evaluation.report.quality import margins
 from nnunetv2_masam.evaluation.report.shown import units_of
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
 from nnunetv2_masam.evaluation.report.table import interval, number, with_minus
+from nnunetv2_masam.files import shortened
 
 PANEL_IN, PAIR_IN = 3.7, 4.25  # three and two beside each other on a wide page
 MOST_NUMBERS = 6  # numbers in an alternative text
@@ -74,7 +75,7 @@ def _distribution_alt(comparison: Comparison, metric: str, name: str) -> str:
     for model in comparison.model_names:
         s = comparison.summaries[model][name][metric]
         found.append(f"{model} {number(s.median, digits)} (mean {number(s.mean, digits)}, {s.n} cases)")
-    return f"{units_of(comparison).heading(metric)} of {name}, medians: {join_few(found)}."
+    return f"{units_of(comparison).heading(metric)} of {name}, medians: {shortened(found, MOST_NUMBERS)}."
 
 
 def case_against_case(comparison: Comparison, model: str, metric: str) -> list[Picture]:
@@ -161,19 +162,14 @@ def margin_curve(comparison: Comparison) -> Picture | None:
         axes.grid(axis="y")
         last = comparison.structure_names[-1]
         by_margin = [f"{m:g} mm {number(comparison.summaries[model][last]['Dice'].mean, 3)}" for m, model in found]
-        alt = f"Mean Dice of {last} against the margin of boxes around the reference: {join_few(by_margin)}."
+        means_in_words = shortened(by_margin, MOST_NUMBERS)
+        alt = f"Mean Dice of {last} against the margin of boxes around the reference: {means_in_words}."
         return as_svg(figure, alt)
 
 
 def in_legend(name: str) -> str:
     """Matplotlib leaves names with a leading underscore out of legends."""
     return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
-
-
-def join_few(parts: list[str]) -> str:
-    """For an alternative text, the first few."""
-    rest = len(parts) - MOST_NUMBERS
-    return ", ".join(parts[:MOST_NUMBERS]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def wrap(name: str, width: int = 16) -> str:

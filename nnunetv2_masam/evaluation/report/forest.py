@@ -12,11 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
-from nnunetv2_masam.evaluation.report.figures import PANEL_IN, colours, in_legend, join_few, wrap
+from nnunetv2_masam.evaluation.report.figures import MOST_NUMBERS, PANEL_IN, colours, in_legend, wrap
 from nnunetv2_masam.evaluation.report.shown import units_of
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, as_svg, drawing, new_axes
 from nnunetv2_masam.evaluation.report.table import MINUS, interval, number, with_minus
 from nnunetv2_masam.evaluation.statistics import PairedDifference
+from nnunetv2_masam.files import shortened
 
 # rows that reach so many times farther from 0 than the median row are cut at the edge of the plot
 MOST_TIMES_THE_MEDIAN = 5.0
@@ -106,4 +107,4 @@ def _alternative(comparison: Comparison, metric: str) -> str:
         ends = interval(pair.ci_low, pair.ci_high, digits)
         found.append(f"{model} {number(pair.mean, digits, True)} (95 % interval {ends}; {pair.verdict})")
     text = f"Mean difference in {units_of(comparison).heading(metric)} from {comparison.baseline}, {name}: "
-    return with_minus(f"{text}{join_few(found)}.")
+    return with_minus(f"{text}{shortened(found, MOST_NUMBERS)}.")

@@ -12,9 +12,8 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.evaluation import overlays
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.report import figures, quality, tables
+from nnunetv2_masam.evaluation.report import figures, overlays, quality, tables
 from nnunetv2_masam.evaluation.report.forest import forest
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, units_of
 from nnunetv2_masam.evaluation.report.svg import Picture

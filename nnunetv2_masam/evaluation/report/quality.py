@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nnunetv2_masam.evaluation.comparison import AVERAGE, Comparison
+from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
 from nnunetv2_masam.evaluation.report.table import NOTHING, Table, number, spread
+from nnunetv2_masam.evaluation.scores import AVERAGE
 
 MARGIN_TITLE = "Dice against box margin"
 EMPTY_RULE = (
@@ -50,7 +51,7 @@ def quality_table(comparison: Comparison) -> Table:
     caption = "Mean ± standard deviation (median) over the same cases in all models; the best mean in bold"
     caption += ", among models without a prompt." if prompted and len(ranked) < len(prompts) else "."
     if any(
-        comparison.empty(model, part.name).count("") < len(comparison.lineup.cases)
+        comparison.scores.empty(model, part.name).count("") < len(comparison.lineup.cases)
         for model in comparison.model_names
         for part in comparison.structures
     ):

@@ -86,9 +86,9 @@ def spread(mean: float, sd: float, median: float, digits: int) -> str:
     return f"{number(mean, digits)}{deviation} ({number(median, digits)})"
 
 
-def with_minus(text: str, minus: str = MINUS) -> str:
+def with_minus(text: str) -> str:
     """The text with a minus sign before negative numbers, where there was a hyphen."""
-    return _NEGATIVE.sub(minus, text)
+    return _NEGATIVE.sub(MINUS, text)
 
 
 def as_text(table: Table) -> str:

@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models, write_comparison
 
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
 CROSSVALIDATION = ["compare", "-d", "901", BASE, OURS, "-np", "1"]
@@ -174,6 +175,17 @@ def test_regions_and_ignore_label(dataset: Any, tmp_path: Path) -> None:
             ignore_label=3,
         )["metrics"][region]["Dice"]
         assert row["Dice"] == ("" if math.isnan(expected) else repr(float(expected)))
+
+
+def test_a_request_has_a_title_and_notes_of_its_own(dataset: Any, tmp_path: Path) -> None:
+    shutil.rmtree(dataset.model_folder(OURS) / "fold_1")
+    models = [ModelSource(BASE), ModelSource(OURS)]
+    request = CompareRequest(models, "901", common=True, processes=1, title="What {n} is.", notes=["Read this first."])
+    write_comparison(compare_models(request), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert written["title"] == "What {n} is. Dataset901_Blobs: 4 cases of the cross-validation"
+    assert written["notes"][0] == "Read this first."
+    assert written["notes"][1].startswith("cut to the 4 cases in common")
 
 
 # what does not line up

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from nnunetv2_masam.evaluation.analysis import analyse
-from nnunetv2_masam.evaluation.comparison import AVERAGE, Comparison
+from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.measure import Measured
 from nnunetv2_masam.evaluation.metrics import METRICS
 from nnunetv2_masam.evaluation.prompted import Prompt
 from nnunetv2_masam.evaluation.results import Model, PredictedCase
+from nnunetv2_masam.evaluation.scores import AVERAGE
 
 CASES = tuple(f"case_{i:02}" for i in range(20))
 STRUCTURES = (Structure("liver", "1", (1,), (1,)), Structure("cyst", "2", (2,), (2,)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.evaluation.request import CompareRequest
 from tests.unit.evaluation.conftest import blobs, write_volume
 
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
@@ -116,23 +118,62 @@ def test_a_stated_cost_that_is_none_is_named(dataset: Any, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--seed", "-1"], r"--seed\) is -1"),
-        (["-np", "0"], r"-np\) is 0"),
-        (["-np", "-3"], r"-np\) is -3"),
         (["--tolerance", "inf"], "--tolerance.*inf"),
         (["--tolerance", "nan"], "--tolerance.*nan"),
-        (["--tolerance", "liver=0"], "liver is 0 mm"),
+        (["--tolerance", "-1"], r"tolerance \(--tolerance\) is -1 mm, expected more than 0"),
+        (["--tolerance", "liver=0"], r"tolerance \(--tolerance\) of liver is 0 mm"),
         (["--lesion-iou", "2"], "--lesion-iou.* is 2"),
+        (["--lesion-iou", "0.5"], r"--lesion-iou\) is 0.5, but no lesions are counted"),
         (["--folds", "7"], r"--folds \[7\]"),
         (["--images", "nowhere"], "nowhere: cannot be read as a folder"),
         (["--references", "nowhere"], "nowhere: cannot be read as a folder"),
         (["--dataset-json", "nowhere"], "nowhere: cannot be read"),
         (["--groups", "nowhere"], "nowhere: cannot be read"),
         (["--predictions", "A=a"], "what is 901 for"),
+        (["--label-map", "nowhere"], r"\(--label-map\): used only where .* Add match_labels_by_name"),
+        (["--prediction-labels", "nowhere"], r"\(--prediction-labels\): used only where .* --match-labels-by-name"),
     ],
 )
 def test_options(dataset: Any, capsys: Any, nothing_measured: None, options: list[str], complaint: str) -> None:
     assert re.search(complaint, refused(capsys, [*CROSSVALIDATION, *options]))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--seed", "-1"], "argument --seed: got '-1', expected a whole number of at least 0"),
+        (["-np", "0"], "argument -np/--processes: got '0', expected a whole number of at least 1"),
+        (["--folds", "-1"], "argument --folds: got '-1', expected a whole number of at least 0"),
+        (["--lesion-iou", "0"], "argument --lesion-iou: got '0', expected a number above 0"),
+        (["--cache", "folder", "--no-cache"], "argument --no-cache: not allowed with argument --cache"),
+    ],
+)
+def test_options_that_the_parser_refuses(capsys: Any, options: list[str], complaint: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*CROSSVALIDATION, *options])
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"seed": -1}, r"seed \(--seed\) is -1, expected 0 or more"),
+        ({"processes": 0}, r"processes \(-np\) is 0, expected 1 or more"),
+        ({"tolerance_mm": math.nan}, r"tolerance \(--tolerance\) is nan mm"),
+        (
+            {"label_map": Path("map"), "prediction_labels": {None: Path("labels")}},
+            "label_map .* and prediction_labels ",
+        ),
+    ],
+)
+def test_requests_from_python(values: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        CompareRequest(dataset="901", **values)
+
+
+def test_folds_of_a_test_set(test_set: Any, capsys: Any, nothing_measured: None) -> None:
+    message = refused(capsys, [*test_set[0], "--folds", "0", "1"])
+    assert "folds (--folds) are [0, 1], but a test set has none" in message
 
 
 def test_an_output_that_is_a_file(dataset: Any, tmp_path: Path, capsys: Any, nothing_measured: None) -> None:
@@ -205,8 +246,8 @@ def test_labels_off_their_images_are_measured_by_index_and_noted(dataset: Any, t
 def test_a_damaged_image_costs_its_picture_only(dataset: Any, tmp_path: Path) -> None:
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-    from nnunetv2_masam.evaluation.overlays import overlay
-    from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
+    from nnunetv2_masam.evaluation.pipeline import ModelSource, compare_models
+    from nnunetv2_masam.evaluation.report.overlays import overlay
 
     (dataset.raw / "imagesTr" / "case_0_0000.nii.gz").write_bytes(b"no image")
     write_volume(dataset.raw / "imagesTr" / "case_1_0000.nii.gz", blobs(1)[:-1])

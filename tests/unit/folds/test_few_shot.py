@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.folds.few_shot import (
@@ -151,5 +152,14 @@ def test_labels_of_cases_as_numbers_text_and_regions(dataset: Any) -> None:
     described = {**dataset.dataset_json, "labels": {"background": 0, "kidney": "1", "both": [1, 2], "none": 7}}
     assert set(labels_of_cases(files, described).values()) == {frozenset({"kidney", "both"})}
     files["case_0"].write_text("no image")
-    with pytest.raises(ValueError, match=r"case_0\.nii\.gz: cannot be read"):
+    with pytest.raises(ValueError, match=r"case_0\.nii\.gz: nnU-Net has no reader for it"):
         labels_of_cases(files, described)
+
+
+def test_a_reader_that_fails_without_a_word_is_named(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SimpleITKIO, "read_seg", fail)
+    with pytest.raises(ValueError, match=r"case_0\.nii\.gz: cannot be read \(MemoryError\)"):
+        labels_of_cases({"case_0": dataset.references / "case_0.nii.gz"}, dataset.dataset_json)

@@ -25,6 +25,7 @@ from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.report.figures import colours
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, drawing
 from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
+from nnunetv2_masam.nnunet_files import first_channel
 
 REFERENCE_COLOUR = "#FFFFFF"
 PLANES = ("axial", "coronal", "sagittal")  # by array axis (D, H, W), where the axes are those of the body
@@ -48,18 +49,7 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Pa
     reference, properties = read_segmentation(comparison.lineup.references[case], reader)
     spacing_mm, flips = spacing_of(properties), upright_flips(properties)
     axis = 0 if len(spacing_mm) == 2 else int(np.argmax(spacing_mm))
-    counted = np.ones(reference.shape, bool)
-    if (ignore_label := comparison.settings.get("ignore_label")) is not None:
-        counted = reference != ignore_label
-    wrong = {
-        name: _wrong_by_slice(
-            reference, read_segmentation(path, reader)[0], counted, (comparison.structures, parts), axis
-        )
-        for name, path in files.items()
-        for parts in [comparison.structures_of[name]]
-    }
-    del counted
-    place = telling_slice(wrong, _present_by_slice(reference, comparison.structures, axis))
+    place = _choose_slice(comparison, reference, files, axis)
     kept = tuple(a - (a > axis) for a in flips if a != axis)
 
     def cut(volume: np.ndarray) -> np.ndarray:
@@ -81,6 +71,20 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Pa
     where = "" if shape[axis] == 1 else f"{_plane(properties, axis)} slice {place + 1} of {shape[axis]}"
     view = _View(rows, columns, in_plane[0] / in_plane[1], where, fits)
     return _draw_overlay(comparison, case, view, background, reference_masks, masks)
+
+
+def _choose_slice(comparison: Comparison, reference: np.ndarray, files: Mapping[str, Path], axis: int) -> int:
+    """The telling slice of a reference along an axis, for the predictions of some models."""
+    counted = np.ones(reference.shape, bool)
+    if (ignore_label := comparison.settings.get("ignore_label")) is not None:
+        counted = reference != ignore_label
+    wrong = {}
+    for name, path in files.items():
+        prediction, _ = read_segmentation(path, comparison.reader)
+        structures = comparison.structures, comparison.structures_of[name]
+        wrong[name] = _wrong_by_slice(reference, prediction, counted, structures, axis)
+        del prediction  # before the next one is read
+    return telling_slice(wrong, _present_by_slice(reference, comparison.structures, axis))
 
 
 @dataclass(frozen=True)
@@ -223,8 +227,8 @@ def _window(mask: np.ndarray) -> tuple[slice, slice]:
 
 def _read_image(folder: Path | None, case: str, file_ending: str, reader: type[BaseReaderWriter]) -> np.ndarray | None:
     """The first channel of a case; None if it is missing or damaged, which costs only the picture's background."""
-    path = None if folder is None else folder / f"{case}_0000{file_ending}"
-    if path is None or not path.is_file():
+    path = first_channel(folder, case, file_ending)
+    if path is None:
         return None
     try:
         image: np.ndarray = reader().read_images((str(path),))[0][0]

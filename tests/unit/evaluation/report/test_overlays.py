@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.evaluation.measure import Measured, MeasureTask
-from nnunetv2_masam.evaluation.overlays import overlay, telling_slice, upright_flips
 from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
+from nnunetv2_masam.evaluation.report.overlays import overlay, telling_slice, upright_flips
 from nnunetv2_masam.evaluation.segmentation import read_segmentation, spacing_of
 from tests.unit.evaluation.conftest import FakeDataset, blobs, write_volume
 
@@ -86,7 +86,7 @@ def test_memory_does_not_grow_with_labels_and_models(tmp_path: Path, monkeypatch
             "nnunetv2_masam.evaluation.pipeline.measure_all", lambda tasks, *_: [made_up(t) for t in tasks]
         ):
             comparison = compare_models(request)
-        monkeypatch.setattr("nnunetv2_masam.evaluation.overlays._draw_overlay", lambda *_: None)
+        monkeypatch.setattr("nnunetv2_masam.evaluation.report.overlays._draw_overlay", lambda *_: None)
         tracemalloc.start()
         overlay(comparison, "case", comparison.model_names, None)
         peaks[labels] = tracemalloc.get_traced_memory()[1] / volume.size
