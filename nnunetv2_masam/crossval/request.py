@@ -108,7 +108,7 @@ class Crossval:
                 [models[counterpart], models[trainer]],
                 dataset=self.dataset,
                 folds=folds,
-                title=f"What pretrained weights give: {trainer} against {counterpart}",
+                title=f"What pretrained weights give: {trainer} against {counterpart}.",
                 notes=(describe_pair(trainer, counterpart),),
             )
             found.append((pair, self.output / f"weights_{trainer}"))
