@@ -126,9 +126,9 @@ def test_markups_of_references_give_the_same_inputs_as_the_references(tmp_path):
     references, images = dataset / "labelsTs", dataset / "imagesTs"
     rule = ["--references", str(references), "--label", "core", "--margin-mm", "3"]
     assert main(["boxes", "markups", *rule, "-o", str(tmp_path / "markups")]) == 0
-    assert main(["boxes", "images", "-i", str(images), *rule, "-o", str(tmp_path / "oracle")]) == 0
+    assert main(["boxes", "oracle", "-i", str(images), *rule, "-o", str(tmp_path / "oracle")]) == 0
     drawn = ["-i", str(images), "--from", str(tmp_path / "markups"), "-o", str(tmp_path / "drawn")]
-    assert main(["boxes", "images", *drawn]) == 0
+    assert main(["boxes", "drawn", *drawn]) == 0
     written = sorted(path.name for path in (tmp_path / "drawn").glob("*_0001.nii.gz"))
     assert len(written) == 2
     for name in written:
