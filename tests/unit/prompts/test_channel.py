@@ -15,6 +15,7 @@ from nnunetv2.preprocessing.normalization.default_normalization_schemes import N
 from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.prompts.channel import images_by_case
 from nnunetv2_masam.prompts.record import CHANNEL_NAME, add_box_channel, check_box_channel
 from tests.host.dataset import write_dataset
 from tests.nnunet import quick
@@ -141,6 +142,16 @@ def test_boxes_that_do_not_fit_the_images_are_refused_and_nothing_is_left(raw, t
     with pytest.raises(ValueError, match=message):
         raise ValueError(capsys.readouterr().err)
     assert {path.name for path in tmp_path.iterdir()} == {"raw", "boxes.json"}
+
+
+def test_cases_of_other_channels_are_named_with_the_remedy(raw):
+    images = raw / "Dataset901_Balls" / "imagesTs"
+    (images / "caseTs1_0001.nii.gz").unlink()
+    message = (
+        "imagesTs: some cases have the channels 0000, 0001, .* missing: caseTs1_0001.nii.gz. Add these files, or move"
+    )
+    with pytest.raises(ValueError, match=message):
+        images_by_case(images)
 
 
 @pytest.mark.parametrize(
