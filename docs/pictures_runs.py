@@ -43,7 +43,7 @@ def run_box(workspace: Path) -> Path:
         masam("boxes", "dataset", "-d", "900", "-o", "Dataset901_PhantomBoxes", "--label", "liver")
     train("901", workspace / "preprocessed" / "Dataset901_PhantomBoxes", BOX_TRAINER)
     if not inputs.is_dir():
-        masam("boxes", "images", "-i", phantom / "imagesTs", "-o", inputs, "--references", phantom / "labelsTs",
+        masam("boxes", "oracle", "-i", phantom / "imagesTs", "-o", inputs, "--references", phantom / "labelsTs",
               "--label", "liver", "--margin-mm", "3")  # fmt: skip
     predict("901", inputs, predictions, BOX_TRAINER)
     return predictions

@@ -7,7 +7,7 @@ nnU-Net itself reports an unset variable or an unknown dataset as ``RuntimeError
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +244,25 @@ def training_labels(dataset: str, file_ending: str) -> dict[str, Path]:
         ValueError: there are none.
     """
     return segmentations_in(reference_folder(dataset), file_ending)
+
+
+def nonfinite_cases(folder: Path) -> Iterator[tuple[str, int]]:
+    """Cases of a preprocessed folder with values that are not finite, and how many there are in each.
+
+    Args:
+        folder: such as ``nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans_3d_fullres``. All of it is read.
+    """
+    import numpy as np
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+
+    dataset = infer_dataset_class(str(folder))
+    identifiers = dataset.get_identifiers(str(folder))
+    cases = dataset(str(folder), identifiers)
+    for case in sorted(identifiers):
+        data = np.asarray(cases.load_case(case)[0][:])
+        count = data.size - int(np.isfinite(data).sum())
+        if count:
+            yield case, count
 
 
 def set_folders(*variables: str) -> list[Path]:

@@ -20,7 +20,10 @@ A_TRAINER = "nnUNetTrainerMASAM.py"
 def trainers_folder() -> str | None:
     """Folder of the trainers that belong to the package Python would import, or None if there is none."""
     for entry in sys.path:
-        package = os.path.join(os.path.abspath(entry), PACKAGE)
+        root = _absolute(entry)
+        if root is None:
+            continue
+        package = os.path.join(root, PACKAGE)
         if not os.path.isfile(os.path.join(package, "__init__.py")):
             continue
         # installed: inside the package; editable: beside it, in the checkout
@@ -32,16 +35,27 @@ def trainers_folder() -> str | None:
 
 
 def extended(value: str, folder: str) -> str:
-    """``value`` of the variable with ``folder`` at its end, unless it is in it already."""
-    wanted = os.path.normcase(os.path.abspath(folder))
-    for entry in value.split(os.pathsep):
-        if entry.strip() and os.path.normcase(os.path.abspath(entry)) == wanted:
-            return value
+    """``value`` of the variable with ``folder``, an absolute path, at its end, unless it is in it already."""
+    entries = [_absolute(entry) for entry in value.split(os.pathsep) if entry.strip()]
+    if os.path.normcase(folder) in [os.path.normcase(entry) for entry in entries if entry is not None]:
+        return value
     return value + os.pathsep + folder if value.strip() else folder
 
 
+def _absolute(path: str) -> str | None:
+    """``path`` from the root, or None if it is relative and the working directory has been removed."""
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return None
+
+
 def register() -> None:
-    """Set the variable for this process and those it starts; what the user put into it stays first."""
+    """Set the variable for this process and those it starts; what the user put into it stays first.
+
+    A working directory that has been removed is no error, which every Python of the environment would print when it
+    starts there: relative entries are then left out of the search.
+    """
     folder = trainers_folder()
     if folder is not None:
         os.environ[VARIABLE] = extended(os.environ.get(VARIABLE, ""), folder)

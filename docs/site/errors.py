@@ -16,6 +16,7 @@ INTERNAL_ERRORS = ("ArchiveError", "OutlineError", "AttributeError", "TypeError"
 PARTS = {
     "cli": "Commands",
     "catalogue": "Trainers and planners",
+    "csv_tables": "Files and folders",
     "files": "Files and folders",
     "nnunet_files": "nnU-Net's files and names",
     "images": "Images",

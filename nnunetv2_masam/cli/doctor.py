@@ -85,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 def check_data(dataset: str) -> Iterator[Finding]:
     """Every preprocessed case of a dataset."""
-    from nnunetv2_masam.nnunet_files import preprocessed_dataset
-    from nnunetv2_masam.training.finite import nonfinite_cases
+    from nnunetv2_masam.nnunet_files import nonfinite_cases, preprocessed_dataset
 
     folders = [file.parent for file in sorted(preprocessed_dataset(dataset).glob("*/*.pkl"))]
     for folder in dict.fromkeys(folders):

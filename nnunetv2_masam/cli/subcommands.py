@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -16,7 +16,6 @@ class LazyParser(argparse.ArgumentParser):
     """A parser that imports its module and declares its arguments when it is about to parse."""
 
     module: str | None = None
-    rewrite: Callable[[list[str]], list[str]] | None = None  # a module's own: earlier spellings to today's
 
     def load(self) -> None:
         """Import the module, unless that is done."""
@@ -24,15 +23,12 @@ class LazyParser(argparse.ArgumentParser):
             name, self.module = self.module, None
             module = importlib.import_module(name)
             module.add_arguments(self)
-            self.rewrite = getattr(module, "rewrite", None)
             if hasattr(module, "run"):
                 self.set_defaults(run=module.run, prog=self.prog)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's, with all arguments declared."""
         self.load()
-        if self.rewrite is not None and args is not None:
-            args = self.rewrite(list(args))
         return super().parse_known_args(args, namespace)
 
 

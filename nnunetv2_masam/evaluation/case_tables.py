@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_masam.csv_tables import read_case_table
 from nnunetv2_masam.evaluation.labels import plain_name
 from nnunetv2_masam.evaluation.lineup import LineUp
 from nnunetv2_masam.evaluation.metrics import CATALOGUE, MetricSettings
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model, PredictedCase
 from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS
-from nnunetv2_masam.files import read_text, shortened
+from nnunetv2_masam.files import shortened
 
 # other tools' names of our metrics, in lower case
 SYNONYMS = {"dsc": "Dice", "jaccard": "IoU", "hd95": "HD95_mm", "assd": "ASSD_mm"}
 UNDEFINED = ("", "nan", "na", "n/a", "none", "null", "-")
-
-
-def read_case_table(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file with a header that has a column ``case``; separated by commas, semicolons or tabs.
-
-    Raises:
-        ValueError: naming the file and line.
-    """
-    lines = read_text(path).removeprefix("\ufeff").splitlines()
-    header = lines[0] if lines else ""
-    reader = csv.reader(lines, delimiter=max(",;\t", key=header.count), strict=True)
-    try:
-        columns = [column.strip() for column in next(reader, [])]
-        if "case" not in columns or len(set(columns)) < len(columns):
-            raise ValueError(f"{path}: has the columns {columns}, expected different names with case among them")
-        rows = []
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(columns):
-                raise ValueError(f"{path}, line {reader.line_num}: {len(cells)} cells, expected {len(columns)}")
-            rows.append(dict(zip(columns, (cell.strip() for cell in cells), strict=True)))
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: is no CSV ({error})") from error
-    if not rows:
-        raise ValueError(f"{path}: has no rows")
-    return rows
 
 
 def read_groups(path: Path, cases: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from nnunetv2_masam.files import read_json
 
 SPLITS_FILE = "splits_final.json"
 CROSS_VALIDATION_FOLDS = 5
+SPLIT_SEED = 12345  # nnU-Net's
 
 # {"train": [...], "val": [...]}
 Split = Mapping[str, Sequence[str]]
@@ -47,7 +48,7 @@ def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[s
         raise ValueError(
             f"{preprocessed.name}: {len(cases)} training cases are too few for nnU-Net's {CROSS_VALIDATION_FOLDS} folds"
         )
-    made = generate_crossval_split(sorted(cases), seed=12345, n_splits=CROSS_VALIDATION_FOLDS)
+    made = generate_crossval_split(sorted(cases), seed=SPLIT_SEED, n_splits=CROSS_VALIDATION_FOLDS)
     return [{part: [str(case) for case in found] for part, found in split.items()} for split in made]
 
 

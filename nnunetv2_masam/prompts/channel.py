@@ -19,6 +19,7 @@ from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
 from nnunetv2.utilities.utils import get_identifiers_from_splitted_dataset_folder
 from tqdm import tqdm
 
+from nnunetv2_masam.files import shortened
 from nnunetv2_masam.images import read_image, write_image
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.from_masks import MaskBoxes
@@ -53,12 +54,17 @@ def images_by_case(folder: Path) -> tuple[dict[str, list[Path]], str]:
         raise FileNotFoundError(f"-i: no folder {folder}")
     ending = next((e for e in FILE_ENDINGS if any(folder.glob(f"*_0000{e}"))), None)
     if ending is None:
-        raise ValueError(f"{folder}: no images called CASE_0000 and one of {', '.join(FILE_ENDINGS)}")
+        raise ValueError(
+            f"{folder}: no images called CASE_0000 and one of {', '.join(FILE_ENDINGS)}. Rename them as nnU-Net expects"
+        )
     cases = get_identifiers_from_splitted_dataset_folder(str(folder), ending)
     channels = sorted({path.name[: -len(ending)][-4:] for path in folder.glob(f"*_[0-9][0-9][0-9][0-9]{ending}")})
     files = {str(case): [folder / f"{case}_{channel}{ending}" for channel in channels] for case in cases}
-    if missing := [str(path) for paths in files.values() for path in paths if not path.is_file()]:
-        raise ValueError(f"cases have different channels; there is no {', '.join(missing)}")
+    if missing := [path.name for paths in files.values() for path in paths if not path.is_file()]:
+        raise ValueError(
+            f"{folder}: some cases have the channels {', '.join(channels)}, expected the same of all; missing: "
+            f"{shortened(missing)}. Add these files, or move such cases to another folder"
+        )
     return files, ending
 
 

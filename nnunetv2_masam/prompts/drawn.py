@@ -1,6 +1,6 @@
 """Boxes that a person drew: read from a CSV or JSON file, converted to voxels.
 
-CSV, a row for each box; a row with nothing but a case says that it has none:
+CSV, a row for each box, separated by commas, semicolons or tabs; a row with nothing but a case says that it has none:
 
     case,x0,y0,z0,x1,y1,z1
     case_001,31,40,12,55,62,19
@@ -16,7 +16,6 @@ front). Inside are voxels whose centre lies between the corners.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from nnunetv2_masam.csv_tables import read_csv_table
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.geometry import box_of_points, checked_box
@@ -92,15 +92,10 @@ def read_boxes(path: Path) -> dict[str, list[Corners]]:
 
 
 def _rows_of_csv(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {"case", *COLUMNS} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; expected case,{','.join(COLUMNS)}")
-        rows: list[tuple[str, str, Sequence[Any] | None]] = []
-        for row in reader:
-            values = [(row[column] or "").strip() for column in COLUMNS]
-            rows.append((f"line {reader.line_num}", (row["case"] or "").strip(), values if any(values) else None))
+    rows: list[tuple[str, str, Sequence[Any] | None]] = []
+    for line, row in read_csv_table(path, ("case", *COLUMNS), optional=COLUMNS):
+        values = [row[column] for column in COLUMNS]
+        rows.append((f"line {line}", row["case"], values if any(values) else None))
     return rows
 
 

@@ -135,7 +135,8 @@ def _region(entry: dict[str, Any], source: str) -> Region:
         raise ValueError(f"{source}: got {kind[0]} {kind[1] if kind[0] == 'ROI' else ''}, expected a ROI of type Box")
     if entry.get("insideOut"):
         raise ValueError(f"{source}: the region is inside out; switch that off in Slicer")
-    if (unit := entry.get("coordinateUnits", "mm")) != "mm":
+    unit = entry.get("coordinateUnits", "mm")  # a code, or a list of code, scheme and meaning
+    if unit != "mm" and not (isinstance(unit, list) and unit[:1] == ["mm"]):
         raise ValueError(f"{source}: coordinateUnits {unit!r}, expected mm")
     system = entry.get("coordinateSystem", "LPS")
     if system not in ("LPS", "RAS"):

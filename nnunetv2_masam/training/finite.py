@@ -1,13 +1,11 @@
-"""Values that are not finite: in batches, in preprocessed cases, in what is about to be saved."""
+"""Values that are not finite: in batches, and in what is about to be saved."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import distributed
 
@@ -25,24 +23,6 @@ def nonfinite_tensors(state_dict: Mapping[str, Any]) -> list[str]:
     if not tensors or torch.stack([t.isfinite().all() for t in tensors.values()]).all():  # one synchronisation
         return []
     return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-
-
-def nonfinite_cases(folder: str | Path) -> Iterator[tuple[str, int]]:
-    """Cases of a preprocessed folder with values that are not finite, and how many there are in each.
-
-    Args:
-        folder: such as ``nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans_3d_fullres``. All of it is read.
-    """
-    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-
-    dataset = infer_dataset_class(str(folder))
-    identifiers = dataset.get_identifiers(str(folder))
-    cases = dataset(str(folder), identifiers)
-    for case in sorted(identifiers):
-        data = np.asarray(cases.load_case(case)[0][:])
-        count = data.size - int(np.isfinite(data).sum())
-        if count:
-            yield case, count
 
 
 def too_many_skipped(skipped: int, steps: int, damaged: Counter[str], others: Counter[str]) -> str:

@@ -21,7 +21,7 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from tqdm import tqdm
 
 from nnunetv2_masam.files import atomic_folder, write_json
-from nnunetv2_masam.folds.splits import SPLITS_FILE
+from nnunetv2_masam.folds.splits import CROSS_VALIDATION_FOLDS, SPLIT_SEED, SPLITS_FILE
 from nnunetv2_masam.images import read_image, write_image
 from nnunetv2_masam.video.classes import IDS, MaskReader, read_frame, scale
 from nnunetv2_masam.video.frame_map import AS_RECORDED, CaseFrames, FrameMap, Scaling
@@ -32,7 +32,6 @@ CHANNEL_NAMES = {"0": "rgb_to_0_1", "1": "rgb_to_0_1", "2": "rgb_to_0_1"}  # by 
 SPACING = (1.0, 1.0, 5.0)  # x, y, time: no lengths, but what makes time the axis that is pooled last
 DEFAULT_MAX_FRAMES = 50
 ORIGINAL = "_original"  # after labelsTr and labelsTs: masks in the size of the frames
-SPLIT_SEED = 12345  # nnU-Net's
 
 
 def split_evenly(count: int, most: int) -> list[slice]:
@@ -51,7 +50,7 @@ def write_dataset(
     max_frames: int = DEFAULT_MAX_FRAMES,
     scaling: Scaling = AS_RECORDED,
     about: Mapping[str, str] | None = None,
-) -> FrameMap:
+) -> tuple[FrameMap, dict[str, int]]:
     """Write an nnU-Net dataset of sequences, whole or not at all.
 
     Where cases are smaller than their frames, the masks are written once more in the size of the frames, to
@@ -65,11 +64,13 @@ def write_dataset(
         scaling: of frames and masks.
         about: further entries of ``dataset.json``.
 
+    Returns:
+        what ``frames.json`` holds; class → frames in which all its pixels are gone in the smaller case.
+
     Raises:
         ValueError: ``target`` exists, there is nothing to train on, or a picture is not what it should be.
     """
-    training = [s for s in sequences if not s.test]
-    if not training:
+    if all(s.test for s in sequences):
         raise ValueError("no sequence has masks, so there is nothing to train on; see `nnUNetv2_masam convert frames`")
     cases: dict[str, CaseFrames] = {}
     vanished: Counter[int] = Counter()
@@ -80,22 +81,26 @@ def write_dataset(
             if sequence.masks is not None:
                 vanished.update(write_labels(folder / f"labels{part}", sequence, found, reader, scaling))
             cases.update(found)
-        named = {reader.classes[label].name: count for label, count in sorted(vanished.items())}
-        frame_map = FrameMap(reader.classes, reader.kind or IDS, cases, scaling, named)
+        frame_map = FrameMap(reader.classes, reader.kind or IDS, cases, scaling)
         frame_map.write(folder)
-        cases_of = {s.name: [case for case, entry in cases.items() if entry.sequence == s.name] for s in training}
-        if splits := split_by_sequence(cases_of):
-            write_json(folder / SPLITS_FILE, splits, indent=4)
-        content = {
-            "channel_names": CHANNEL_NAMES,
-            "labels": {c.name: label for label, c in enumerate(reader.classes)},
-            "numTraining": sum(map(len, cases_of.values())),
-            "file_ending": FILE_ENDING,
-            "overwrite_image_reader_writer": "SimpleITKIO",
-            **(about or {}),
-        }
-        write_json(folder / "dataset.json", content, indent=4)
-    return frame_map
+        _write_description(folder, [s.name for s in sequences if not s.test], frame_map, about or {})
+    return frame_map, {reader.classes[label].name: count for label, count in sorted(vanished.items())}
+
+
+def _write_description(folder: Path, training: Sequence[str], frame_map: FrameMap, about: Mapping[str, str]) -> None:
+    """``dataset.json``, and the folds of the sequences that are trained on."""
+    cases_of = {name: [case for case, entry in frame_map.cases.items() if entry.sequence == name] for name in training}
+    if splits := split_by_sequence(cases_of):
+        write_json(folder / SPLITS_FILE, splits, indent=4)
+    content = {
+        "channel_names": CHANNEL_NAMES,
+        "labels": {c.name: label for label, c in enumerate(frame_map.classes)},
+        "numTraining": sum(map(len, cases_of.values())),
+        "file_ending": FILE_ENDING,
+        "overwrite_image_reader_writer": "SimpleITKIO",
+        **about,
+    }
+    write_json(folder / "dataset.json", content, indent=4)
 
 
 def write_images(
@@ -194,12 +199,13 @@ def read_volume(path: Path) -> np.ndarray:
 def split_by_sequence(cases_of: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:
     """Folds that keep the cases of a sequence together, for ``splits_final.json``; none for a single sequence.
 
-    Five folds, or one for each sequence where there are fewer. nnU-Net's planner copies the file from the raw data.
+    As many folds as nnU-Net makes, or one for each sequence where there are fewer. nnU-Net's planner copies the file
+    from the raw data.
     """
     names = sorted(cases_of)
     if len(names) < 2:
         return []
-    folds = generate_crossval_split(names, seed=SPLIT_SEED, n_splits=min(5, len(names)))
+    folds = generate_crossval_split(names, seed=SPLIT_SEED, n_splits=min(CROSS_VALIDATION_FOLDS, len(names)))
     return [
         {part: sorted(case for name in fold[part] for case in cases_of[str(name)]) for part in ("train", "val")}
         for fold in folds

@@ -16,6 +16,7 @@ Colour = tuple[int, int, int]
 
 IGNORE = "ignore"  # nnU-Net's name for the label that does not count
 IDS, COLOURS = "ids", "colours"
+MAX_ID = 2**16 - 1  # masks of ids have at most 16 bits
 _UNLISTED = 255
 
 
@@ -125,7 +126,7 @@ class MaskReader:
         self.kind: str | None = None
         self.unlisted_pixels = 0
         self._labels_of = {
-            IDS: _lookup(2**16, {c.id: label for label, c in enumerate(self.classes)}),
+            IDS: _lookup(MAX_ID + 1, {c.id: label for label, c in enumerate(self.classes)}),
             COLOURS: _lookup(2**24, {_code(c.colour): label for label, c in enumerate(self.classes) if c.colour}),
         }
 

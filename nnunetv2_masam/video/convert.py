@@ -70,6 +70,7 @@ class ConvertedVideos:
         folder: where.
         sequences: what was found.
         frame_map: cases and classes.
+        vanished: class → frames in which all its pixels are gone in the smaller case.
         unlisted_pixels: how many pixels were taken as background for lack of a class.
         notes: what was left out or replaced.
     """
@@ -77,6 +78,7 @@ class ConvertedVideos:
     folder: Path
     sequences: tuple[VideoSequence, ...]
     frame_map: FrameMap
+    vanished: Mapping[str, int] = field(default_factory=dict)
     unlisted_pixels: int = 0
     notes: tuple[str, ...] = field(default=())
 
@@ -142,7 +144,7 @@ def _convert(
 ) -> ConvertedVideos:
     target = new_dataset(request.dataset_id, name)
     reader = MaskReader(classes, unlisted_as_background=request.unlisted_as_background)
-    frame_map = write_dataset(
+    frame_map, vanished = write_dataset(
         target, sequences, reader, max_frames=request.max_frames, scaling=request.scaling, about=about
     )
-    return ConvertedVideos(target, tuple(sequences), frame_map, reader.unlisted_pixels, tuple(notes))
+    return ConvertedVideos(target, tuple(sequences), frame_map, vanished, reader.unlisted_pixels, tuple(notes))

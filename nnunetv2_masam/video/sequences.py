@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunetv2_masam.files import shortened
 from nnunetv2_masam.video.classes import VideoClass, classes_of_ids, find_values, read_classes
 
 FRAME_FOLDERS = ("frames", "images")
@@ -131,7 +132,7 @@ def list_images(folder: Path, endings: Sequence[str]) -> tuple[Path, ...]:
         raise ValueError(f"{folder}: no pictures ({', '.join(endings)})")
     stems = [path.stem for path in found]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise ValueError(f"{folder}: several pictures are called {', '.join(twice[:5])}; keep one of each")
+        raise ValueError(f"{folder}: several pictures are called {shortened(twice)}; keep one of each")
     return tuple(found)
 
 
@@ -146,8 +147,8 @@ def match_masks(frames: Sequence[Path], masks: Sequence[Path], folder: Path) -> 
     over = sorted(set(mask_of) - {frame.stem for frame in frames})
     if without or over:
         raise ValueError(
-            f"{folder}: {len(without)} of {len(frames)} frames have no mask ({', '.join(without[:5]) or 'none'}) and "
-            f"{len(over)} masks no frame ({', '.join(over[:5]) or 'none'}); expected one mask of the same name for "
+            f"{folder}: {len(without)} of {len(frames)} frames have no mask ({shortened(without) or 'none'}) and "
+            f"{len(over)} masks no frame ({shortened(over) or 'none'}); expected one mask of the same name for "
             "each frame. Remove what has no partner, or the whole folder of masks to predict the sequence only"
         )
     return tuple(mask_of[frame.stem] for frame in frames)

@@ -44,7 +44,7 @@ def test_train_and_predict(workspace, shell, boxed, tmp_path):
 
     raw, inputs, output = workspace.raw / "Dataset901_Plain", tmp_path / "inputs", tmp_path / "predictions"
     images = ["-i", str(raw / "imagesTs"), "--references", str(raw / "labelsTs")]
-    assert main(["boxes", "images", *images, "-o", str(inputs), "--label", "core", "--margin-mm", "2"]) == 0
+    assert main(["boxes", "oracle", *images, "-o", str(inputs), "--label", "core", "--margin-mm", "2"]) == 0
     shell.inside("nnUNetv2_predict", "-i", inputs, "-o", output, "-d", "904", "-c", "3d_fullres", "-f", "0",
                  "-tr", TRAINER, "-device", "cpu", "-npp", "0", "-nps", "0")  # fmt: skip
     for case in ("caseTs0", "caseTs1"):

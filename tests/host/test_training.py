@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from nnunetv2_masam.cli.doctor import check_data
-from nnunetv2_masam.training.finite import nonfinite_cases
+from nnunetv2_masam.nnunet_files import nonfinite_cases
 from nnunetv2_masam.training.lock import FoldInUse
 from tests.host.conftest import CHECKOUT, TRAINERS, Workspace
 from tests.host.test_trainer import make

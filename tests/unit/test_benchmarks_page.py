@@ -34,7 +34,9 @@ def test_training_step():
 
 def test_kernels():
     parts = {
-        "step": {"training step": ("plain", "adapters recomputed", "attention by parts", "linear by convolution", "fast")},
+        "step": {
+            "training step": ("plain", "adapters recomputed", "attention by parts", "linear by convolution", "fast")
+        },
         "forward": {
             "forward pass": ("plain", "linear by convolution", "all slices at once", "fast"),
             "3 blocks, 40 slices": ("plain", "all slices at once", "fast"),

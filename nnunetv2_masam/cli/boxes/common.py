@@ -1,42 +1,48 @@
-"""What the commands on boxes share: which boxes to make of a mask, and what is printed."""
+"""What the commands on boxes share: images, which boxes to make of a mask, and what is printed."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nnunetv2_masam.cli.arguments import distance_mm, group, whole_number
+from nnunetv2_masam.cli.arguments import add_output_folder, distance_mm, group, whole_number
 
 if TYPE_CHECKING:
     from nnunetv2_masam.prompts.channel import Written
     from nnunetv2_masam.prompts.from_masks import MaskBoxes
 
 
-def add_rule(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Which boxes are made of reference masks."""
-    group = parser.add_argument_group("boxes from references")
-    group.add_argument(
-        "--label", nargs="+", required=required, metavar="NAME", help="Labels or regions to box, taken together"
+def add_images(parser: argparse.ArgumentParser) -> Any:
+    """Images to predict, and the folder to write them to with their boxes; returns the group for more input."""
+    given = group(parser, "input")
+    given.add_argument(
+        "-i", "--images", type=Path, required=True, metavar="DIR", help="Folder of images (CASE_0000.nii.gz)"
     )
-    group.add_argument("--one-box", action="store_true", help="One box around all lesions of a case, not one for each")
-    group.add_argument(
+    add_output_folder(parser, "New folder to write, for nnUNetv2_predict -i")
+    return given
+
+
+def add_rule(parser: argparse.ArgumentParser) -> None:
+    """Which boxes are made of reference masks."""
+    add = group(parser, "boxes from references").add_argument
+    add("--label", nargs="+", required=True, metavar="NAME", help="Labels or regions to box, taken together")
+    add("--one-box", action="store_true", help="One box around all lesions of a case, not one for each")
+    add(
         "--margin-mm",
         type=distance_mm,
         default=0.0,
         metavar="MM",
         help="Margin on every side, rounded to voxels (default: %(default)s)",
     )
-    group.add_argument(
+    add(
         "--jitter-mm",
         type=distance_mm,
         default=0.0,
         metavar="MM",
         help="Largest random distance by which a face moves (default: %(default)s)",
     )
-    group.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="Seed of the random distances (default: %(default)s)"
-    )
+    add("--seed", type=whole_number, default=0, metavar="N", help="Seed of the random distances (default: %(default)s)")
 
 
 def add_dataset_json(parser: argparse.ArgumentParser, folder: str) -> None:

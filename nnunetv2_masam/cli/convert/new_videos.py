@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder
 from nnunetv2_masam.cli.convert import video
@@ -21,13 +20,13 @@ or SEQUENCE/images/*.png).
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``convert frames``."""
     parser.epilog = EPILOG
-    parser.add_argument("source", type=Path, metavar="SRC", help="Folder of frames")
-    add_output_folder(parser, "New folder to write")
+    video.add_source(parser, "Folder of frames")
     add_dataset(
         parser,
         "Dataset of the model: its classes give the masks their ids and colours (default: nnU-Net's labels)",
         required=False,
     )
+    add_output_folder(parser, "New folder to write")
     video.add_case_arguments(parser, default="as the dataset's, else 512")
 
 

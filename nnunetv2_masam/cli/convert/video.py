@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_masam.cli.arguments import positive_int
+from nnunetv2_masam.cli.arguments import add_dataset, group, positive_int
 
 if TYPE_CHECKING:
     from nnunetv2_masam.video.convert import ConvertedVideos
@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``convert video``."""
     parser.epilog = EPILOG
     add_dataset_arguments(parser)
-    parser.add_argument("--name", metavar="NAME", help="Name of the dataset (default: the folder's)")
-    parser.add_argument(
+    group(parser, "output").add_argument("--name", metavar="NAME", help="Name of the dataset (default: the folder's)")
+    group(parser, "input").add_argument(
         "--test",
         nargs="+",
         default=[],
@@ -45,22 +45,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     """What all converters of videos with masks take."""
-    parser.add_argument("source", type=Path, metavar="SRC", help="Folder, laid out as below")
-    parser.add_argument(
-        "-d", "--dataset-id", type=positive_int, required=True, metavar="ID", help="Free number for the new dataset"
-    )
-    add_case_arguments(parser)
-    parser.add_argument(
+    add_source(parser, "Folder, laid out as below")
+    group(parser, "input").add_argument(
         "--unlisted-as-background",
         action="store_true",
         help="Take mask values that no class has as background; without this they are an error",
     )
+    add_dataset(group(parser, "output"), "Free number for the new dataset", type=positive_int)
+    add_case_arguments(parser)
+
+
+def add_source(parser: argparse.ArgumentParser, help: str) -> None:
+    """``SRC``."""
+    group(parser, "input").add_argument("source", type=Path, metavar="SRC", help=help)
 
 
 def add_case_arguments(parser: argparse.ArgumentParser, default: str = "512") -> None:
     """Length and size of the cases."""
-    group = parser.add_argument_group("cases")
-    size = group.add_mutually_exclusive_group()
+    cases = group(parser, "cases")
+    size = cases.add_mutually_exclusive_group()
     size.add_argument(
         "--size",
         type=positive_int,
@@ -75,7 +78,7 @@ def add_case_arguments(parser: argparse.ArgumentParser, default: str = "512") ->
         help=f"Reduce larger frames to this along their longest side, with their proportions (default: {default})",
     )
     size.add_argument("--original-size", action="store_true", help="Keep the size of the frames")
-    group.add_argument(
+    cases.add_argument(
         "--max-frames",
         type=positive_int,
         default=50,
@@ -108,7 +111,7 @@ def dataset_fields(args: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "source": args.source,
-        "dataset_id": args.dataset_id,
+        "dataset_id": args.dataset,
         "max_frames": args.max_frames,
         "scaling": scaling_of(args) or DEFAULT_SCALING,
         "unlisted_as_background": args.unlisted_as_background,
@@ -126,7 +129,7 @@ def report_sizes(converted: ConvertedVideos) -> None:
         "--original-size keeps the size of the frames: augmentation and memory then grow with their pixels, while the "
         "network sees 512 along the longest side either way; --size 512 512 is what MA-SAM's authors train on"
     )
-    for name, count in converted.frame_map.vanished.items():
+    for name, count in converted.vanished.items():
         print(f"{name}: in {count} frames too small for the reduced masks, which do not have it")
     if any(sequence.masks for sequence in converted.sequences):
         print(
@@ -137,6 +140,8 @@ def report_sizes(converted: ConvertedVideos) -> None:
 
 def report(converted: ConvertedVideos) -> int:
     """Print a summary of a new dataset."""
+    from nnunetv2_masam.nnunet_files import split_dataset_name
+
     for note in converted.notes:
         print(note)
     for sequence in converted.sequences:
@@ -155,6 +160,7 @@ def report(converted: ConvertedVideos) -> int:
         f"in each preprocessing worker (-np); {logits_gb:.1f} GB for its logits in prediction. Take fewer workers or a "
         "smaller --max-frames where this is too much"
     )
+    number, _ = split_dataset_name(converted.folder.name, "-d")
     print(f"written: {converted.folder}")
-    print(f"next: nnUNetv2_plan_and_preprocess -d {int(converted.folder.name[7:10])} --verify_dataset_integrity")
+    print(f"next: nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity")
     return 0

@@ -195,3 +195,45 @@ def test_a_foreign_trainers_folder_is_not_ours(
     (tmp_path / "trainers" / "other.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert registration.trainers_folder() is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a working directory from being removed")
+def test_a_removed_working_directory_is_no_error(
+    registration: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative entries on the path and in the variable lead nowhere then; the absolute ones still count."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("nnUNet_extTrainer", "mine")
+    monkeypatch.setattr(sys, "path", ["lib", "", str(REPOSITORY)])
+    for _ in range(2):
+        registration.register()
+        assert os.environ["nnUNet_extTrainer"] == os.pathsep.join(["mine", str(REPOSITORY / "trainers")])
+    monkeypatch.setattr(sys, "path", ["lib"])
+    assert registration.trainers_folder() is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a working directory from being removed")
+@pytest.mark.parametrize("start", ["pth", "start"])
+def test_python_starts_silently_in_a_removed_working_directory(start: str, tmp_path: Path) -> None:
+    """What the start-up files run, with a relative entry of PYTHONPATH."""
+    lines = {
+        "pth": (REPOSITORY / "registration" / "nnunetv2_masam.pth").read_text("utf-8"),
+        "start": "import pkgutil; pkgutil.resolve_name('_nnunetv2_masam_registration:register')()",
+    }
+    code = "\n".join(
+        [
+            "import os, pkgutil, sys",
+            f"os.chdir({str(tmp_path)!r}); os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')",
+            f"sys.path[:0] = ['lib', {str(REPOSITORY / 'registration')!r}, {str(REPOSITORY)!r}]",
+            lines[start],
+            "print(os.environ['nnUNet_extTrainer'])",
+        ]
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "nnUNet_extTrainer"}
+    # without site-packages, where another copy of the start-up files may be
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (str(REPOSITORY / "trainers"), "")

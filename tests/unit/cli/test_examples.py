@@ -71,7 +71,8 @@ def run_examples(prog: str) -> None:
 def test_boxes(here):
     run_examples("nnUNetv2_masam boxes dataset")
     run_examples("nnUNetv2_masam boxes markups")
-    run_examples("nnUNetv2_masam boxes images")
+    run_examples("nnUNetv2_masam boxes drawn")
+    run_examples("nnUNetv2_masam boxes oracle")
     assert (here.parent / "Dataset107_PancreasBoxes" / "dataset.json").is_file()
     for name in ("inputs", "inputs_slicer", "inputs_5mm"):
         assert (here / name / "Ts1_0001.nii.gz").is_file()

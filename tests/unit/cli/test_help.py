@@ -101,7 +101,7 @@ def test_what_help_texts_repeat_is_what_the_package_says():
     assert (plan.tr, plan.pl, plan.base) == (request.trainer, request.planner, request.baseline)
     assert plan.overwrite_plans_name == PLANS_NAME
     assert parsed("convert video SRC -d 4").max_frames == DEFAULT_MAX_FRAMES
-    assert _choices("boxes images", "coordinates") == COORDINATES
+    assert _choices("boxes drawn", "coordinates") == COORDINATES
     assert _choices("import-masam", "task") == tuple(sorted(TASKS))
     kinds = {parsed(f"frames -d 4 -i a -o b {option}").kind for option in ("--ids", "--colours")}
     assert kinds == {classes.IDS, classes.COLOURS}

@@ -177,8 +177,8 @@ def test_json_of_another_shape(dataset, capsys, name, content, message):
     ("line", "expected"),
     [
         ("nnUNetv2_masam fixed", {"fixed-folds"}),
-        ("nnUNetv2_masam boxes ", {"dataset", "images", "markups"}),
-        ("nnUNetv2_masam boxes images --coo", {"--coordinates"}),
+        ("nnUNetv2_masam boxes ", {"dataset", "drawn", "oracle", "markups"}),
+        ("nnUNetv2_masam boxes drawn --coo", {"--coordinates"}),
         ("nnUNetv2_masam fixed-folds btcv", {"btcv-paper"}),
     ],
 )

@@ -15,6 +15,7 @@ from nnunetv2.preprocessing.normalization.default_normalization_schemes import N
 from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.prompts.channel import images_by_case
 from nnunetv2_masam.prompts.record import CHANNEL_NAME, add_box_channel, check_box_channel
 from tests.host.dataset import write_dataset
 from tests.nnunet import quick
@@ -107,24 +108,15 @@ def test_cases_without_lesion_and_test_cases_without_reference(raw, capsys):
 def test_inputs_from_references_and_from_a_file_are_the_same(raw, tmp_path):
     source = raw / "Dataset901_Balls"
     images, labels = source / "imagesTs", source / "labelsTs"
-    arguments = ["boxes", "images", "-i", str(images), "-o", str(tmp_path / "oracle"), "--references", str(labels)]
+    arguments = ["boxes", "oracle", "-i", str(images), "-o", str(tmp_path / "oracle"), "--references", str(labels)]
     assert main([*arguments, "--label", "core"]) == 0
     rows = ["case,x0,y0,z0,x1,y1,z1"]
     for label in labels.iterdir():
         core = np.argwhere(read(label) == 2)[:, ::-1]
         rows.append(",".join(map(str, [label.name.removesuffix(".nii.gz"), *core.min(axis=0), *core.max(axis=0)])))
     (tmp_path / "boxes.csv").write_text("\n".join(rows))
-    arguments = [
-        "boxes",
-        "images",
-        "-i",
-        str(images),
-        "-o",
-        str(tmp_path / "drawn"),
-        "--from",
-        str(tmp_path / "boxes.csv"),
-    ]
-    assert main([*arguments, "--coordinates", "voxel"]) == 0
+    arguments = ["-i", str(images), "-o", str(tmp_path / "drawn"), "--from", str(tmp_path / "boxes.csv")]
+    assert main(["boxes", "drawn", *arguments, "--coordinates", "voxel"]) == 0
     names = sorted(path.name for path in (tmp_path / "drawn").glob("*.nii.gz"))
     assert len(names) == 6
     for name in names:
@@ -146,10 +138,20 @@ def test_boxes_that_do_not_fit_the_images_are_refused_and_nothing_is_left(raw, t
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     images = raw / "Dataset901_Balls" / "imagesTs"
     arguments = ["-i", str(images), "-o", str(tmp_path / "inputs"), "--from", str(tmp_path / "boxes.json")]
-    assert main(["boxes", "images", *arguments, "--coordinates", "voxel"]) == 2
+    assert main(["boxes", "drawn", *arguments, "--coordinates", "voxel"]) == 2
     with pytest.raises(ValueError, match=message):
         raise ValueError(capsys.readouterr().err)
     assert {path.name for path in tmp_path.iterdir()} == {"raw", "boxes.json"}
+
+
+def test_cases_of_other_channels_are_named_with_the_remedy(raw):
+    images = raw / "Dataset901_Balls" / "imagesTs"
+    (images / "caseTs1_0001.nii.gz").unlink()
+    message = (
+        "imagesTs: some cases have the channels 0000, 0001, .* missing: caseTs1_0001.nii.gz. Add these files, or move"
+    )
+    with pytest.raises(ValueError, match=message):
+        images_by_case(images)
 
 
 @pytest.mark.parametrize(
@@ -161,11 +163,6 @@ def test_boxes_that_do_not_fit_the_images_are_refused_and_nothing_is_left(raw, t
         ("dataset -d 901 -o Dataset901_Balls --label core", "is a folder with files in it"),
         ("dataset -d 901 -o Dataset902_Boxes --label tumour", "got tumour, the labels are shell, core"),
         ("dataset -d 999 -o Dataset902_Boxes --label core", "Could not find a dataset with the ID 999"),
-        ("images -i images -o inputs --references labels", "--label: name the labels"),
-        ("images -i images -o inputs --from b.csv --label core", "boxes are taken as drawn"),
-        # without the subcommand's name, as in earlier versions
-        ("-d 901 -o Boxes --label core", "expected DatasetXXX_Name"),
-        ("-o inputs --references labels -i images", "--label: name the labels"),
     ],
 )
 def test_arguments_without_meaning_are_refused(raw, capsys, arguments, message):
@@ -178,7 +175,14 @@ def test_arguments_without_meaning_are_refused(raw, capsys, arguments, message):
     "arguments",
     [
         "dataset -d 901 -o Dataset902_Boxes",
+        "drawn -i images -o inputs",
+        "drawn -i images -o inputs --from b.csv --label core",
+        "drawn -i images -o inputs --from b.csv --seed 7",
+        "drawn -i images -o inputs --from b.csv --dataset-json dataset.json",
+        "oracle -i images -o inputs --references labels",
+        "oracle -i images -o inputs --references labels --label core --coordinates lps",
         "images -i images -o inputs",
+        "-d 901 -o Dataset902_Boxes --label core",
         "dataset -d 901 -o D --margin-mm -1 --label a",
     ],
 )

@@ -87,10 +87,22 @@ def test_csv_and_json_say_the_same(tmp_path: Path):
     assert from_csv == {case: [tuple(box) for box in found] for case, found in boxes.items()}
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_as_spreadsheets_save_it(tmp_path, separator):
+    """A byte order mark, another separator, a row with nothing but a name, blank rows at the end."""
+    rows = ["case,x0,y0,z0,x1,y1,z1", "a,5,8,4,11,14,6", "b", ",,,,,,", ""]
+    text = "\r\n".join(rows).replace(",", separator)
+    (tmp_path / "boxes.csv").write_bytes(text.encode("utf-8-sig"))
+    assert read_boxes(tmp_path / "boxes.csv") == {"a": [(5, 8, 4, 11, 14, 6)], "b": []}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("b.csv", "case,x0,y0,z0,x1,y1\na,1,2,3,4,5", "no column z1"),
+        ("b.csv", "case,x0,y0,z0,x1,y1\na,1,2,3,4,5", r"b\.csv: has the columns .*'y1'\], expected .* z1 among them"),
+        ("b.csv", "case,x0,y0,z0,x1,y1,z1\nM\xfcller,1,2,3,4,5,6", r"b\.csv: cannot be read as UTF-8 text"),
+        ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,5,6,7", r"b\.csv, line 2: 8 cells, expected 7"),
+        ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3", "line 2, a: got .* expected six numbers"),
         ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,5,6\nb,1,9,3,4,5,6", "line 3, b: reversed along y"),
         ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,five,6", "expected six numbers"),
         ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,5,", "expected six numbers"),
@@ -101,9 +113,17 @@ def test_csv_and_json_say_the_same(tmp_path: Path):
     ],
 )
 def test_faulty_files_are_refused(tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=message):
         read_boxes(tmp_path / name)
+
+
+@pytest.mark.parametrize("rows", [1, 20000])  # the second is longer than a field may be
+def test_a_quote_that_is_not_closed(tmp_path, rows):
+    text = 'case,x0,y0,z0,x1,y1,z1\n"a,1,2,3,4,5,6\n' + rows * "b,1,2,3,4,5,6\n"
+    (tmp_path / "b.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"b\.csv, line \d+: is no CSV .*Close the quotes"):
+        read_boxes(tmp_path / "b.csv")
 
 
 def test_missing_file(tmp_path):

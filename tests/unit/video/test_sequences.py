@@ -64,9 +64,22 @@ def test_frames_and_masks_must_match(source):
         find_sequences(source)
 
 
+def test_long_lists_of_frames_are_cut_and_say_so(source):
+    for number in range(6):
+        (source / "s10" / "masks" / f"frame{number}.png").rename(source / "s10" / "masks" / f"mask{number}.png")
+    names = ", ".join(f"frame{number}.png" for number in range(4))
+    with pytest.raises(ValueError, match=rf"6 of 12 frames have no mask \({names} and 2 more\) and 6 masks .* 2 more"):
+        find_sequences(source)
+
+
 def test_pictures_of_one_name_are_refused(source):
     Image.new("RGB", (32, 24)).save(source / "s2" / "images" / "f1.jpg")
-    with pytest.raises(ValueError, match="several pictures are called f1"):
+    with pytest.raises(ValueError, match="several pictures are called f1;"):
+        find_sequences(source)
+    for number in range(5):
+        for ending in ("jpg", "png"):
+            Image.new("RGB", (32, 24)).save(source / "s2" / "images" / f"g{number}.{ending}")
+    with pytest.raises(ValueError, match="several pictures are called f1, g0, g1, g2 and 2 more;"):
         find_sequences(source)
 
 

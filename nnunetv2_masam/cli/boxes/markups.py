@@ -9,10 +9,10 @@ from nnunetv2_masam.cli.arguments import add_output_folder, group
 from nnunetv2_masam.cli.boxes import common
 
 EPILOG = """\
-Open the image and its CASE.mrk.json in 3D Slicer, correct the boxes, save, and give the folder to boxes images --from.
+Open the image and its CASE.mrk.json in 3D Slicer, correct the boxes, save, and give the folder to boxes drawn --from.
 
   nnUNetv2_masam boxes markups --references labelsTs --label cancer -o markups
-  nnUNetv2_masam boxes images -i imagesTs -o inputs --from markups
+  nnUNetv2_masam boxes drawn -i imagesTs -o inputs --from markups
 """
 
 
