@@ -20,6 +20,7 @@ import torch
 from environment import describe_environment
 from rate import now
 from torch import Tensor, nn
+from torch._inductor import config as inductor_config
 
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.training.loss import MASAMLoss
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(0)
+    inductor_config.force_disable_caches = True  # the first run is to compile
     # dropout draws other numbers when compiled
     sizes = {"image_size": (args.size, args.size), "fact_dropout": 0.0}
     network = MASAM(1, NUM_CLASSES, vit=args.vit, **sizes).to(args.device)

@@ -70,9 +70,8 @@ class Crossval:
         """Look for what would make every job fail.
 
         Raises:
-            ValueError: there is no such trainer, plans, configuration or checkpoint, or ``output`` can be no folder.
+            ValueError: there is no such trainer, plans, configuration or checkpoint.
         """
-        check_output(self.output)
         request = self.request
         weights = request.pretrained_weights
         if weights is not None and not weights.is_file():
@@ -119,8 +118,8 @@ def prepare_crossval(request: CrossvalRequest) -> Crossval:
     """Jobs and comparisons of a request; nothing is started or written.
 
     Raises:
-        ValueError: the dataset is not preprocessed, a name is none, or a pretrained trainer has no counterpart that is
-            asked for.
+        ValueError: the dataset is not preprocessed, a name is none, ``output`` can be no folder, or a pretrained
+            trainer lacks a counterpart that is asked for.
     """
     dataset = dataset_name(request.dataset)
     folder = preprocessed_dataset(dataset)
@@ -134,6 +133,7 @@ def prepare_crossval(request: CrossvalRequest) -> Crossval:
     splits = find_splits(dataset)
     results = folder_of("nnUNet_results")
     output = request.output or results / dataset / "crossval"
+    check_output(output)
     jobs = make_jobs(
         dataset,
         request.configuration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from pathlib import Path
@@ -22,9 +23,9 @@ from nnunetv2_masam.crossval.jobs import (
     submit,
 )
 from tests.unit.cli.test_help import PARSERS, examples
-from tests.unit.crossval.test_counterparts import BASELINE
 from tests.unit.evaluation.conftest import DATASET
 
+BASELINE_PLANS = Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "baseline-plans.json"
 STAND_IN = """#!{python}
 import os, sys, time
 from pathlib import Path
@@ -62,8 +63,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def planned(dataset: Any) -> Any:
-    """The data set with plans of the baseline."""
-    plans = {"plans_name": "nnUNetPlans", "dataset_name": DATASET, "configurations": {"3d_fullres": BASELINE}}
+    """The data set with the baseline's plans of another one."""
+    plans = json.loads(BASELINE_PLANS.read_text())["plans"]["Dataset004_Hippocampus"]
+    plans["configurations"]["3d_fullres"]["architecture"] = {"network_class_name": "UNet", "arch_kwargs": {}}
     dataset.write_json(dataset.preprocessed / "nnUNetPlans.json", plans)
     return dataset
 
