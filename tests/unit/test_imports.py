@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ ALLOWED = {
     "baselines": {"files", "baselines"},
     "planning": {"files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
-    "sharing": {"files", "sharing", "weights", "planning", "architecture", "network"},
+    "sharing": {"files", "nnunet_files", "sharing", "weights", "planning", "architecture", "network"},
     "prompts": {"files", "images", "nnunet_files", "prompts", "network"},
     "evaluation": {"files", "nnunet_files", "evaluation", "prompts", "folds"},
     "folds": {"files", "nnunet_files", "folds"},
@@ -26,11 +28,14 @@ ALLOWED = {
     "jobs": {"files", "nnunet_files"},
     "training": {"files", "training", "baselines", "prompts", "weights", "planning", "architecture", "network"},
     "catalogue": set(),
-    "controls": {"catalogue", "files", "architecture", "planning"},
+    "controls": {"catalogue", "files", "nnunet_files", "architecture", "planning"},
     "files": set(),
     "images": set(),
     "nnunet_files": {"files"},
 }
+# module: distribution, where the two have other names
+DISTRIBUTIONS = {"PIL": "pillow"}
+BESIDE_THE_PACKAGE = {"nnunetv2_masam", "_nnunetv2_masam_registration"}
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
 
@@ -76,6 +81,23 @@ def test_network_knows_nothing_of_its_host():
     for file in files_of("network"):
         roots = {name.split(".")[0] for name in imports(file)}
         assert not roots & FOREIGN_TO_NETWORK, file.name
+
+
+def test_every_distribution_that_is_imported_is_declared():
+    """Also those that nnU-Net happens to bring; ``doctor`` checks what is declared."""
+    text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    project = text.partition("\ndependencies = [")[2].partition("\n[project.scripts]")[0]
+    declared = {_normalised(name) for name in re.findall(r'"([A-Za-z0-9_.-]+)[<>=]', project)}
+    folders = [PACKAGE, *(PACKAGE.parent / name for name in ("trainers", "planners", "registration"))]
+    files = [file for folder in folders for file in folder.rglob("*.py")]
+    beside = BESIDE_THE_PACKAGE | {file.stem for file in files if file.parent in folders[1:]}
+    roots = {name.split(".")[0] for file in files for name in imports(file)} - beside - sys.stdlib_module_names
+    assert {"torch", "timm", "pandas"} <= roots
+    assert {_normalised(DISTRIBUTIONS.get(root, root)) for root in roots} <= declared
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def test_only_commands_parse_arguments_and_print():
