@@ -7,9 +7,10 @@ preprocessed data are used as they are. What is decided here, in this order:
 - ``memory.py``: what a training step needs, by formula;
 - ``fit.py``: micro-batch size, gradient checkpointing and, at last, a smaller network input, so that the
   memory target holds;
-- ``cost.py``: arithmetic operations of a forward pass, to compare plans by;
+- ``cost.py``: arithmetic operations of a training step, which plans are compared by, and of a forward pass;
 - ``prediction.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
+- ``plans_file.py``: plans files, checked as they are read;
 - ``explain.py``: the choice beside its alternatives;
 - ``throughput.py``: what limits a training, the GPU or the augmentation;
 - ``plan_dataset.py``: all of it for a dataset, with fingerprint and preprocessing where they are missing.
@@ -25,6 +26,7 @@ from nnunetv2_masam.planning.configuration import (
     replan,
 )
 from nnunetv2_masam.planning.explain import explain_configuration
+from nnunetv2_masam.planning.plans_file import read_plans
 from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
 from nnunetv2_masam.planning.throughput import describe_limits, predict_limit
 
@@ -39,5 +41,6 @@ __all__ = [
     "is_masam_configuration",
     "plan_configuration",
     "predict_limit",
+    "read_plans",
     "replan",
 ]

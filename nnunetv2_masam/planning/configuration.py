@@ -9,6 +9,7 @@ from typing import Any
 
 from nnunetv2_masam.architecture import DEFAULTS, resolve_vit
 from nnunetv2_masam.planning.fit import Task, fit_memory
+from nnunetv2_masam.planning.plans_file import resolved_configuration
 from nnunetv2_masam.planning.prediction import prediction_slices
 from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
 
@@ -104,9 +105,10 @@ def replan(
         rules, num_classes, vram_gb: see :func:`plan_configuration`.
     """
     planned = deepcopy(dict(plans))
-    for name, configuration in planned["configurations"].items():
+    for name, configuration in plans["configurations"].items():
         if "patch_size" in configuration:
-            planned["configurations"][name] = plan_configuration(configuration, rules, num_classes, vram_gb)
+            resolved = resolved_configuration(plans["configurations"], name)
+            planned["configurations"][name] = plan_configuration(resolved, rules, num_classes, vram_gb)
     return planned
 
 
