@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     given = group(parser, "input")
     given.add_argument(
-        "-i", dest="predictions", type=Path, required=True, metavar="DIR", help="Folder of nnU-Net's predictions"
+        "-i", "--predictions", type=Path, required=True, metavar="DIR", help="Folder of nnU-Net's predictions"
     )
     origin = given.add_mutually_exclusive_group(required=True)
     add_dataset(origin, "Dataset that the cases belong to", required=False)

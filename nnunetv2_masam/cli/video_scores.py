@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group(parser, "input").add_argument
     add(
         "-i",
-        dest="predictions",
+        "--predictions",
         type=Path,
         nargs="+",
         required=True,
@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "-r",
-        dest="references",
+        "--references",
         type=Path,
         metavar="DIR",
         help="Folder of references (default: the dataset's labelsTr and labelsTs)",
     )
-    parser.add_argument(
+    add(
         "--original-size",
         action="store_true",
         help="Score in the size of the frames, where convert has reduced them (default: that of the cases)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder
+from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
 from nnunetv2_masam.cli.convert import video
 
 EPILOG = """\
@@ -21,7 +21,7 @@ or SEQUENCE/images/*.png).
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``convert frames``."""
     parser.epilog = EPILOG
-    parser.add_argument("source", type=Path, metavar="SRC", help="Folder of frames")
+    group(parser, "input").add_argument("source", type=Path, metavar="SRC", help="Folder of frames")
     add_output_folder(parser, "New folder to write")
     add_dataset(
         parser,
