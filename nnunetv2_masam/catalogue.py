@@ -84,11 +84,16 @@ def find_trainer(name: str) -> type[Any]:
 
 
 def class_names(folder: Path) -> list[str]:
-    """Names of the classes defined in the modules of ``folder``; private ones are left out.
+    """Names of the classes defined in the modules of ``folder``; see :func:`classes_in`."""
+    return list(classes_in(folder))
+
+
+def classes_in(folder: Path) -> dict[str, type[Any]]:
+    """The classes defined in the modules of ``folder``, by name; private ones are left out.
 
     A module that cannot be imported raises what its import raises.
     """
-    names: list[str] = []
+    found: dict[str, type[Any]] = {}
     for path in sorted(folder.glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"_catalogue_{path.stem}", path)
         assert spec is not None
@@ -98,8 +103,8 @@ def class_names(folder: Path) -> list[str]:
             spec.loader.exec_module(module)
         for name, value in vars(module).items():
             if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_"):
-                names.append(name)
-    return names
+                found[name] = value
+    return found
 
 
 def _folder(name: str, pattern: str) -> Path:

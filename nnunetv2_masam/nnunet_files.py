@@ -13,7 +13,7 @@ from typing import Any
 
 from nnunetv2_masam.files import list_folder, read_json
 
-_DATASET = re.compile(r"Dataset(\d{3})_(.+)")
+_DATASET = re.compile(r"Dataset(\d{3})_.+")
 _IN_NAMES = re.compile(r"[^\W_][\w .+=@()-]*")
 
 
@@ -54,10 +54,19 @@ def split_dataset_name(name: str, what: str) -> tuple[int, str]:
     Raises:
         ValueError: it has another form.
     """
+    return dataset_number(name, what), checked_name(name.partition("_")[2], what)
+
+
+def dataset_number(name: str, what: str = "dataset") -> int:
+    """``Dataset107_Boxes`` → 107.
+
+    Raises:
+        ValueError: it has another form.
+    """
     match = _DATASET.fullmatch(name)
     if match is None or int(match[1]) == 0:
         raise ValueError(f"{what}: got {name!r}, expected DatasetXXX_Name with three digits")
-    return int(match[1]), checked_name(match[2], what)
+    return int(match[1])
 
 
 def folder_of(variable: str) -> Path:

@@ -10,7 +10,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_masam.files import read_json, write_text
+from nnunetv2_masam.files import write_text
 from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset
 from nnunetv2_masam.planning import (
     PLANS_NAME,
@@ -20,6 +20,7 @@ from nnunetv2_masam.planning import (
     is_masam_configuration,
     replan,
 )
+from nnunetv2_masam.plans_file import read_plans
 
 
 class MASAMPlanner(ExperimentPlanner):
@@ -97,7 +98,7 @@ class MASAMPlanner(ExperimentPlanner):
         """
         recursive_fix_for_json_export(plans)
         if self.plans_file.exists():
-            there = _read_plans(self.plans_file)
+            there = read_plans(self.plans_file)
             for name, configuration in there["configurations"].items():
                 plans["configurations"].setdefault(name, configuration)
             self._check_replaced(there, plans)
@@ -132,12 +133,4 @@ class MASAMPlanner(ExperimentPlanner):
                     f"that writes {self.baseline}, or leave out -base"
                 )
             ExperimentPlanner(self.dataset_name).plan_experiment()
-        return _read_plans(file)
-
-
-def _read_plans(file: Path) -> dict:
-    plans = read_json(file, dict)
-    configurations = plans.get("configurations")
-    if not isinstance(configurations, dict) or not all(isinstance(c, dict) for c in configurations.values()):
-        raise ValueError(f"{file}: configurations: expected an object of objects, as nnU-Net's planner writes it")
-    return dict(plans)
+        return read_plans(file)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 # raised by networks that are built in Python, or inside and reported by another error
-INTERNAL = ("network", "baselines")
+INTERNAL = ("architecture", "network", "baselines", "trainers", "__init__")
 INTERNAL_ERRORS = ("ArchiveError", "OutlineError", "AttributeError", "TypeError", "SafetensorError")
 PARTS = {
     "cli": "Commands",
@@ -20,7 +20,8 @@ PARTS = {
     "files": "Files and folders",
     "nnunet_files": "nnU-Net's files and names",
     "images": "Images",
-    "jobs": "Commands",
+    "crossval": "Commands",
+    "plans_file": "Plans",
     "planning": "Plans",
     "planners": "Plans",
     "training": "Training",
@@ -43,7 +44,7 @@ def messages(package: Path = PACKAGE) -> dict[str, list[str]]:
     for file, tree in trees.items():
         first = file.relative_to(package).parts[0] if package in file.parents else "planners"
         part = first.removesuffix(".py")
-        if part in INTERNAL or part not in PARTS:
+        if part in INTERNAL:
             continue
         found.setdefault(PARTS[part], []).extend(_raised(tree, returned))
     return {part: sorted(set(texts), key=_sorting) for part, texts in sorted(found.items())}

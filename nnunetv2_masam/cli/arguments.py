@@ -47,6 +47,13 @@ def add_dataset(parser: Any, help: str = "Number or name of the dataset", **more
     add("-d", "--dataset", metavar="ID", help=help, **{"required": True, **more})
 
 
+def add_new_dataset(parser: Any) -> None:
+    """``-d``, the number of a dataset that is written."""
+    group(parser, "output").add_argument(
+        "-d", "--dataset-id", type=positive_int, required=True, metavar="ID", help="Free number for the new dataset"
+    )
+
+
 def add_model_folder(parser: argparse.ArgumentParser, sam_help: str) -> None:
     """A model folder, and the SAM file that belongs to it."""
     add = group(parser, "input").add_argument

@@ -84,7 +84,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_data(dataset: str) -> Iterator[Finding]:
-    """Every preprocessed case of a dataset."""
+    """Every preprocessed case of a dataset; one that cannot be found says nothing of the installation."""
+    try:
+        yield from _check_cases(dataset)
+    except ValueError as error:
+        yield Finding(
+            f"-d {dataset}", WARNING, str(error), "correct -d, or leave it out to check the installation only"
+        )
+
+
+def _check_cases(dataset: str) -> Iterator[Finding]:
     from nnunetv2_masam.nnunet_files import nonfinite_cases, preprocessed_dataset
 
     folders = [file.parent for file in sorted(preprocessed_dataset(dataset).glob("*/*.pkl"))]

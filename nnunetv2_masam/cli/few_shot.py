@@ -20,7 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add_dataset(parser, "Number or name of the dataset; must be preprocessed")
     add = group(parser, "folds").add_argument
-    add("-k", nargs="+", type=positive_int, required=True, metavar="K", help="Numbers of training cases")
+    add(
+        "-k",
+        "--training-cases",
+        nargs="+",
+        type=positive_int,
+        required=True,
+        metavar="K",
+        help="Numbers of training cases",
+    )
     add(
         "--folds",
         nargs="+",
@@ -34,15 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Append the folds and print which fold is which."""
     from nnunetv2_masam.folds.few_shot import FewShotRequest, append_few_shot_folds
+    from nnunetv2_masam.nnunet_files import dataset_number
 
     folds = None if args.folds is None else tuple(args.folds)
-    appended = append_few_shot_folds(FewShotRequest(args.dataset, tuple(args.k), folds, args.seed))
+    appended = append_few_shot_folds(FewShotRequest(args.dataset, tuple(args.training_cases), folds, args.seed))
     print("fold  k  validates as fold  training cases")
     for entry in appended.folds:
         note = f"  (no case holds: {', '.join(entry.missing_labels)})" if entry.missing_labels else ""
         cases = ", ".join(appended.training[entry.fold])
         print(f"{entry.fold:4d} {entry.k:2d}  {entry.base_fold:17d}  {cases}{note}")
     print(f"\nwritten: {appended.preprocessed / 'splits_final.json'}")
-    number = appended.preprocessed.name[7:10]
+    number = dataset_number(appended.preprocessed.name)
     print(f"train with: nnUNetv2_train {number} CONFIGURATION FOLD -tr TRAINER -pretrained_weights FILE")
     return 0

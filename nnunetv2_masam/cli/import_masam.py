@@ -63,19 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, and print what differs from the authors' procedure."""
-    from nnunetv2_masam.sharing.authors_model import import_authors_model
+    from nnunetv2_masam.sharing.authors_model import ImportRequest, import_authors_model
 
-    print(
-        import_authors_model(
-            args.adapt,
-            args.sam,
-            args.dataset_json,
-            args.task,
-            args.output,
-            image_size=args.image_size,
-            in_plane=args.in_plane,
-            window=args.window,
-            scale=args.scale,
-        )
+    request = ImportRequest(
+        args.adapt,
+        args.sam,
+        args.dataset_json,
+        args.task,
+        args.output,
+        image_size=tuple(args.image_size),
+        in_plane=None if args.in_plane is None else tuple(args.in_plane),
+        window=None if args.window is None else tuple(args.window),
+        scale=args.scale,
     )
+    print(import_authors_model(request).readme)
     return 0

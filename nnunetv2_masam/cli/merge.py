@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nnunetv2_masam.cli.arguments import add_model_folder, add_output_folder, group
+from nnunetv2_masam.cli.slim import report
 
 EPILOG = """\
   nnUNetv2_masam merge slim -o merged
@@ -19,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_folder(parser, "New folder to write")
     group(parser, "output").add_argument(
         "--fold",
-        "--fold-fact",
         action="store_true",
         help="Add FacT's or LoRA's increments to the query and value weights; the result cannot be trained on",
     )
@@ -27,8 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what became of each checkpoint."""
-    from nnunetv2_masam.sharing.model_folder import merge_folder
+    from nnunetv2_masam.sharing.model_folder import MergeRequest, merge_folder
 
-    for line in merge_folder(args.folder, args.output, args.sam, args.fold):
-        print(line)
-    return 0
+    return report(merge_folder(MergeRequest(args.folder, args.output, args.sam, args.fold)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_masam.cli.arguments import add_dataset, group, positive_int, positive_number
+from nnunetv2_masam.cli.arguments import add_dataset, add_processes, group, positive_number
 
 if TYPE_CHECKING:
     from nnunetv2_masam.planning.plan_dataset import PlannedDataset, PlanRequest
@@ -22,15 +22,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add_dataset(parser, "Numbers or names of the datasets", nargs="+")
     add = group(parser, "plans").add_argument
-    add("-tr", default="nnUNetTrainerMASAM", metavar="TRAINER", help="Plan for this trainer (default: %(default)s)")
+    add(
+        "-tr",
+        "--trainer",
+        default="nnUNetTrainerMASAM",
+        metavar="TRAINER",
+        help="Plan for this trainer (default: %(default)s)",
+    )
     add(
         "-gpu_memory_target",
         type=positive_number,
         metavar="GB",
         help="Memory of one GPU in GB (default: the trainer's)",
     )
-    add("-base", default="nnUNetPlans", metavar="PLANS", help="Plans of the baseline (default: %(default)s)")
-    add("-pl", default="MASAMPlanner", metavar="PLANNER", help="Planner class (default: %(default)s)")
+    add(
+        "-base",
+        "--baseline",
+        default="nnUNetPlans",
+        metavar="PLANS",
+        help="Plans of the baseline (default: %(default)s)",
+    )
+    add("-pl", "--planner", default="MASAMPlanner", metavar="PLANNER", help="Planner class (default: %(default)s)")
     add("--explain", action="store_true", help="Print every plan beside its alternatives")
     add = group(parser, "output").add_argument
     add(
@@ -43,13 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group(parser, "preprocessing").add_argument
     add(
         "-c",
+        "--configurations",
         nargs="+",
         default=[],
         metavar="CONFIGURATION",
         help="Configurations to preprocess where that is missing (default: 3d_fullres, or 2d without a 3d_fullres)",
     )
     add("--no_pp", action="store_true", help="Write the plans only, preprocess nothing")
-    add("-np", type=positive_int, metavar="N", help="Number of processes (default: one per core, at most 8)")
+    add_processes(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,14 +72,14 @@ def run(args: argparse.Namespace) -> int:
     for dataset in args.dataset:
         request = PlanRequest(
             dataset,
-            trainer=args.tr,
-            planner=args.pl,
-            baseline=args.base,
+            trainer=args.trainer,
+            planner=args.planner,
+            baseline=args.baseline,
             gpu_memory_target_gb=args.gpu_memory_target,
             plans_name=args.overwrite_plans_name,
-            configurations=tuple(args.c),
+            configurations=tuple(args.configurations),
             preprocess=not args.no_pp,
-            processes=args.np,
+            processes=args.processes,
             overwrite=args.overwrite,
             explain=args.explain,
         )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from nnunetv2_masam.cli.arguments import add_model_folder, add_output_folder
+
+if TYPE_CHECKING:
+    from nnunetv2_masam.sharing.model_folder import ConvertedFolder
 
 EPILOG = """\
   nnUNetv2_masam slim nnUNetTrainerMASAM__nnUNetPlans__3d_fullres -o slim
@@ -20,8 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what was left out of each checkpoint."""
-    from nnunetv2_masam.sharing.model_folder import slim_folder
+    from nnunetv2_masam.sharing.model_folder import SlimRequest, slim_folder
 
-    for line in slim_folder(args.folder, args.output, args.sam):
-        print(line)
+    return report(slim_folder(SlimRequest(args.folder, args.output, args.sam)))
+
+
+def report(converted: ConvertedFolder) -> int:
+    """Print what became of each checkpoint."""
+    for checkpoint in converted.checkpoints:
+        sizes = f"{checkpoint.bytes_before / 1e6:.1f} MB → {checkpoint.bytes_after / 1e6:.1f} MB"
+        print(f"{checkpoint.path}: {checkpoint.change}; {sizes}")
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunetv2_masam.cli.arguments import add_output_folder, group
 from nnunetv2_masam.cli.subcommands import HelpFormatter
 from nnunetv2_masam.files import cache_folder, sha256_of
 
@@ -31,14 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "download",
         help=summary,
         description=f"{summary}.",
-        epilog="  nnUNetv2_masam weights download vit_b --to weights\n",
+        epilog="  nnUNetv2_masam weights download vit_b -o weights\n",
         formatter_class=HelpFormatter,
     )
     name = "Name that nnUNetv2_masam weights lists, or a URL; #sha256= and the hash can follow it"
-    download.add_argument("name", metavar="NAME", help=name)
-    download.add_argument(
-        "--to", type=Path, metavar="DIR", help="Folder to put it in (default: MASAM_CACHE, or the user's cache folder)"
-    )
+    group(download, "input").add_argument("name", metavar="NAME", help=name)
+    where = "Folder to put it in (default: MASAM_CACHE, or the user's cache folder)"
+    add_output_folder(download, where, required=False)
     summary = "Describe a weights file or a trained checkpoint and check whether it can be used"
     check = actions.add_parser(
         "check",
@@ -47,13 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         epilog="  nnUNetv2_masam weights check sam_vit_b_01ec64.pth\n",
         formatter_class=HelpFormatter,
     )
-    check.add_argument("file", type=Path, metavar="FILE", help="Weights, a folder with them, or nnU-Net's checkpoint")
+    add = group(check, "input").add_argument
+    add("file", type=Path, metavar="FILE", help="Weights, a folder with them, or nnU-Net's checkpoint")
 
 
 def run(args: argparse.Namespace) -> int:
     """List, download or check; the exit code is 0 unless a file is not usable."""
     if args.action == "download":
-        return _download(_known(args.name), args.to or cache_folder())
+        return _download(_known(args.name), args.output or cache_folder())
     if args.action == "check":
         return _check(args.file)
     return _list()
@@ -138,7 +139,7 @@ def _check(file: Path) -> int:
 
 def _describe_trained(path: Path) -> int:
     """What a checkpoint of nnU-Net says of itself."""
-    from nnunetv2_masam.sharing.model_folder import read_nnunet_checkpoint
+    from nnunetv2_masam.sharing.trained_checkpoints import read_nnunet_checkpoint
     from nnunetv2_masam.weights.provenance import stored_provenance
 
     checkpoint = read_nnunet_checkpoint(path)

@@ -11,7 +11,8 @@ from typing import Any
 
 from nnunetv2_masam.architecture import DEFAULTS
 from nnunetv2_masam.catalogue import class_names, find_trainer, trainers_folder
-from nnunetv2_masam.files import read_json
+from nnunetv2_masam.nnunet_files import read_dataset_json
+from nnunetv2_masam.plans_file import read_plans
 
 SUFFIX = "_scratch"  # of a counterpart's name
 _trainer = lru_cache(find_trainer)  # nnU-Net's lookup imports all of its trainers each time
@@ -82,7 +83,7 @@ def find_counterparts(
         )
     plans_file = preprocessed / f"{plans_name}.json"
     if plans_file.is_file():  # else the first training says what is missing
-        plans, dataset_json = read_json(plans_file, dict), read_json(preprocessed / "dataset.json", dict)
+        plans, dataset_json = read_plans(plans_file), read_dataset_json(preprocessed)
         for trainer, counterpart in counterparts.items():
             check_same_input(trainer, counterpart, plans, configuration, dataset_json)
     return counterparts

@@ -11,8 +11,8 @@ from nnunetv2_masam.crossval.counterparts import describe_pair, find_counterpart
 from nnunetv2_masam.crossval.jobs import FINISHED, Job, make_jobs
 from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, check_output
 from nnunetv2_masam.evaluation.results import find_splits
-from nnunetv2_masam.files import read_json
 from nnunetv2_masam.nnunet_files import dataset_name, folder_of, preprocessed_dataset
+from nnunetv2_masam.plans_file import read_plans
 
 _FOLDS = 5  # nnU-Net makes as many at the first training
 
@@ -81,7 +81,7 @@ class Crossval:
         if not plans.is_file():
             known = ", ".join(sorted(path.stem for path in folder.glob("*Plans*.json"))) or "no plans"
             raise ValueError(f"-p {request.plans}: not in {folder}, which has {known}. Plan the dataset first")
-        configurations = read_json(plans, dict).get("configurations", {})
+        configurations = read_plans(plans)["configurations"]
         if request.configuration not in configurations:
             raise ValueError(
                 f"-c {request.configuration}: not in {plans}, which has {', '.join(configurations) or 'none'}. "

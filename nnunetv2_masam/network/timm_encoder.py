@@ -149,8 +149,8 @@ def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int])
         import timm
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not match torch
         raise ModuleNotFoundError(
-            f"encoder='timm:{name}' needs timm, which cannot be imported ({error}): pip install timm, and a "
-            "torchvision from the same index as torch"
+            f"encoder='timm:{name}' needs timm, which cannot be imported ({error}): pip install "
+            '"nnunetv2-masam[timm]", and a torchvision from the same index as torch'
         ) from error
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name.split('.')[0].split('_')[-1]}*")[:6] or timm.list_models("vit_*dinov3*")[:6]

@@ -7,7 +7,7 @@ preprocessed data are used as they are. What is decided here, in this order:
 - ``memory.py``: what a training step needs, by formula;
 - ``fit.py``: micro-batch size, gradient checkpointing and, at last, a smaller network input, so that the
   memory target holds;
-- ``cost.py``: arithmetic operations of a forward pass, to compare plans by;
+- ``cost.py``: arithmetic operations of a training step, which plans are compared by, and of a forward pass;
 - ``prediction.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives;

@@ -11,6 +11,7 @@ from nnunetv2_masam.architecture import DEFAULTS, resolve_vit
 from nnunetv2_masam.planning.fit import Task, fit_memory
 from nnunetv2_masam.planning.prediction import prediction_slices
 from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
+from nnunetv2_masam.plans_file import resolved_configuration
 
 _INTEGERS = {"batch_size", "micro_batch_size", "fact_rank", "lora_rank", "adapter_channels", "decoder_doublings"}
 _INTEGERS |= {"adapter_kernel", "adapter_dilation", "embed_dim", "depth", "num_heads"}
@@ -104,9 +105,10 @@ def replan(
         rules, num_classes, vram_gb: see :func:`plan_configuration`.
     """
     planned = deepcopy(dict(plans))
-    for name, configuration in planned["configurations"].items():
+    for name, configuration in plans["configurations"].items():
         if "patch_size" in configuration:
-            planned["configurations"][name] = plan_configuration(configuration, rules, num_classes, vram_gb)
+            resolved = resolved_configuration(plans["configurations"], name)
+            planned["configurations"][name] = plan_configuration(resolved, rules, num_classes, vram_gb)
     return planned
 
 

@@ -1,4 +1,7 @@
-"""Arithmetic operations of the network, by formula: what plans are compared by before anything runs."""
+"""Arithmetic operations of the network, by formula, before anything runs.
+
+``plan --explain`` compares plans by those of a training step; benchmarks also report those of a forward pass.
+"""
 
 from __future__ import annotations
 

@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.catalogue import class_names, find_planner, find_trainer, planners_folder, trainers_folder
-from nnunetv2_masam.nnunet_files import dataset_name, folder_of, preprocessed_dataset, raw_dataset, read_dataset_json
-from nnunetv2_masam.planning.rules import PLANS_NAME, PlanningRules
+from nnunetv2_masam.catalogue import class_names, find_planner, planners_folder
+from nnunetv2_masam.nnunet_files import (
+    dataset_name,
+    dataset_number,
+    folder_of,
+    preprocessed_dataset,
+    raw_dataset,
+    read_dataset_json,
+)
+from nnunetv2_masam.planning.rules import PLANS_NAME, find_masam_trainer
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,10 @@ def plan_dataset(request: PlanRequest) -> PlannedDataset:
         ValueError: there is no such dataset, trainer, planner, baseline or configuration, nothing fits the memory
             target, or other plans of that name are there.
     """
-    planner_class, rules = find_planner(request.planner), getattr(find_trainer(request.trainer), "rules", None)
-    if not isinstance(rules, PlanningRules):
-        raise ValueError(f"-tr: {request.trainer} is not a MA-SAM trainer; take one of {_names(trainers_folder())}")
+    planner_class, rules = find_planner(request.planner), find_masam_trainer(request.trainer).rules
     if not hasattr(planner_class, "explain"):
-        raise ValueError(f"-pl: {request.planner} is not a MA-SAM planner; take one of {_names(planners_folder())}")
+        ours = ", ".join(class_names(planners_folder()))
+        raise ValueError(f"-pl: {request.planner} is not a MA-SAM planner; take one of {ours}")
     name = dataset_name(request.dataset)
     read_dataset_json(raw_dataset(name))
     planner = planner_class(
@@ -104,7 +110,7 @@ def _ensure_fingerprint(name: str, processes: int) -> str:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints
 
     if not (preprocessed_dataset(name) / "dataset_fingerprint.json").is_file():
-        extract_fingerprints([int(name[7:10])], num_processes=processes, check_dataset_integrity=True)
+        extract_fingerprints([dataset_number(name)], num_processes=processes, check_dataset_integrity=True)
     return name
 
 
@@ -129,13 +135,9 @@ def _preprocess_missing(
         else:
             missing.append(configuration)
     if missing:
-        preprocess_dataset(int(name[7:10]), baseline, missing, num_processes=[processes])
+        preprocess_dataset(dataset_number(name), baseline, missing, num_processes=[processes])
     return complete
 
 
 def _processes(request: PlanRequest) -> int:
     return request.processes or min(8, os.cpu_count() or 1)
-
-
-def _names(folder: Path) -> str:
-    return ", ".join(class_names(folder))

@@ -6,104 +6,75 @@ stated in the folder's ``README.txt`` and in its plans.
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from nnunetv2_masam.architecture import VIT_PRESETS
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, sha256_of, shortened, write_json, write_text
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import NETWORK_CLASS
+from nnunetv2_masam.sharing.authors_checkpoint import AuthorsModel, recognise_authors_model
 from nnunetv2_masam.sharing.authors_tasks import DIFFERENCES, TASKS, AuthorsTask
-from nnunetv2_masam.weights import LoadReport, Provenance, identify, load_masam_checkpoint, load_sam_checkpoint
-from nnunetv2_masam.weights.formats import recognise_file
-from nnunetv2_masam.weights.geometry import ViTGeometry
-from nnunetv2_masam.weights.load import masam_name
+from nnunetv2_masam.weights import (
+    CheckpointError,
+    LoadReport,
+    Provenance,
+    identify,
+    load_masam_checkpoint,
+    load_sam_checkpoint,
+)
 from nnunetv2_masam.weights.provenance import KEY
-from nnunetv2_masam.weights.safe_read import read_tensors
-from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file
 
 PLANS_NAME = "nnUNetMASAMImportPlans"
 CONFIGURATION = "3d_fullres"
 TRAINER = "nnUNetTrainerMASAM_paper"
-_FACT_U = "image_encoder.fact.u.weight"
-_ADAPTER_DOWN = "image_encoder.blocks.{}.adapter_1.down.weight"
 SLICES = 5  # D of a stack, in all of the authors' models
 
 
 @dataclass(frozen=True)
-class AuthorsModel:
-    """What the authors' file and its SAM file tell about the network.
+class ImportRequest:
+    """What to import, and the settings that no file holds.
 
     Attributes:
-        arch_kwargs: the network's arguments, for the plans.
-        num_classes: output channels, background included.
-    """
-
-    arch_kwargs: dict[str, Any]
-    num_classes: int
-
-
-def recognise_authors_model(adapt: Path, sam: Path, image_size: Sequence[int], scale: float) -> AuthorsModel:
-    """Read ViT, rank, adapter width and number of classes from the shapes.
-
-    Args:
-        adapt: saved by the authors' code.
+        adapt: the authors' ``epoch_N.pth``.
         sam: the SAM file that it was trained from.
-        image_size: (S, S'), pixels; not in the files.
-        scale: of FacT; not in the files.
-
-    Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: one of the files is something else, or they are of two ViTs.
+        dataset_json: nnU-Net's description of the dataset: channels and labels.
+        task: key in :data:`~nnunetv2_masam.sharing.authors_tasks.TASKS`.
+        output: folder to write, new or empty.
+        image_size: (S, S') that the model was trained at, pixels.
+        in_plane: (H, W) of the images, voxels; None takes the task's.
+        window: intensities that become 0 and 1; None takes the task's.
+        scale: of FacT.
     """
-    geometry = recognise_file(sam)
-    tensors = {masam_name(name): t for name, t in read_tensors(adapt).items() if isinstance(t, Tensor)}
-    tokens = tensors.get("mask_decoder.seg_layers.mask_tokens.weight")
-    if tokens is None:
-        raise CheckpointError(
-            f"{adapt}: got a file without mask_decoder.mask_tokens.weight; expected one saved by the MA-SAM authors' "
-            "code (epoch_N.pth). For an nnU-Net checkpoint use it as it is"
-        )
-    _check_same_vit(adapt, tensors, sam, geometry)
-    vit: str | dict[str, Any] | None = geometry.preset
-    if vit is None:
-        vit = {key: value for key, value in asdict(geometry).items() if key not in ("image_size", "preset")}
-        vit["global_attn_indexes"] = list(geometry.global_attn_indexes)
-    fact, adapter = tensors.get(_FACT_U), tensors.get(_ADAPTER_DOWN.format(0))
-    arch_kwargs = {
-        "vit": vit,
-        "image_size": list(image_size),
-        "fact_rank": 0 if fact is None else fact.shape[0],
-        "fact_scale": scale,
-        "adapter_channels": 0 if adapter is None else adapter.shape[0],
-        "half_turn": True,
-    }
-    return AuthorsModel(arch_kwargs, tokens.shape[0])
+
+    adapt: Path
+    sam: Path
+    dataset_json: Path
+    task: str
+    output: Path
+    image_size: tuple[int, int] = (512, 512)
+    in_plane: tuple[int, int] | None = None
+    window: tuple[float, float] | None = None
+    scale: float = 1.0
 
 
-def _check_same_vit(adapt: Path, tensors: Mapping[str, Tensor], sam: Path, geometry: ViTGeometry) -> None:
-    """Refuse an authors' file that was trained on another ViT than that of the SAM file."""
-    reduced = [tensors[name] for name in (_FACT_U, _ADAPTER_DOWN.format(0)) if name in tensors]
-    if any(tensor.ndim != 2 for tensor in reduced):
-        got = f"FacT or adapter tensors of shape {tuple(reduced[0].shape)}"
-        raise bad_file(adapt, got, "matrices (rank or channels, width)", "Use the authors' epoch_N.pth as it is.")
-    blocks = {int(match[1]) for name in tensors if (match := re.match(r"image_encoder\.blocks\.(\d{1,4})\.", name))}
-    if not reduced or not blocks:
-        return  # loading says what is missing
-    width, depth = reduced[0].shape[1], max(blocks) + 1
-    if (width, depth) != (geometry.embed_dim, geometry.depth):
-        fitting = (name for name, size in VIT_PRESETS.items() if (size.embed_dim, size.depth) == (width, depth))
-        raise CheckpointError(
-            f"{adapt} was trained on {next(fitting, 'a ViT')} (width {width}, {depth} blocks), {sam} holds {geometry} "
-            f"(width {geometry.embed_dim}, {geometry.depth} blocks); expected the same ViT in both. Give the SAM file "
-            "that the model was trained from"
-        )
+@dataclass(frozen=True)
+class ImportedModel:
+    """What was written.
+
+    Attributes:
+        folder: the model folder.
+        plans: content of its ``plans.json``.
+        readme: text of its ``README.txt``: how to predict, and what differs from the authors' procedure.
+    """
+
+    folder: Path
+    plans: dict[str, Any]
+    readme: str
 
 
 def _check_complete(adapt: Path, sam: Path, network: MASAM, reports: Sequence[LoadReport]) -> None:
@@ -117,59 +88,46 @@ def _check_complete(adapt: Path, sam: Path, network: MASAM, reports: Sequence[Lo
         )
 
 
-def import_authors_model(
-    adapt: Path,
-    sam: Path,
-    dataset_json: Path,
-    task_name: str,
-    out: Path,
-    *,
-    image_size: Sequence[int] = (512, 512),
-    in_plane: Sequence[int] | None = None,
-    window: Sequence[float] | None = None,
-    scale: float = 1.0,
-) -> str:
+def import_authors_model(request: ImportRequest) -> ImportedModel:
     """Write a model folder for a file saved by the authors' code.
-
-    Args:
-        adapt: the authors' ``epoch_N.pth``.
-        sam: the SAM file that it was trained from.
-        dataset_json: nnU-Net's description of the dataset: channels and labels.
-        task_name: key in :data:`TASKS`.
-        out: folder to write, new or empty.
-        image_size: (S, S') that the model was trained at, pixels.
-        in_plane: (H, W) of the images, voxels; None takes the task's.
-        window: intensities that become 0 and 1; None takes the task's.
-        scale: of FacT.
-
-    Returns:
-        The text of the folder's ``README.txt``.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: channels or labels do not fit the model, or ``out`` is not empty.
+        ValueError: there is no such task, the window's ends are not finite or not in order, channels or labels do not
+            fit the model, or the output folder is not empty.
         CheckpointError: a file is not what it should be, or the two lack a tensor of the network.
     """
-    refuse_existing(out)
-    description = read_json(dataset_json, dict)
-    model = recognise_authors_model(adapt, sam, image_size, scale)
-    channels = _check_dataset(description, model.num_classes, dataset_json)
+    refuse_existing(request.output)
+    task = _task_of(request)
+    description = read_json(request.dataset_json, dict)
+    model = recognise_authors_model(request.adapt, request.sam, request.image_size, request.scale)
+    channels = _check_dataset(description, model.num_classes, request.dataset_json)
     network = MASAM(channels, model.num_classes, **model.arch_kwargs)
-    reports = [load_sam_checkpoint(network, sam), load_masam_checkpoint(network, adapt)]
-    _check_complete(adapt, sam, network, reports)
-    task = TASKS[task_name]
-    task = AuthorsTask(_pair(window) or task.window, _pair(in_plane) or task.in_plane, task.differences)
+    reports = [load_sam_checkpoint(network, request.sam), load_masam_checkpoint(network, request.adapt)]
+    _check_complete(request.adapt, request.sam, network, reports)
     plans = import_plans(model, task, description, channels)
-    differences = [*DIFFERENCES, *task.differences]
-    files = {"adapt": adapt, "sam": sam}
+    files = {"adapt": request.adapt, "sam": request.sam}
     plans["masam_import"] = {
-        "task": task_name,
+        "task": request.task,
         **{name: {"file": file.name, "sha256": sha256_of(file)} for name, file in files.items()},
-        "differences": differences,
+        "differences": [*DIFFERENCES, *task.differences],
     }
-    readme = _readme(out, plans, [str(report) for report in reports])
-    _write_folder(out, network, identify(sam), plans, description, readme)
-    return readme
+    readme = _readme(request.output, plans, [str(report) for report in reports])
+    _write_folder(request.output, network, identify(request.sam), plans, description, readme)
+    return ImportedModel(request.output, plans, readme)
+
+
+def _task_of(request: ImportRequest) -> AuthorsTask:
+    """The task, with the window and the size that were asked for."""
+    if request.task not in TASKS:
+        raise ValueError(f"--task: got {request.task!r}, expected one of {', '.join(TASKS)}")
+    task = TASKS[request.task]
+    if (window := request.window) is not None and not (all(map(math.isfinite, window)) and window[0] < window[1]):
+        raise ValueError(
+            f"--window: got {window[0]:g} and {window[1]:g}, expected two finite intensities, the lower one first. For "
+            "the task's own window, leave it out"
+        )
+    return replace(task, window=request.window or task.window, in_plane=request.in_plane or task.in_plane)
 
 
 def import_plans(
@@ -184,7 +142,7 @@ def import_plans(
     if reader == "NibabelIOWithReorient":
         reader = "SimpleITKIO"  # the authors' half turn is against the file's own axis order
     return {
-        "dataset_name": description.get("name", "Dataset000_Imported"),
+        "dataset_name": description.get("name") or "Dataset000_Imported",
         "plans_name": PLANS_NAME,
         "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
         "original_median_shape_after_transp": [100, *task.in_plane],
@@ -245,10 +203,6 @@ def _check_dataset(description: Mapping[str, Any], num_classes: int, path: Path)
             f"{path}: got {channels} channels; expected 1, or 3 for colour images: the models take no other"
         )
     return channels
-
-
-def _pair(values: Sequence[Any] | None) -> tuple[Any, Any] | None:
-    return None if values is None else (values[0], values[1])
 
 
 def _readme(out: Path, plans: Mapping[str, Any], reports: Sequence[str]) -> str:

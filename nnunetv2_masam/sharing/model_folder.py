@@ -9,93 +9,107 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FunctionType
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nnunetv2_masam.architecture import DEFAULTS
-from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, shortened, write_json
+from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, write_json
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.increments import merge_increments
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
+from nnunetv2_masam.plans_file import read_plans
+from nnunetv2_masam.sharing.trained_checkpoints import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.geometry import recognise_vit
-from nnunetv2_masam.weights.safe_read import checked_torch_load
 from nnunetv2_masam.weights.search import find_checkpoint
 from nnunetv2_masam.weights.slim import (
-    MARKER,
     BaseTensors,
     base_of,
-    complete_state_dict,
-    find_base,
     is_slim,
     read_base,
     slim_state_dict,
     unchanged_names,
 )
-from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, reading
+from nnunetv2_masam.weights.weight_files import bad_file
 
 _FACT = "image_encoder.fact."
 _LOW_RANK = (_FACT, ".attn.fact.", ".attn.lora.")  # in the names of what can be folded in
 _Module = TypeVar("_Module", bound=nn.Module)
-_AN_NNUNET_CHECKPOINT = "a checkpoint that nnU-Net saved (network_weights, trainer_name, …)"
 
 
-def read_nnunet_checkpoint(path: Path) -> dict[str, Any]:
-    """Read an nnU-Net checkpoint; besides tensors and plain containers only numpy's numbers are let in, no code.
+@dataclass(frozen=True)
+class SlimRequest:
+    """A model folder to write with slim checkpoints.
 
-    Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: the file is something else, is damaged or contains pickled code.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such checkpoint: {path}")
-    try:
-        with reading(path), torch.serialization.safe_globals(_numpy_numbers()):
-            checkpoint = checked_torch_load(path)
-    except CheckpointError:
-        raise
-    except Exception as error:  # a damaged pickle can raise anything while it is decoded
-        got = f"a file that cannot be read as one ({(str(error).splitlines() or [''])[0][:200]})"
-        raise bad_file(path, got, _AN_NNUNET_CHECKPOINT, "Nothing in it was executed.") from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("network_weights"), dict):
-        remedy = "For the authors' files there is nnUNetv2_masam import-masam, for SAM's MASAM_CHECKPOINT."
-        raise bad_file(path, "a file without network_weights", _AN_NNUNET_CHECKPOINT, remedy)
-    weights = checkpoint["network_weights"]
-    if odd := [name for name, value in weights.items() if name != MARKER and not isinstance(value, Tensor)]:
-        raise bad_file(path, f"network_weights that are no tensors ({shortened(odd)})", "tensors", "Copy it again.")
-    return checkpoint
-
-
-def completed_weights(checkpoint: dict[str, Any], sam: Path | None = None) -> dict[str, Tensor]:
-    """An nnU-Net checkpoint's network weights, completed from the base if they are slim.
-
-    Args:
-        sam: the base; None looks for it as prediction does.
-    """
-    weights = checkpoint["network_weights"]
-    if not is_slim(weights):
-        return weights
-    return complete_state_dict(weights, read_base(sam or find_base(base_of(weights))))
-
-
-def slim_folder(folder: Path, out: Path, sam: Path | None = None) -> list[str]:
-    """Write ``folder`` to ``out`` with slim checkpoints.
-
-    Args:
+    Attributes:
+        folder: the model folder.
+        output: folder to write, new or empty.
         sam: the SAM file that the model was trained from; None looks for it as training does.
+    """
 
-    Returns:
-        A line for each checkpoint.
+    folder: Path
+    output: Path
+    sam: Path | None = None
+
+
+@dataclass(frozen=True)
+class MergeRequest:
+    """A model folder to write with whole checkpoints.
+
+    Attributes:
+        folder: the model folder.
+        output: folder to write, new or empty.
+        sam: the base of slim checkpoints; None looks for it as prediction does.
+        fold: add the increments of FacT or LoRA to the query and value weights and leave them out. The outputs stay
+            the same to rounding; training cannot be continued.
+    """
+
+    folder: Path
+    output: Path
+    sam: Path | None = None
+    fold: bool = False
+
+
+@dataclass(frozen=True)
+class ConvertedCheckpoint:
+    """What became of a checkpoint.
+
+    Attributes:
+        path: within the model folder.
+        change: what was done, in words.
+        bytes_before, bytes_after: sizes of the two files.
+    """
+
+    path: Path
+    change: str
+    bytes_before: int
+    bytes_after: int
+
+
+@dataclass(frozen=True)
+class ConvertedFolder:
+    """What was written.
+
+    Attributes:
+        folder: the new model folder.
+        checkpoints: what became of each.
+    """
+
+    folder: Path
+    checkpoints: tuple[ConvertedCheckpoint, ...]
+
+
+def slim_folder(request: SlimRequest) -> ConvertedFolder:
+    """Write a model folder with slim checkpoints.
 
     Raises:
         FileNotFoundError: no model there, or no SAM file.
-        ValueError: ``out`` is not empty.
+        ValueError: the output folder is not empty, or the plans cannot be read.
         CheckpointError: no tensor of the model is the SAM file's.
     """
     base: BaseTensors | None = None
@@ -105,7 +119,7 @@ def slim_folder(folder: Path, out: Path, sam: Path | None = None) -> list[str]:
         weights = checkpoint["network_weights"]
         if is_slim(weights):
             return f"slim already, needs {base_of(weights).file_name}"
-        base = base or read_base(sam or _training_base(weights))
+        base = base or read_base(request.sam or _training_base(weights))
         names = unchanged_names(weights, base)
         if not names:
             remedy = "Name the file that the model was trained from with --sam."
@@ -113,46 +127,34 @@ def slim_folder(folder: Path, out: Path, sam: Path | None = None) -> list[str]:
         checkpoint["network_weights"] = slim_state_dict(weights, names, base.base)
         return f"{len(names)} of {len(weights)} tensors left out; needs {base.base.file_name}"
 
-    return _convert(folder, out, convert)
+    _read_model_plans(request.folder)
+    return _convert(request.folder, request.output, convert)
 
 
-def merge_folder(folder: Path, out: Path, sam: Path | None = None, fold: bool = False) -> list[str]:
-    """Write ``folder`` to ``out`` with whole checkpoints.
-
-    Args:
-        sam: the base; None looks for it as prediction does.
-        fold: add the increments of FacT or LoRA to the query and value weights and leave them out. The outputs stay
-            the same to rounding; training cannot be continued.
-
-    Returns:
-        A line for each checkpoint.
+def merge_folder(request: MergeRequest) -> ConvertedFolder:
+    """Write a model folder with whole checkpoints.
 
     Raises:
         FileNotFoundError: no model there, or the base is missing.
-        ValueError: ``out`` is not empty.
-        CheckpointError: ``sam`` is not the base.
+        ValueError: the output folder is not empty, or the plans cannot be read.
+        CheckpointError: the SAM file is not the base.
     """
-    plans = read_json(_required(folder / "plans.json"), dict)
-    configurations = plans.get("configurations")
-    if not isinstance(configurations, dict) or not all(isinstance(value, dict) for value in configurations.values()):
-        raise ValueError(
-            f"{folder / 'plans.json'}: got no configurations; expected the plans that nnU-Net stored there"
-        )
+    plans = _read_model_plans(request.folder)
 
     def convert(checkpoint: dict[str, Any], path: Path) -> str:
         was_slim = is_slim(checkpoint["network_weights"])
-        checkpoint["network_weights"] = completed_weights(checkpoint, sam)
+        checkpoint["network_weights"] = completed_weights(checkpoint, request.sam)
         done = "completed" if was_slim else "whole already"
-        if not fold:
+        if not request.fold:
             return done
         _fold(checkpoint, plans, path)
         return f"{done}; increments folded into query and value, optimiser state left out"
 
-    if not fold:
-        return _convert(folder, out, convert)
+    if not request.fold:
+        return _convert(request.folder, request.output, convert)
     folded = deepcopy(plans)
     _without_increments(folded)
-    return _convert(folder, out, convert, plans=folded)
+    return _convert(request.folder, request.output, convert, plans=folded)
 
 
 def _fold(checkpoint: dict[str, Any], plans: dict[str, Any], path: Path) -> None:
@@ -207,28 +209,31 @@ def _loaded(module: _Module, weights: dict[str, Tensor]) -> _Module:
 
 def _convert(
     folder: Path, out: Path, convert: Callable[[dict[str, Any], Path], str], plans: dict[str, Any] | None = None
-) -> list[str]:
+) -> ConvertedFolder:
     """Write ``folder`` to ``out`` with converted checkpoints and, if given, other plans; all of it or nothing."""
-    for name in ("plans.json", "dataset.json"):
-        read_json(_required(folder / name), dict)
+    read_json(_required(folder / "dataset.json"), dict)
     files = sorted(folder.glob("fold_*/checkpoint_*.pth"))
     if not files:
         raise FileNotFoundError(f"no fold_*/checkpoint_*.pth in {folder}: not a model folder of nnU-Net's")
     refuse_existing(out)
-    report = []
+    converted = []
     with atomic_folder(out) as partial:
         unwanted = shutil.ignore_patterns("checkpoint_*.pth", "*.partial")
         shutil.copytree(folder, partial, dirs_exist_ok=True, ignore=unwanted)
         for path in files:
             checkpoint = read_nnunet_checkpoint(path)
-            done = convert(checkpoint, path)
-            target = partial / path.relative_to(folder)
-            torch.save(checkpoint, target)
-            sizes = f"{path.stat().st_size / 1e6:.1f} MB → {target.stat().st_size / 1e6:.1f} MB"
-            report.append(f"{path.relative_to(folder)}: {done}; {sizes}")
+            change = convert(checkpoint, path)
+            name = path.relative_to(folder)
+            torch.save(checkpoint, partial / name)
+            sizes = path.stat().st_size, (partial / name).stat().st_size
+            converted.append(ConvertedCheckpoint(name, change, *sizes))
         if plans is not None:
             write_json(partial / "plans.json", plans, indent=4)
-    return report
+    return ConvertedFolder(out, tuple(converted))
+
+
+def _read_model_plans(folder: Path) -> dict[str, Any]:
+    return read_plans(_required(folder / "plans.json"))
 
 
 def _required(path: Path) -> Path:
@@ -252,19 +257,3 @@ def _without_increments(plans: dict[str, Any]) -> None:
     for configuration in plans["configurations"].values():
         if is_masam_configuration(configuration):
             configuration["architecture"]["arch_kwargs"].update(fact_rank=0, lora_rank=0)
-
-
-def _numpy_numbers() -> list[Any]:
-    """What numpy's scalars are pickled as; the module that makes them has another name in numpy 1 than in 2."""
-    make_scalar = np.float64(0).__reduce__()[0]
-
-    def scalar(*args: Any) -> Any:
-        return make_scalar(*args)
-
-    named = []
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        alias = FunctionType(scalar.__code__, globals(), "scalar", None, scalar.__closure__)
-        alias.__module__, alias.__qualname__ = module, "scalar"
-        named.append(alias)
-    kinds = (np.float64, np.float32, np.int64, np.int32, np.bool_)
-    return [np.dtype, *(type(np.dtype(kind)) for kind in kinds), *named]

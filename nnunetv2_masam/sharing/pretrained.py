@@ -6,20 +6,92 @@ another shape for other channels or another image size is fitted here as SAM's w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
 from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.sharing.model_folder import completed_weights, read_nnunet_checkpoint
+from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset, read_dataset_json
+from nnunetv2_masam.planning.rules import find_masam_trainer
+from nnunetv2_masam.plans_file import read_plans
+from nnunetv2_masam.sharing.trained_checkpoints import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.load import LoadReport, fit_tensors
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
 from nnunetv2_masam.weights.weight_files import CheckpointError
 
 CLASS_LAYERS = ".seg_layers."  # in the names of what nnU-Net leaves out
+
+
+@dataclass(frozen=True)
+class AdaptRequest:
+    """A checkpoint, and the training that is to start from it.
+
+    Attributes:
+        checkpoint: of a MA-SAM trainer; slim ones are completed.
+        output: file to write.
+        dataset: number or name of the dataset to train on, which must be planned.
+        configuration: to train.
+        trainer: class of the MA-SAM trainer.
+        plans: name of the plans to train on, MA-SAM's or a baseline's.
+        overwrite: replace ``output`` if it is there.
+    """
+
+    checkpoint: Path
+    output: Path
+    dataset: str
+    configuration: str = "3d_fullres"
+    trainer: str = "nnUNetTrainerMASAM"
+    plans: str = "nnUNetPlans"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class AdaptedCheckpoint:
+    """What was written.
+
+    Attributes:
+        path: the checkpoint.
+        dataset: name of the dataset that it was fitted to.
+        report: what became of every tensor; ``new`` are those that depend on the classes.
+    """
+
+    path: Path
+    dataset: str
+    report: LoadReport
+
+
+def adapt_pretrained(request: AdaptRequest) -> AdaptedCheckpoint:
+    """Fit a checkpoint to the network that a training would have, for ``nnUNetv2_train -pretrained_weights``.
+
+    Raises:
+        FileNotFoundError: no such checkpoint, or the base of a slim one is missing.
+        ValueError: there is no such dataset, trainer or configuration, the plans are missing or damaged, or the output
+            is there.
+        CheckpointError: the networks differ in more than classes, channels and image size.
+    """
+    folder = preprocessed_dataset(request.dataset)
+    plans_file = folder / f"{checked_identifier(request.plans, '-p')}.json"
+    if not plans_file.is_file():
+        raise ValueError(f"-p: no plans {plans_file.name} in {folder}; plan first, as for the training")
+    plans, dataset_json = read_plans(plans_file), read_dataset_json(folder)
+    trainer = find_masam_trainer(request.trainer)
+    manager = PlansManager(trainer.planned(plans, request.configuration, dataset_json))
+    configuration = manager.get_configuration(request.configuration)
+    channels = determine_num_input_channels(manager, configuration, dataset_json)
+    report = adapt_checkpoint(
+        request.checkpoint,
+        request.output,
+        channels,
+        configuration.network_arch_init_kwargs,
+        overwrite=request.overwrite,
+    )
+    return AdaptedCheckpoint(request.output, folder.name, report)
 
 
 def adapt_checkpoint(

@@ -88,14 +88,14 @@ class ForeignTrainer(BaseTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net reads and repeats this signature
     ) -> None:
-        plans = self.planned(plans, configuration)
+        plans = self.replan_for_network(plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.enable_deep_supervision = self.foreign.outputs > 1
         self.initial_lr = self.optimizer_kwargs["lr"]
         self.num_epochs = self.epochs
 
     @classmethod
-    def planned(cls, plans: dict[str, Any], configuration: str) -> dict[str, Any]:
+    def replan_for_network(cls, plans: dict[str, Any], configuration: str) -> dict[str, Any]:
         """``plans`` with ``configuration`` resolved and re-planned; see :func:`plan_foreign`."""
         plans = deepcopy(plans)
         resolved = PlansManager(plans).get_configuration(configuration).configuration

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
@@ -19,6 +18,7 @@ from nnunetv2_masam.planning import (
     is_masam_configuration,
     plan_configuration,
 )
+from nnunetv2_masam.plans_file import read_plans
 
 
 def plans_for_training(
@@ -71,12 +71,21 @@ def _stored_configuration(plans: dict[str, Any], configuration: str, trainer: st
         return None
     name = f"{trainer}__{plans['plans_name']}__{configuration}"
     stored = Path(str(nnUNet_results)) / plans["dataset_name"] / name / "plans.json"
-    return load_json(str(stored))["configurations"].get(configuration) if stored.is_file() else None
+    if not stored.is_file():
+        return None
+    found: dict[str, Any] | None = read_plans(stored)["configurations"].get(configuration)
+    return found
 
 
 def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str) -> None:
     """Refuse plans that the recipe cannot train, before anything is computed."""
     check_whole_numbers(configuration, plans_name)
+    known = asdict(DEFAULTS)
+    if unknown := [name for name in configuration["architecture"]["arch_kwargs"] if name not in known]:
+        raise ValueError(
+            f"the plans {plans_name!r} have architecture.arch_kwargs.{unknown[0]}, expected arguments of the network: "
+            f"{', '.join(known)}. Correct or remove that key"
+        )
     vit = configuration["architecture"]["arch_kwargs"].get("vit", DEFAULTS.vit)
     encoder = configuration["architecture"]["arch_kwargs"].get("encoder", DEFAULTS.encoder)
     if encoder != rules.encoder:

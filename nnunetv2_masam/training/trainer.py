@@ -17,6 +17,7 @@ from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
+from nnunetv2_masam.files import env_flag
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.autocast import has_bf16
 from nnunetv2_masam.planning import PlanningRules, predict_limit
@@ -116,7 +117,7 @@ class MASAMTrainer(BaseTrainer):
         network = nnUNetTrainer.build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
         )
-        network.bf16_on_cpu = os.environ.get("MASAM_CPU_BF16", "").lower() in ("1", "t", "true")
+        network.bf16_on_cpu = env_flag("MASAM_CPU_BF16")
         network.kernels = os.environ.get("MASAM_KERNELS", "auto")
         network.register_load_state_dict_pre_hook(SlimCompletion())
         return network

@@ -46,7 +46,6 @@ def download_checkpoint(
     retries: int = 2,
     timeout_s: float = 60.0,
     total_s: float | None = None,
-    progress: bool | None = None,
 ) -> Path:
     """Fetch a checkpoint into a folder unless it is there; processes that ask together fetch it once.
 
@@ -59,7 +58,6 @@ def download_checkpoint(
         total_s: longest time for the whole file with all tries, and longest wait for another process that downloads
             it; by default ten minutes and what the file takes at 100 kB/s, or a file of the largest size if its size
             is not known.
-        progress: show a progress bar; by default where stderr is a terminal.
 
     Raises:
         FileNotFoundError: the server or the folder cannot be reached, or the file is not on the server.
@@ -74,7 +72,7 @@ def download_checkpoint(
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / f".{known.file_name}.lock", longest_s):
             found = find_known(known, folder)  # by a process that held the lock before
-            return found or _fetch(known, folder, retries, BoundedDownloader(known, timeout_s, longest_s, progress))
+            return found or _fetch(known, folder, retries, BoundedDownloader(known, timeout_s, longest_s))
     except FileNotFoundError:
         raise
     # requests' errors are OSErrors as well; filelock raises NotImplementedError where the file system has no locks

@@ -271,7 +271,11 @@ def at_url(text: str) -> PublishedCheckpoint:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{text}: expected an address that starts with https:// or http://, got {parts.scheme}://")
     if parts.username or parts.password:
-        raise ValueError("MASAM_CHECKPOINT: got an address with a user name or password; use one without, or a file")
+        public = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        raise ValueError(
+            f"{public}: got this address with a user name or password, expected one without. Leave them out, or get "
+            "the file by other means and set MASAM_CHECKPOINT to its path"
+        )
     sha256 = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", parts.fragment)
     if parts.fragment and sha256 is None:
         raise ValueError(

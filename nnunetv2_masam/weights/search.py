@@ -108,7 +108,7 @@ def how_to_get(wanted: PublishedCheckpoint, encoder: str, reason: str) -> str:
     if named:
         is_folder = "://" not in named and Path(named).expanduser().is_dir()
         looked = f"folder {named}: no weights for {encoder} in it" if is_folder else wanted.name
-    command = f"run `nnUNetv2_masam weights download {wanted.name} --to .` or " if wanted.vit else ""
+    command = f"run `nnUNetv2_masam weights download {wanted.name} -o .` or " if wanted.vit else ""
     return (
         f"no pretrained weights for {encoder}. {reason}\n"
         f"Looked at:\n"

@@ -36,13 +36,15 @@ class BoundedDownloader:
     A file of unknown size may have up to :data:`MAX_BYTES`.
     """
 
-    def __init__(self, known: PublishedCheckpoint, timeout_s: float, longest_s: float, progress: bool | None) -> None:
+    def __init__(self, known: PublishedCheckpoint, timeout_s: float, longest_s: float) -> None:
         self.bytes = known.bytes if known.member is None else None
         self.longest_s = longest_s
         self.deadline = time.monotonic() + longest_s
-        show = sys.stderr.isatty() if progress is None else progress
         self.http = pooch.HTTPDownloader(
-            progressbar=show, chunk_size=1 << 16, timeout=timeout_s, headers={"Accept-Encoding": "identity"}
+            progressbar=sys.stderr.isatty(),
+            chunk_size=1 << 16,
+            timeout=timeout_s,
+            headers={"Accept-Encoding": "identity"},
         )
 
     def __call__(self, url: str, output_file: str, fetcher: Any) -> None:

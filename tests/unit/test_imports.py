@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +18,29 @@ ALLOWED = {
     "architecture": set(),
     "network": {"architecture", "network"},
     "baselines": {"files", "baselines"},
-    "planning": {"files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
+    "planning": {"plans_file", "files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
-    "sharing": {"files", "sharing", "weights", "planning", "architecture", "network"},
+    "sharing": {"plans_file", "files", "nnunet_files", "sharing", "weights", "planning", "architecture", "network"},
     "prompts": {"csv_tables", "files", "images", "nnunet_files", "prompts", "network"},
     "evaluation": {"csv_tables", "files", "images", "nnunet_files", "evaluation", "prompts", "folds", "weights"},
     "folds": {"files", "images", "nnunet_files", "folds"},
     "datasets": {"files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "nnunet_files", "video", "folds"},
-    "crossval": {"files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation"},
-    "training": {"files", "training", "baselines", "prompts", "weights", "planning", "architecture", "network"},
+    "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation"},
+    "training": {
+        "plans_file",
+        "files",
+        "training",
+        "baselines",
+        "prompts",
+        "weights",
+        "planning",
+        "architecture",
+        "network",
+    },
     "catalogue": set(),
     "csv_tables": {"files"},
+    "plans_file": {"files"},
     "files": set(),
     "images": set(),
     "nnunet_files": {"files"},
@@ -36,6 +49,9 @@ MODULES = {
     ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): file
     for file in sorted(PACKAGE.rglob("*.py"))
 }
+# module: distribution, where the two have other names
+DISTRIBUTIONS = {"PIL": "pillow"}
+BESIDE_THE_PACKAGE = {"nnunetv2_masam", "_nnunetv2_masam_registration"}
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
 
@@ -115,6 +131,23 @@ def test_network_knows_nothing_of_its_host():
     for file in files_of("network"):
         roots = {name.split(".")[0] for name in imports(file)}
         assert not roots & FOREIGN_TO_NETWORK, file.name
+
+
+def test_every_distribution_that_is_imported_is_declared():
+    """Also those that nnU-Net happens to bring; ``doctor`` checks what is declared."""
+    text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    project = text.partition("\ndependencies = [")[2].partition("\n[project.scripts]")[0]
+    declared = {_normalised(name) for name in re.findall(r'"([A-Za-z0-9_.-]+)[<>=]', project)}
+    folders = [PACKAGE, *(PACKAGE.parent / name for name in ("trainers", "planners", "registration"))]
+    files = [file for folder in folders for file in folder.rglob("*.py")]
+    beside = BESIDE_THE_PACKAGE | {file.stem for file in files if file.parent in folders[1:]}
+    roots = {name.split(".")[0] for file in files for name in imports(file)} - beside - sys.stdlib_module_names
+    assert {"torch", "timm", "pandas"} <= roots
+    assert {_normalised(DISTRIBUTIONS.get(root, root)) for root in roots} <= declared
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def test_only_commands_parse_arguments_and_print():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from nnunetv2_masam.cli.arguments import group
 from nnunetv2_masam.cli.convert import volumes
 
 EPILOG = """\
@@ -17,11 +18,9 @@ challenge distributes it. Test images (RawData/Testing/img) go to imagesTs.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``convert btcv``."""
     volumes.add_arguments(parser, EPILOG)
-    group = parser.add_argument_group("as in the MA-SAM paper")
-    group.add_argument("--paper", action="store_true", help="Merge the adrenal glands into one label")
-    group.add_argument(
-        "--paper-split", action="store_true", help="Append the authors' split as a fold: 0035 to 0040 for validation"
-    )
+    add = group(parser, "as in the MA-SAM paper").add_argument
+    add("--paper", action="store_true", help="Merge the adrenal glands into one label")
+    add("--paper-split", action="store_true", help="Append the authors' split as a fold: 0035 to 0040 for validation")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from nnunetv2_masam.cli.arguments import group
 from nnunetv2_masam.cli.convert import volumes
 
 EPILOG = """\
@@ -17,15 +18,13 @@ Cases are called SITE_0000, so that the site can be told from the name.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``convert prostate6``."""
     volumes.add_arguments(parser, EPILOG)
-    group = parser.add_argument_group("further folds")
-    group.add_argument(
+    add = group(parser, "further folds").add_argument
+    add(
         "--paper-split",
         action="store_true",
         help="Append the MA-SAM authors' split as folds: all sites together, and each site alone",
     )
-    group.add_argument(
-        "--folds-by-site", action="store_true", help="Append six folds that each validate on one site, unseen"
-    )
+    add("--folds-by-site", action="store_true", help="Append six folds that each validate on one site, unseen")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunetv2_masam.cli.arguments import add_dataset, group, positive_int
+from nnunetv2_masam.cli.arguments import add_new_dataset, group, positive_int
 
 if TYPE_CHECKING:
     from nnunetv2_masam.video.convert import ConvertedVideos
@@ -51,7 +51,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Take mask values that no class has as background; without this they are an error",
     )
-    add_dataset(group(parser, "output"), "Free number for the new dataset", type=positive_int)
+    add_new_dataset(parser)
     add_case_arguments(parser)
 
 
@@ -111,7 +111,7 @@ def dataset_fields(args: argparse.Namespace) -> dict[str, Any]:
 
     return {
         "source": args.source,
-        "dataset_id": args.dataset,
+        "dataset_id": args.dataset_id,
         "max_frames": args.max_frames,
         "scaling": scaling_of(args) or DEFAULT_SCALING,
         "unlisted_as_background": args.unlisted_as_background,

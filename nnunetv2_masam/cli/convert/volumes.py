@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_processes, positive_int
+from nnunetv2_masam.cli.arguments import add_new_dataset, add_processes, group
 from nnunetv2_masam.cli.fixed_folds import print_folds
 
 if TYPE_CHECKING:
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser, epilog: str) -> None:
     """Declare what every converter of volumes takes."""
     parser.epilog = epilog
-    parser.add_argument("source", type=Path, metavar="SRC", help="Folder with the data as published")
-    parser.add_argument(
-        "-d", "--dataset", type=positive_int, required=True, metavar="ID", help="Free number for the new dataset"
-    )
-    parser.add_argument("--partial", action="store_true", help="Convert what is there where the dataset is incomplete")
-    parser.add_argument(
+    add = group(parser, "input").add_argument
+    add("source", type=Path, metavar="SRC", help="Folder with the data as published")
+    add("--partial", action="store_true", help="Convert what is there where the dataset is incomplete")
+    add(
         "--copy-geometry",
         action="store_true",
         help="Give a label file the spacing, origin and direction of its image where they differ",
     )
+    add_new_dataset(parser)
     add_processes(parser, most=4)
 
 
@@ -34,17 +33,18 @@ def request_of(args: argparse.Namespace, splits: list[str]) -> ConvertRequest:
     from nnunetv2_masam.datasets.convert import ConvertRequest
 
     return ConvertRequest(
-        args.source, args.dataset, args.partial, args.copy_geometry, args.processes, splits=tuple(splits)
+        args.source, args.dataset_id, args.partial, args.copy_geometry, args.processes, splits=tuple(splits)
     )
 
 
 def report(converted: ConvertedDataset) -> int:
     """Print what was found and written."""
     from nnunetv2_masam.datasets.raw_dataset import describe
+    from nnunetv2_masam.nnunet_files import dataset_number
 
     print(describe(converted.dataset))
     if converted.folds is not None:
         print_folds(converted.folds)
-    number = int(converted.dataset.folder.name[7:10])
+    number = dataset_number(converted.dataset.folder.name)
     print(f"next: nnUNetv2_plan_and_preprocess -d {number} --verify_dataset_integrity")
     return 0

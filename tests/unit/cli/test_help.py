@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import re
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from nnunetv2_masam.cli import build_parser
 from nnunetv2_masam.cli.subcommands import all_parsers
 
+NNUNETS_OWN = {"-gpu_memory_target", "-overwrite_plans_name"}  # as in nnU-Net's commands, without a second spelling
 PARSERS = {parser.prog: parser for parser in all_parsers(build_parser())}
 # imports that a help text must not need
 HEAVY = ("torch", "numpy", "nnunetv2.paths", "SimpleITK", "nibabel", "scipy", "matplotlib", "PIL")
@@ -73,6 +75,30 @@ def test_style(prog):
             assert re.search(r"\(default( with -d)?: .+\)$", help), f"{what}: the default comes last, as (default: x)"
 
 
+@pytest.mark.parametrize("prog", PARSERS)
+def test_every_option_has_a_long_form(prog):
+    """A short one alone says nothing in a script that is read a year later."""
+    spellings = [set(action.option_strings) for action in options(PARSERS[prog]) if action.option_strings]
+    short = [names for names in spellings if not any(name.startswith("--") for name in names)]
+    assert [names for names in short if not names <= NNUNETS_OWN] == []
+
+
+@pytest.mark.parametrize("prog", PARSERS)
+def test_every_argument_is_in_a_titled_group(prog):
+    parser = PARSERS[prog]
+    grouped = {
+        id(action) for group in parser._action_groups[2:] for action in group._group_actions
+    }  # not argparse's two
+    assert [action.option_strings or action.dest for action in options(parser) if id(action) not in grouped] == []
+
+
+def test_the_number_of_a_new_dataset_has_one_name():
+    """``--dataset`` is one that exists."""
+    numbers = {prog: PARSERS[prog]._option_string_actions["-d"].dest for prog in PARSERS if " convert " in prog}
+    assert numbers.pop("nnUNetv2_masam convert frames") == "dataset"
+    assert set(numbers.values()) == {"dataset_id"}
+
+
 @pytest.mark.parametrize("prog", [prog for prog, parser in PARSERS.items() if examples(parser)])
 def test_examples_are_commands(prog):
     for words in examples(PARSERS[prog]):
@@ -91,6 +117,7 @@ def test_what_help_texts_repeat_is_what_the_package_says():
     from nnunetv2_masam.planning.plan_dataset import PlanRequest
     from nnunetv2_masam.prompts.drawn import COORDINATES
     from nnunetv2_masam.sharing.authors_tasks import TASKS
+    from nnunetv2_masam.sharing.pretrained import AdaptRequest
     from nnunetv2_masam.video import classes, endovis18, sequences
     from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES
 
@@ -98,7 +125,10 @@ def test_what_help_texts_repeat_is_what_the_package_says():
         return build_parser().parse_args(words.split())
 
     plan, request = parsed("plan -d 4"), PlanRequest("4")
-    assert (plan.tr, plan.pl, plan.base) == (request.trainer, request.planner, request.baseline)
+    assert (plan.trainer, plan.planner, plan.baseline) == (request.trainer, request.planner, request.baseline)
+    fitted = parsed("adapt-pretrained FILE -d 4 -o OUT")
+    for name in ("configuration", "trainer", "plans"):
+        assert getattr(fitted, name) == getattr(AdaptRequest, name)
     assert plan.overwrite_plans_name == PLANS_NAME
     assert parsed("convert video SRC -d 4").max_frames == DEFAULT_MAX_FRAMES
     assert _choices("boxes drawn", "coordinates") == COORDINATES
@@ -117,8 +147,8 @@ def _choices(command: str, dest: str) -> tuple[str, ...]:
 def test_functions_of_the_page_on_commands_exist():
     page = (Path(__file__).resolve().parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
     named = re.findall(r"`(nnunetv2_masam\.[\w.]+)\.(\w+)\((\w*)", page)
-    assert len(named) >= 9
-    for module, function, request in named:
+    assert len(named) >= 16
+    for module, function, argument in named:
         loaded = importlib.import_module(module)
-        assert callable(getattr(loaded, function))
-        assert request in ("dataset", "") or isinstance(getattr(loaded, request), type)
+        parameters = inspect.signature(getattr(loaded, function)).parameters
+        assert argument in ("", *parameters) or isinstance(getattr(loaded, argument), type)

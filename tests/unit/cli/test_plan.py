@@ -98,9 +98,21 @@ def test_a_configuration_that_is_not_there_is_refused_before_anything_is_written
 def test_baseline_plans_of_another_shape_and_planners_that_are_not_ours(folder, capsys):
     assert main(["plan", "-d", "4", *TINY, "-pl", "ExperimentPlanner"]) == 2
     assert "-pl: ExperimentPlanner is not a MA-SAM planner; take one of MASAMPlanner" in capsys.readouterr().err
-    (folder / "nnUNetPlans.json").write_text('{"configurations": []}')
+    baseline = json.loads((folder / "nnUNetPlans.json").read_text())
+    del baseline["configurations"]["2d"]["median_image_size_in_voxels"]
+    (folder / "nnUNetPlans.json").write_text(json.dumps(baseline))
     assert main(["plan", "-d", "4", *TINY]) == 2
-    assert "configurations: expected an object of objects" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"{folder / 'nnUNetPlans.json'}: configurations.2d.median_image_size_in_voxels: missing" in message
+
+
+def test_trainers_of_other_networks_are_refused(folder, capsys):
+    for trainer in ("nnUNetTrainer", "nnUNetTrainerSwinUNETR"):
+        assert main(["plan", "-d", "4", "-tr", trainer, "--no_pp"]) == 2
+        message = capsys.readouterr().err
+        assert f"-tr: {trainer} is not a MA-SAM trainer; take one of" in message
+        assert "nnUNetTrainerMASAM_tiny" in message
+        assert message.count("SwinUNETR") == trainer.count("SwinUNETR")  # what is proposed is not refused
 
 
 def test_the_planner_takes_rules_and_baseline_as_arguments(folder):

@@ -71,6 +71,17 @@ def test_plans_whole():
     assert not is_masam_configuration(plans["configurations"]["3d_fullres"])
 
 
+def test_a_patch_of_its_own_beside_an_inherited_rest():
+    """As nnU-Net's documentation changes a patch: the other keys come from the parent."""
+    whole = baseline([40, 128, 128])
+    plans = {
+        "plans_name": "nnUNetPlans",
+        "configurations": {"3d_fullres": whole, "3d_wide": {"inherits_from": "3d_fullres", "patch_size": [40, 96, 96]}},
+    }
+    planned = replan(plans, PlanningRules(), 2)["configurations"]
+    assert planned["3d_wide"] == planned["3d_fullres"]  # the patch follows from the images and the rules
+
+
 @pytest.mark.parametrize("vit", VITS)
 @pytest.mark.parametrize("target", [8, 11, 16, 24, 40, 80])
 @pytest.mark.parametrize("shape", [(36, 50, 35), (20, 320, 320), (148, 512, 512), (149, 1024, 1280), (584, 565)])

@@ -13,6 +13,7 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.sharing.pretrained import adapt_checkpoint
 from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
 from tests.conftest import TINY_VIT
+from tests.plans import plans_with
 from tests.recipes import RECIPES, nnUNetTrainerMASAM, nnUNetTrainerSAMed, small_arch_kwargs
 from tests.sam_file import write_sam_file
 
@@ -42,7 +43,7 @@ def write_model(folder: Path, recipe, sam: Path) -> Path:
                 parameter += 0.05 * torch.randn_like(parameter)
     architecture = {"network_class_name": "nnunetv2_masam.network.MASAM", "arch_kwargs": arch_kwargs}
     (folder / "fold_0").mkdir(parents=True)
-    (folder / "plans.json").write_text(json.dumps({"configurations": {"3d_fullres": {"architecture": architecture}}}))
+    (folder / "plans.json").write_text(json.dumps(plans_with(architecture)))
     (folder / "dataset.json").write_text("{}")
     checkpoint = {
         "network_weights": network.state_dict(),

@@ -19,11 +19,12 @@ import torch
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.sharing.model_folder import read_nnunet_checkpoint
+from nnunetv2_masam.sharing.trained_checkpoints import read_nnunet_checkpoint
 from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
 from nnunetv2_masam.weights.provenance import KEY, identify, stored_provenance
 from nnunetv2_masam.weights.slim import MARKER, SlimCompletion
 from tests.conftest import TINY_VIT
+from tests.plans import plans_with
 from tests.sam_file import write_sam_file
 from tests.unit.cli.test_help import PARSERS, examples
 
@@ -75,10 +76,8 @@ def model_folder(tmp_path, sam) -> Path:
             "trainer_name": "nnUNetTrainerMASAM_paper",
         }
         torch.save(checkpoint, folder / fold / "checkpoint_final.pth")
-    configuration = {
-        "architecture": {"network_class_name": "nnunetv2_masam.network.MASAM", "arch_kwargs": ARCHITECTURE}
-    }
-    (folder / "plans.json").write_text(json.dumps({"configurations": {"3d_fullres": configuration}}))
+    architecture = {"network_class_name": "nnunetv2_masam.network.MASAM", "arch_kwargs": ARCHITECTURE}
+    (folder / "plans.json").write_text(json.dumps(plans_with(architecture)))
     (folder / "dataset.json").write_text("{}")
     return folder
 
@@ -129,9 +128,9 @@ def test_examples_of_the_help_texts(model_folder, sam, tmp_path, monkeypatch):
     assert any(".fact." in name for name in whole.keys() - weights_of(tmp_path / "folded").keys())
 
 
-def test_fold_fact(model_folder, tmp_path):
+def test_fold(model_folder, tmp_path):
     folded = tmp_path / "folded"
-    assert main(["merge", str(model_folder), "-o", str(folded), "--fold-fact"]) == 0
+    assert main(["merge", str(model_folder), "-o", str(folded), "--fold"]) == 0
     plans = json.loads((folded / "plans.json").read_text())
     arch_kwargs = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
     assert arch_kwargs["fact_rank"] == 0
@@ -270,13 +269,16 @@ def test_model_folder_that_does_not_fit_itself(model_folder, tmp_path, capsys):
     good = plans.read_text()
     for content, match in (
         ("[]", "expected an object"),
-        ('{"configurations": {}}', "does not fit the plans"),
-        ("{}", "no configurations"),
+        (good.replace('"3d_fullres"', '"2d"'), "does not fit the plans"),
+        (json.dumps(plans_with(5)), "configurations.3d_fullres.architecture: got 5, expected an object"),
+        ("{}", "dataset_name: missing"),
         ("{", "JSON"),
     ):
         plans.write_text(content)
         assert main(["merge", str(model_folder), "-o", str(tmp_path / "out"), "--fold"]) == 2
-        assert match in capsys.readouterr().err
+        message = capsys.readouterr().err
+        assert match in message
+        assert str(model_folder) in message
     plans.write_text(good)
     checkpoint = torch.load(model_folder / "fold_0" / "checkpoint_final.pth", weights_only=False)
     del checkpoint["network_weights"]["image_encoder.fact.u.weight"]

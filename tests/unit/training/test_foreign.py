@@ -99,12 +99,12 @@ def plans(configuration: dict) -> dict:
 def test_plans_of_masam_are_refused():
     masam = plan_configuration(BASELINE, PlanningRules(), num_classes=3)
     with pytest.raises(ValueError, match="'somePlans' are MA-SAM's"):
-        SwinUNETRTrainer.planned(plans(masam), "3d_fullres")
+        SwinUNETRTrainer.replan_for_network(plans(masam), "3d_fullres")
 
 
 def test_plans_given_are_not_changed():
     given = plans(dict(BASELINE))
-    planned = SwinUNETRTrainer.planned(given, "3d_fullres")
+    planned = SwinUNETRTrainer.replan_for_network(given, "3d_fullres")
     assert planned["configurations"]["3d_fullres"]["patch_size"] == [32, 320, 256]
     assert given["configurations"]["3d_fullres"] == BASELINE
 

@@ -79,3 +79,6 @@ def test_other_addresses_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         at_url(text)
     assert "secret" not in str(caught.value)
+    assert str(caught.value).startswith(
+        text.replace("me:secret@", "") + ":"
+    )  # whoever gave it, an option or a variable

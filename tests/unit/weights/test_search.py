@@ -195,7 +195,7 @@ def test_offline_says_what_to_copy_where(
         f"{as_vit_b.bytes} bytes",
         f"sha256 {as_vit_b.sha256}",
         as_vit_b.url,
-        "nnUNetv2_masam weights download vit_b --to",
+        "nnUNetv2_masam weights download vit_b -o",
         f"copy {as_vit_b.file_name} into {cache_folder()}",
     ):
         assert part in message

@@ -94,14 +94,14 @@ def test_check_knows_vits_of_timm(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 def test_download_of_an_unpublished_hash(capsys: pytest.CaptureFixture[str], tmp_path: Path, unhashed: Any) -> None:
-    assert main(["weights", "download", unhashed.url, "--to", str(tmp_path)]) == 0
-    assert main(["weights", "download", unhashed.name, "--to", str(tmp_path)]) == 0
+    assert main(["weights", "download", unhashed.url, "-o", str(tmp_path)]) == 0
+    assert main(["weights", "download", unhashed.name, "-o", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert out.count("(recorded; no public source states it)") == 2
     assert "licence not known" in out
     assert "licence Apache-2.0\nplease cite: Kirillov et al." in out
     (tmp_path / unhashed.file_name).write_bytes(b"changed")
-    assert main(["weights", "download", unhashed.name, "--to", str(tmp_path)]) == 2
+    assert main(["weights", "download", unhashed.name, "-o", str(tmp_path)]) == 2
     assert "recorded at its first use" in capsys.readouterr().err
 
 
@@ -131,7 +131,7 @@ def test_download_verifies_a_file_that_is_there(
     known = replace(CHECKPOINTS["vit_b"], bytes=5, sha256=hashlib.sha256(b"right").hexdigest())
     monkeypatch.setitem(published.CHECKPOINTS, "vit_b", known)
     (tmp_path / known.file_name).write_bytes(content)
-    assert main(["weights", "download", "vit_b", "--to", str(tmp_path)]) == code
+    assert main(["weights", "download", "vit_b", "-o", str(tmp_path)]) == code
     out = capsys.readouterr()
     if code == 0:
         assert "was there already" in out.out
