@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nnunetv2_masam.cli.arguments import add_dataset, group
 
 if TYPE_CHECKING:
-    from nnunetv2_masam.folds.published import PublishedFolds
+    from nnunetv2_masam.folds.paper_splits import PublishedFolds
 
 SUMMARIES = {
     "btcv-paper": "the MA-SAM authors' 24 and 6 cases of BTCV",
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Append the folds and print which fold is which."""
-    from nnunetv2_masam.folds.published import append_published_folds
+    from nnunetv2_masam.folds.paper_splits import append_published_folds
 
     print_folds(append_published_folds(args.dataset, args.split))
     return 0

@@ -10,7 +10,7 @@ from nnunetv2_masam.datasets import btcv, prostate6
 from nnunetv2_masam.datasets.raw_dataset import DatasetSpec, RawDataset, write_dataset
 from nnunetv2_masam.datasets.volumes import LabelRule, Volume
 from nnunetv2_masam.folds.fixed import append_fixed_folds, check_fixed_folds
-from nnunetv2_masam.folds.published import SPLITS, PublishedFolds
+from nnunetv2_masam.folds.paper_splits import SPLITS, PublishedFolds
 from nnunetv2_masam.nnunet_files import folder_of, new_dataset
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from nnunetv2_masam.datasets.layout import find_base, numbered_files, pair
 from nnunetv2_masam.datasets.raw_dataset import DatasetSpec
 from nnunetv2_masam.datasets.volumes import LabelRule, Volume
-from nnunetv2_masam.folds.published import PROSTATE_SITES
+from nnunetv2_masam.folds.paper_splits import PROSTATE_SITES
 
 EXPECTED = "\n".join(
     f"  {site}/Case00.nii.gz, {site}/Case00_segmentation.nii.gz        ({count} cases)"

@@ -32,7 +32,7 @@ from nnunetv2_masam.files import read_json
 from nnunetv2_masam.weights.archive import read_index
 from nnunetv2_masam.weights.pickle_outline import TensorOutline, outline_pickle
 
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
+MODEL_FILES = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
 TIMED_LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): +(.*?) *$")
 EPOCH_TIME = re.compile(r"Epoch time: (\d+(?:\.\d+)?) s")
@@ -66,7 +66,7 @@ def model_cost(model: Model) -> Cost:
 def fold_cost(folder: Path) -> Cost:
     """Costs of one fold."""
     costs: dict[str, float | None] = {}
-    checkpoint = next((folder / name for name in CHECKPOINTS if (folder / name).is_file()), None)
+    checkpoint = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if checkpoint is not None:
         costs["checkpoint_mib"] = checkpoint.stat().st_size / 2**20
         costs["parameters"], costs["trained_parameters"] = count_parameters(checkpoint)

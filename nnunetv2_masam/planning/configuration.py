@@ -9,8 +9,8 @@ from typing import Any
 
 from nnunetv2_masam.architecture import DEFAULTS, resolve_vit
 from nnunetv2_masam.planning.fit import Task, fit_memory
-from nnunetv2_masam.planning.prediction import prediction_slices
 from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
+from nnunetv2_masam.planning.tile_depth import prediction_slices
 from nnunetv2_masam.plans_file import resolved_configuration
 
 _INTEGERS = {"batch_size", "micro_batch_size", "fact_rank", "lora_rank", "adapter_channels", "decoder_doublings"}

@@ -29,8 +29,8 @@ import SimpleITK as sitk
 from nnunetv2_masam.csv_tables import read_csv_table
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.prompts import VoxelBox
-from nnunetv2_masam.prompts.geometry import box_of_points, checked_box
 from nnunetv2_masam.prompts.markups import ENDING, read_markups
+from nnunetv2_masam.prompts.world import box_of_points, checked_box
 
 BoxOfImage = Callable[[sitk.Image], VoxelBox]  # converts a drawn box to voxels of an image
 Corners = tuple[float, ...]  # x0, y0, z0, x1, y1, z1

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from nnunetv2_masam.files import list_folder, read_json, write_json
 from nnunetv2_masam.prompts import VoxelBox
-from nnunetv2_masam.prompts.geometry import box_of_points
+from nnunetv2_masam.prompts.world import box_of_points
 
 ENDING = ".mrk.json"
 SCHEMA = (

@@ -13,8 +13,8 @@ from torch import Tensor
 from nnunetv2_masam.architecture import VIT_PRESETS
 from nnunetv2_masam.weights import CheckpointError
 from nnunetv2_masam.weights.formats import recognise_file
-from nnunetv2_masam.weights.geometry import ViTGeometry
 from nnunetv2_masam.weights.load import masam_name
+from nnunetv2_masam.weights.recognition import ViTGeometry
 from nnunetv2_masam.weights.safe_read import read_tensors
 from nnunetv2_masam.weights.weight_files import bad_file
 

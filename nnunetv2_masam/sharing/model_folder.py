@@ -25,7 +25,7 @@ from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.plans_file import read_plans
 from nnunetv2_masam.sharing.trained_checkpoints import completed_weights, read_nnunet_checkpoint
-from nnunetv2_masam.weights.geometry import recognise_vit
+from nnunetv2_masam.weights.recognition import recognise_vit
 from nnunetv2_masam.weights.search import find_checkpoint
 from nnunetv2_masam.weights.slim import (
     BaseTensors,

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.weights.efficient_names import is_efficient_name, official_encoder
-from nnunetv2_masam.weights.geometry import ViTGeometry, recognise_vit
 from nnunetv2_masam.weights.hf_names import is_hf_name, official_name
+from nnunetv2_masam.weights.recognition import ViTGeometry, recognise_vit
 from nnunetv2_masam.weights.safe_read import read_tensors
 from nnunetv2_masam.weights.state_dicts import unwrap
 from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading

@@ -19,7 +19,7 @@ from torch import Tensor
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.weights.formats import checked_weight, read_sam_checkpoint
-from nnunetv2_masam.weights.geometry import recognise_vit
+from nnunetv2_masam.weights.recognition import recognise_vit
 from nnunetv2_masam.weights.safe_read import read_tensors
 from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import outputs, tables
 from nnunetv2_masam.evaluation.report.page import write_report
-from nnunetv2_masam.evaluation.report.table import as_text
+from nnunetv2_masam.evaluation.report.text_table import as_text
 
 __all__ = ["terminal_text", "write_files", "write_report"]
 

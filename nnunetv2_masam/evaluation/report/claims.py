@@ -10,7 +10,7 @@ import pandas as pd
 from nnunetv2_masam.evaluation.comparison import Comparison, Differences
 from nnunetv2_masam.evaluation.metrics import CATALOGUE
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
-from nnunetv2_masam.evaluation.report.table import NOTHING, Table, interval, number, p_value
+from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, interval, number, p_value
 from nnunetv2_masam.files import shortened
 
 

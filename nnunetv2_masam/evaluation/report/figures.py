@@ -15,7 +15,7 @@ from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
 from nnunetv2_masam.evaluation.report.quality import margins
 from nnunetv2_masam.evaluation.report.shown import units_of
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
-from nnunetv2_masam.evaluation.report.table import interval, number, with_minus
+from nnunetv2_masam.evaluation.report.text_table import interval, number, with_minus
 from nnunetv2_masam.files import shortened
 
 PANEL_IN, PAIR_IN = 3.7, 4.25  # three and two beside each other on a wide page

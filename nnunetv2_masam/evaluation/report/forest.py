@@ -15,7 +15,7 @@ from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
 from nnunetv2_masam.evaluation.report.figures import MOST_NUMBERS, PANEL_IN, colours, in_legend, wrap
 from nnunetv2_masam.evaluation.report.shown import units_of
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, as_svg, drawing, new_axes
-from nnunetv2_masam.evaluation.report.table import MINUS, interval, number, with_minus
+from nnunetv2_masam.evaluation.report.text_table import MINUS, interval, number, with_minus
 from nnunetv2_masam.evaluation.statistics import PairedDifference
 from nnunetv2_masam.files import shortened
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from nnunetv2_masam.evaluation.report.table import DASH, MINUS, NOTHING, Table, with_minus
+from nnunetv2_masam.evaluation.report.text_table import DASH, MINUS, NOTHING, Table, with_minus
 
 # what a document needs before \input; the box shrinks a part that is too wide because of very long names
 PREAMBLE = r"""% needs \usepackage{array,booktabs,graphicx}

@@ -15,8 +15,8 @@ from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS
 from nnunetv2_masam.evaluation.report.latex import document_part
 from nnunetv2_masam.evaluation.report.shown import units_of
-from nnunetv2_masam.evaluation.report.table import as_markdown
 from nnunetv2_masam.evaluation.report.tables import all_tables
+from nnunetv2_masam.evaluation.report.text_table import as_markdown
 from nnunetv2_masam.evaluation.results import NO_FOLD
 from nnunetv2_masam.files import write_json, write_text
 

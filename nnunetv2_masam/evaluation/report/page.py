@@ -17,7 +17,7 @@ from nnunetv2_masam.evaluation.report import figures, overlays, quality, tables
 from nnunetv2_masam.evaluation.report.forest import forest
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, units_of
 from nnunetv2_masam.evaluation.report.svg import Picture
-from nnunetv2_masam.evaluation.report.table import Table, with_minus
+from nnunetv2_masam.evaluation.report.text_table import Table, with_minus
 from nnunetv2_masam.files import write_text
 
 LONG_TABLE = 60  # rows from which a table is folded on the page

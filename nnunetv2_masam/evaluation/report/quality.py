@@ -12,7 +12,7 @@ import pandas as pd
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
-from nnunetv2_masam.evaluation.report.table import NOTHING, Table, number, spread
+from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, number, spread
 from nnunetv2_masam.evaluation.scores import AVERAGE
 
 MARGIN_TITLE = "Dice against box margin"

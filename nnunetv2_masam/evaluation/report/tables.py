@@ -5,7 +5,7 @@ from __future__ import annotations
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import claims, quality
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS
-from nnunetv2_masam.evaluation.report.table import Table
+from nnunetv2_masam.evaluation.report.text_table import Table
 
 
 def all_tables(comparison: Comparison) -> list[Table]:

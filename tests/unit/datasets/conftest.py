@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.datasets.btcv import TRAINING
-from nnunetv2_masam.folds.published import PROSTATE_SITES
+from nnunetv2_masam.folds.paper_splits import PROSTATE_SITES
 
 SHAPE = (4, 12, 10)  # (D, H, W)
 SPACING_XYZ_MM = (0.7, 0.8, 3.0)

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.folds.published import PROSTATE_SITES
+from nnunetv2_masam.folds.paper_splits import PROSTATE_SITES
 from tests.unit.datasets.conftest import PROSTATE_NUMBERS, Folders, label_array, write_volume
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_masam.catalogue import class_names, trainers_folder
-from nnunetv2_masam.folds.published import SPLITS
+from nnunetv2_masam.folds.paper_splits import SPLITS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "reproduce.md").read_text()

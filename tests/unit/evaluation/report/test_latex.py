@@ -14,7 +14,7 @@ import pytest
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report.latex import as_latex, document_part, escape
 from nnunetv2_masam.evaluation.report.outputs import write_latex
-from nnunetv2_masam.evaluation.report.table import Table
+from nnunetv2_masam.evaluation.report.text_table import Table
 
 ORGANS = """spleen, right kidney, left kidney, gallbladder, esophagus, liver, stomach, aorta, inferior vena cava,
 portal and splenic veins, pancreas, right adrenal gland, left adrenal gland""".replace("\n", " ").split(", ")

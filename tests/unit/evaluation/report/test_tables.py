@@ -13,7 +13,15 @@ from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2_masam.evaluation.case_tables import read_measured_elsewhere
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import claims, outputs, quality, tables, terminal_text
-from nnunetv2_masam.evaluation.report.table import Table, as_markdown, as_text, interval, number, p_value, with_minus
+from nnunetv2_masam.evaluation.report.text_table import (
+    Table,
+    as_markdown,
+    as_text,
+    interval,
+    number,
+    p_value,
+    with_minus,
+)
 
 MakeUp = Callable[..., Comparison]
 

@@ -10,7 +10,7 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.memory import MicroBatch
-from nnunetv2_masam.planning.prediction import prediction_slices, slice_bytes
+from nnunetv2_masam.planning.tile_depth import prediction_slices, slice_bytes
 
 VIT_B = {"vit": "vit_b", "image_size": [512, 512]}
 TASK = Task(extent=(512, 512), slices=5, input_channels=1, num_classes=14)

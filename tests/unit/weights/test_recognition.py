@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnunetv2_masam.weights.geometry import recognise_vit
+from nnunetv2_masam.weights.recognition import recognise_vit
 
 
 def encoder_shapes(embed_dim: int, depth: int, num_heads: int, grid: int = 64) -> dict[str, Tensor]:
