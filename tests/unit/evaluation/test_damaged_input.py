@@ -131,7 +131,7 @@ def test_a_stated_cost_that_is_none_is_named(dataset: Any, capsys: Any) -> None:
         (["--groups", "nowhere"], "nowhere: cannot be read"),
         (["--predictions", "A=a"], "what is 901 for"),
         (["--label-map", "nowhere"], r"\(--label-map\): used only where .* Add match_labels_by_name"),
-        (["--prediction-labels", "nowhere"], r"\(--prediction-labels\): used only where .* --match-labels-by-name"),
+        (["--prediction-labels", "nowhere"], r"\(--prediction-labels\): used only where .*--match-labels-by-name"),
     ],
 )
 def test_options(dataset: Any, capsys: Any, nothing_measured: None, options: list[str], complaint: str) -> None:
