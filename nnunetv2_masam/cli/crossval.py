@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import whole_number
+from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group, whole_number
 
 if TYPE_CHECKING:
     from nnunetv2_masam.crossval.jobs import Job
@@ -26,8 +26,17 @@ What is finished is skipped and what was interrupted is resumed, so the same com
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``crossval``."""
     parser.epilog = EPILOG
-    add = parser.add_argument_group("what to train").add_argument
-    add("-d", "--dataset", required=True, metavar="ID", help="Number or name of the preprocessed dataset")
+    _add_what_to_train(parser)
+    _add_where_to_train(parser)
+    add_output_folder(parser, "Folder for logs and comparison (default: crossval beside the models)", required=False)
+    add = group(parser, "output").add_argument
+    add("--status", action="store_true", help="Only show where each training stands")
+    add("--dry-run", action="store_true", help="Only show the commands")
+
+
+def _add_what_to_train(parser: argparse.ArgumentParser) -> None:
+    add_dataset(parser, "Number or name of the preprocessed dataset")
+    add = group(parser, "what to train").add_argument
     add("-c", "--configuration", required=True, metavar="NAME", help="Configuration, such as 3d_fullres")
     add(
         "-tr",
@@ -38,13 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Trainers; the first one is the baseline of the comparison",
     )
     add("-p", "--plans", default="nnUNetPlans", metavar="NAME", help="Plans (default: %(default)s)")
-    add(
-        "--folds",
-        nargs="+",
-        type=whole_number,
-        metavar="F",
-        help="Folds to train (default: all of the cross-validation)",
-    )
+    folds = "Folds to train (default: all of the cross-validation)"
+    add("--folds", nargs="+", type=whole_number, metavar="F", help=folds)
     add("--pretrained-weights", type=Path, metavar="FILE", help="Checkpoint to fine-tune from")
     add(
         "--from-scratch",
@@ -52,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Also train each pretrained trainer's counterpart without pretrained weights, TRAINER_scratch, and "
         "compare the two",
     )
-    add = parser.add_argument_group("where to train").add_argument
+
+
+def _add_where_to_train(parser: argparse.ArgumentParser) -> None:
+    add = group(parser, "where to train").add_argument
     add("--gpus", nargs="+", metavar="N", help="GPUs to use, one training on each (default: the first)")
     add(
         "--device",
@@ -66,16 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="KEY=VALUE",
         help="Submit to SLURM with these submitit parameters, instead of training here",
-    )
-    add = parser.add_argument_group("output").add_argument
-    add("--status", action="store_true", help="Only show where each training stands")
-    add("--dry-run", action="store_true", help="Only show the commands")
-    add(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="Folder for logs and comparison (default: crossval beside the models)",
     )
 
 

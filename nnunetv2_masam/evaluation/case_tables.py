@@ -10,7 +10,7 @@ from typing import Any
 from nnunetv2_masam.csv_tables import read_case_table
 from nnunetv2_masam.evaluation.labels import plain_name
 from nnunetv2_masam.evaluation.lineup import LineUp
-from nnunetv2_masam.evaluation.metrics import CATALOGUE, MetricSettings
+from nnunetv2_masam.evaluation.metrics import METRIC_INFO, MetricSettings
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model, PredictedCase
 from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS
 from nnunetv2_masam.files import shortened
@@ -59,7 +59,7 @@ def read_measured_elsewhere(name: str, path: Path) -> Model:
     units = PIXELS if lower & (PIXELS.columns().keys() - MILLIMETRES.columns().keys()) else MILLIMETRES
     known = SYNONYMS | units.columns()
     columns = {column: known[column.lower()] for column in rows[0] if column.lower() in known}
-    if not set(columns.values()) & set(CATALOGUE) or len(set(columns.values())) < len(columns):
+    if not set(columns.values()) & set(METRIC_INFO) or len(set(columns.values())) < len(columns):
         raise ValueError(
             f"{path}: has the columns {list(rows[0])}, expected metrics among them, each once: Dice, NSD, …"
         )

@@ -42,7 +42,7 @@ class Group:
     differences: Differences
 
 
-@dataclass
+@dataclass(frozen=True)
 class Comparison:
     """Everything that the tables and the report show.
 

@@ -59,7 +59,7 @@ class Metric(NamedTuple):
     higher_is_better: bool
 
 
-CATALOGUE = {
+METRIC_INFO = {
     "Dice": Metric("Dice", 4, True),
     "IoU": Metric("IoU", 4, True),
     "HD95_mm": Metric("HD95 (mm)", 2, False),
@@ -73,7 +73,7 @@ CATALOGUE = {
     "lesion_sensitivity": Metric("lesion sensitivity", 3, True),
     "lesion_false_positives": Metric("false positive lesions", 2, False),
 }
-HIGHER_IS_BETTER = {name: metric.higher_is_better for name, metric in CATALOGUE.items()}
+HIGHER_IS_BETTER = {name: metric.higher_is_better for name, metric in METRIC_INFO.items()}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnunetv2_masam.evaluation.metrics import CATALOGUE, LESION_COUNTS, VOLUMES
+from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, METRIC_INFO, VOLUMES
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Units:
 
     def heading(self, metric: str) -> str:
         """Of a metric's column in a table."""
-        return CATALOGUE[metric].heading.replace("(mm)", f"({self.length})")
+        return METRIC_INFO[metric].heading.replace("(mm)", f"({self.length})")
 
     def column(self, name: str) -> str:
         """Of a metric or size in ``cases.csv``."""
@@ -37,7 +37,7 @@ class Units:
 
     def columns(self) -> dict[str, str]:
         """Column of ``cases.csv`` in lower case → what it holds."""
-        return {self.column(name).lower(): name for name in (*CATALOGUE, *LESION_COUNTS, *VOLUMES)}
+        return {self.column(name).lower(): name for name in (*METRIC_INFO, *LESION_COUNTS, *VOLUMES)}
 
     def value(self, name: str, value: float) -> float:
         """A recorded value in these units."""

@@ -29,7 +29,7 @@ from nnunetv2_masam.weights import (
 )
 from nnunetv2_masam.weights.provenance import KEY
 
-PLANS_NAME = "nnUNetMASAMImportPlans"
+IMPORT_PLANS = "nnUNetMASAMImportPlans"
 CONFIGURATION = "3d_fullres"
 TRAINER = "nnUNetTrainerMASAM_paper"
 SLICES = 5  # D of a stack, in all of the authors' models
@@ -143,7 +143,7 @@ def import_plans(
         reader = "SimpleITKIO"  # the authors' half turn is against the file's own axis order
     return {
         "dataset_name": description.get("name") or "Dataset000_Imported",
-        "plans_name": PLANS_NAME,
+        "plans_name": IMPORT_PLANS,
         "original_median_spacing_after_transp": [1.0, 1.0, 1.0],
         "original_median_shape_after_transp": [100, *task.in_plane],
         "image_reader_writer": reader,
@@ -165,7 +165,7 @@ def _configuration(model: AuthorsModel, task: AuthorsTask, channels: int) -> dic
         for suffix, value in (("", "no_resampling_hack"), ("_kwargs", {}))
     }
     return {
-        "data_identifier": f"{PLANS_NAME}_{CONFIGURATION}",
+        "data_identifier": f"{IMPORT_PLANS}_{CONFIGURATION}",
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": 24,
         "micro_batch_size": 1,
@@ -218,7 +218,7 @@ def _readme(out: Path, plans: Mapping[str, Any], reports: Sequence[str]) -> str:
         "Predict with steps of one slice (a fifth of the patch) and without mirroring:",
         f"  nnUNetv2_predict_from_modelfolder -i IMAGES -o PREDICTIONS -m {out} -f all -step_size 0.2 --disable_tta",
         "nnUNetv2_predict finds the folder as "
-        f"nnUNet_results/DatasetXXX_Name/{TRAINER}__{PLANS_NAME}__{CONFIGURATION} (-tr {TRAINER} -p {PLANS_NAME}).",
+        f"nnUNet_results/DatasetXXX_Name/{TRAINER}__{IMPORT_PLANS}__{CONFIGURATION} (-tr {TRAINER} -p {IMPORT_PLANS}).",
         "",
         "As the authors do: axial slices in the order of the file (the first axis of SimpleITK's array), turned by 180 "
         "degrees for the network; nothing resampled; stacks of five slices.",

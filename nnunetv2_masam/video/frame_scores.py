@@ -38,7 +38,7 @@ VARIANTS = {
     "mean_class": "mean over frames for each class, then over classes (mcIoU)",
     "pooled": "pixels of all frames counted together, mean over classes",
 }
-METRICS = ("iou", "dice")
+FRAME_METRICS = ("iou", "dice")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def score(counts: FrameCounts) -> dict[str, dict[str, float | None]]:
     in_reference, in_either = counts.reference > 0, (counts.reference + counts.prediction) > 0
     no_prediction = ~(counts.prediction[:, 1:] > 0).any(1)
     scores: dict[str, dict[str, float | None]] = {}
-    for metric in METRICS:
+    for metric in FRAME_METRICS:
         values = counts.values(metric)
         fore = values[:, 1:]
         found = {
@@ -151,7 +151,7 @@ def score_classes(counts: FrameCounts, names: Sequence[str]) -> dict[str, dict[s
     scores: dict[str, dict[str, Any]] = {
         name: {"frames": int(n)} for name, n in zip(names, in_reference.sum(0), strict=True)
     }
-    for metric in METRICS:
+    for metric in FRAME_METRICS:
         values = counts.values(metric)
         columns = {
             "challenge": _class_means(values, in_reference),
@@ -174,7 +174,9 @@ def score_video(counts_of: Mapping[str, FrameCounts], names: Sequence[str]) -> d
     together = join(list(counts_of.values()))
     scores = {name: score(counts) for name, counts in counts_of.items()}
     means = {
-        variant: {metric: _mean(np.array([s[variant][metric] for s in scores.values()], float)) for metric in METRICS}
+        variant: {
+            metric: _mean(np.array([s[variant][metric] for s in scores.values()], float)) for metric in FRAME_METRICS
+        }
         for variant in VARIANTS
     }
     return {
@@ -229,5 +231,5 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _cells(values: Mapping[str, float | None]) -> list[str]:
-    found = (values[metric] for metric in METRICS)
+    found = (values[metric] for metric in FRAME_METRICS)
     return ["" if value is None else f"{100 * value:.2f}" for value in found]

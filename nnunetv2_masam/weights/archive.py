@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from nnunetv2_masam.weights.pickle_outline import MAX_BYTES, Storage
+from nnunetv2_masam.weights.pickle_outline import MAX_PICKLE_BYTES, Storage
 
 MAX_EXPANSION = 10  # times the file's size, for what compressed entries become; weights hardly compress
 _SMALL = 64 << 20  # bytes that may be read whatever the expansion
@@ -102,8 +102,8 @@ def read_index(path: Path) -> Archive:
     for info in infos:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
             raise ArchiveError(f"{info.filename} is encrypted or compressed otherwise than by deflate")
-        if info.filename.endswith("/data.pkl") and info.file_size > MAX_BYTES:
-            raise ArchiveError(f"{info.filename} has {info.file_size} bytes, a checkpoint's at most {MAX_BYTES}")
+        if info.filename.endswith("/data.pkl") and info.file_size > MAX_PICKLE_BYTES:
+            raise ArchiveError(f"{info.filename} has {info.file_size} bytes, a checkpoint's at most {MAX_PICKLE_BYTES}")
     whole = sum(info.file_size for info in infos)
     limit = max(_SMALL, MAX_EXPANSION * path.stat().st_size)
     if whole > limit:

@@ -28,7 +28,7 @@ from nnunetv2_masam.weights.archive import (
     read_index,
 )
 from nnunetv2_masam.weights.pickle_outline import (
-    MAX_BYTES,
+    MAX_PICKLE_BYTES,
     Outline,
     OutlineError,
     Storage,
@@ -88,8 +88,8 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     with open(path, "rb") as file:
         header = int.from_bytes(file.read(8), "little")
     try:
-        if header > MAX_BYTES:
-            raise SafetensorError(f"a header of {header} bytes, expected at most {MAX_BYTES}")
+        if header > MAX_PICKLE_BYTES:
+            raise SafetensorError(f"a header of {header} bytes, expected at most {MAX_PICKLE_BYTES}")
         return load_file(path, device="cpu")
     except SafetensorError as error:
         got = f"{path.stat().st_size} bytes that are no valid safetensors file ({error})"
@@ -195,7 +195,7 @@ def _outline(path: Path, archive: Archive | None) -> Outline:
         check_storages(archive, outline.storages.values())
         return outline
     with open(path, "rb") as file:
-        stream = BytesIO(file.read(MAX_BYTES))
+        stream = BytesIO(file.read(MAX_PICKLE_BYTES))
     first = outline_pickle(stream)
     if first.root != _LEGACY_MAGIC:  # some other pickle, which torch.load refuses
         return first

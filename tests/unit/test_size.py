@@ -9,9 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 MOST_LINES_OF_A_FUNCTION, MOST_LINES_OF_A_FILE = 50, 300
 
 # file and function: why it is longer
-LONG_FUNCTIONS = {
-    "cli/crossval.py add_arguments": "one declaration after the other",
-}
+LONG_FUNCTIONS: dict[str, str] = {}
 LONG_FILES: dict[str, str] = {}
 
 

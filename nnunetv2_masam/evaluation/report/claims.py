@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison, Differences
-from nnunetv2_masam.evaluation.metrics import CATALOGUE
+from nnunetv2_masam.evaluation.metrics import METRIC_INFO
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
 from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, interval, number, p_value
 from nnunetv2_masam.files import shortened
@@ -53,7 +53,7 @@ def _difference_rows(comparison: Comparison, differences: Differences, metrics: 
     for model, found in differences.items():
         for metric in metrics:
             for name in comparison.structure_names:
-                pair, digits = found[name][metric], CATALOGUE[metric].digits
+                pair, digits = found[name][metric], METRIC_INFO[metric].digits
                 rows.append(
                     {
                         "model": model,
@@ -79,7 +79,7 @@ def fold_difference_table(comparison: Comparison) -> Table | None:
     rows = []
     for model, found in comparison.differences.items():
         for metric in shown_metrics(comparison):
-            fold_level, digits = found[name][metric].fold_level, CATALOGUE[metric].digits
+            fold_level, digits = found[name][metric].fold_level, METRIC_INFO[metric].digits
             if fold_level is None or fold_level.folds < 2:
                 continue
             rows.append(
@@ -197,7 +197,7 @@ def ranking_table(comparison: Comparison) -> Table | None:
                     "rank": str(place.rank),
                     "95 % of samples": f"{place.rank_low:g} to {place.rank_high:g}",
                     "first in": f"{place.first:.0%}".replace("%", " %"),
-                    "mean": number(place.mean, CATALOGUE[metric].digits),
+                    "mean": number(place.mean, METRIC_INFO[metric].digits),
                     "mean rank": number(place.mean_rank, 2),
                     "by mean rank": str(place.rank_by_mean_rank),
                     "models beaten": str(place.beats),

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
+from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRIC_INFO
 from nnunetv2_masam.evaluation.report.quality import margins
 from nnunetv2_masam.evaluation.report.shown import units_of
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
@@ -71,7 +71,7 @@ def _stretch(axes: Axes, values: np.ndarray, metric: str) -> None:
 
 
 def _distribution_alt(comparison: Comparison, metric: str, name: str) -> str:
-    digits, found = CATALOGUE[metric].digits, []
+    digits, found = METRIC_INFO[metric].digits, []
     for model in comparison.model_names:
         s = comparison.summaries[model][name][metric]
         found.append(f"{model} {number(s.median, digits)} (mean {number(s.mean, digits)}, {s.n} cases)")
@@ -105,7 +105,7 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> list[P
         figure, axes = new_axes(PAIR_IN, 3.5)
         for i in range(len(names)):
             axes.scatter((ours[i] + theirs[i]) / 2, ours[i] - theirs[i], s=16, **_marker(i))
-        agreement = _limits_of_agreement(axes, (ours - theirs)[both], CATALOGUE[metric].digits)
+        agreement = _limits_of_agreement(axes, (ours - theirs)[both], METRIC_INFO[metric].digits)
         axes.set(
             title="Bland-Altman",
             xlabel=f"mean of both, {heading}",

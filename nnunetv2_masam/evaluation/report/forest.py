@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
+from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRIC_INFO
 from nnunetv2_masam.evaluation.report.figures import MOST_NUMBERS, PANEL_IN, colours, in_legend, wrap
 from nnunetv2_masam.evaluation.report.shown import units_of
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, as_svg, drawing, new_axes
@@ -30,7 +30,7 @@ def forest(comparison: Comparison, metric: str) -> Picture:
     value that it reaches.
     """
     names, models, heading = comparison.structure_names, list(comparison.differences), units_of(comparison).heading
-    digits = CATALOGUE[metric].digits
+    digits = METRIC_INFO[metric].digits
     rows = [comparison.differences[model][name][metric] for model in models for name in names]
     with drawing():
         step = 1 / (len(models) + 1)
@@ -100,7 +100,7 @@ def _annotate(axes: Axes, edge: float, place: float, side: str, text: str) -> No
 
 
 def _alternative(comparison: Comparison, metric: str) -> str:
-    name, digits = comparison.structure_names[-1], CATALOGUE[metric].digits
+    name, digits = comparison.structure_names[-1], METRIC_INFO[metric].digits
     found = []
     for model, pairs in comparison.differences.items():
         pair = pairs[name][metric]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import CATALOGUE, HIGHER_IS_BETTER
+from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRIC_INFO
 from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
 from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, number, spread
 from nnunetv2_masam.evaluation.scores import AVERAGE
@@ -46,7 +46,7 @@ def quality_table(comparison: Comparison) -> Table:
             row["cases"] = "/".join(map(str, counted))
             for metric in metrics:
                 s = summaries[metric]
-                row[units.heading(metric)] = spread(s.mean, s.sd, s.median, CATALOGUE[metric].digits)
+                row[units.heading(metric)] = spread(s.mean, s.sd, s.median, METRIC_INFO[metric].digits)
             rows.append(row)
     caption = "Mean ± standard deviation (median) over the same cases in all models; the best mean in bold"
     caption += ", among models without a prompt." if prompted and len(ranked) < len(prompts) else "."
@@ -97,7 +97,7 @@ def fold_table(comparison: Comparison) -> Table | None:
     for metric in shown_metrics(comparison):
         for model in comparison.model_names:
             means = comparison.summaries[model][last][metric].fold_means
-            row = {f"fold {fold}": number(means.get(fold), CATALOGUE[metric].digits) for fold in folds}
+            row = {f"fold {fold}": number(means.get(fold), METRIC_INFO[metric].digits) for fold in folds}
             rows.append({"metric": units.heading(metric), "model": model, **row})
     caption = "Mean over the cases of each fold" + (", averaged over labels." if last == AVERAGE else ".")
     return Table("Folds", pd.DataFrame(rows), 2, caption)
@@ -114,7 +114,7 @@ def group_table(comparison: Comparison) -> Table | None:
                 row = {"group": group, "label": name, "model": model, "cases": str(summaries["Dice"].n)}
                 for metric in MAIN_METRICS:
                     s = summaries[metric]
-                    row[units.heading(metric)] = spread(s.mean, s.sd, s.median, CATALOGUE[metric].digits)
+                    row[units.heading(metric)] = spread(s.mean, s.sd, s.median, METRIC_INFO[metric].digits)
                 rows.append(row)
     caption = "Mean ± standard deviation (median) over the cases of a group."
     return Table("Groups", pd.DataFrame(rows), 3, caption) if rows else None
