@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import sys
 from pathlib import Path
@@ -22,10 +21,10 @@ from nnunetv2_masam.crossval.jobs import (
     status_lines,
     submit,
 )
+from tests.plans import plans_with
 from tests.unit.cli.test_help import PARSERS, examples
 from tests.unit.evaluation.conftest import DATASET
 
-BASELINE_PLANS = Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "baseline-plans.json"
 STAND_IN = """#!{python}
 import os, sys, time
 from pathlib import Path
@@ -63,9 +62,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def planned(dataset: Any) -> Any:
-    """The data set with the baseline's plans of another one."""
-    plans = json.loads(BASELINE_PLANS.read_text())["plans"]["Dataset004_Hippocampus"]
-    plans["configurations"]["3d_fullres"]["architecture"] = {"network_class_name": "UNet", "arch_kwargs": {}}
+    """The data set with plans."""
+    plans = plans_with({"network_class_name": "UNet", "arch_kwargs": {}})
     dataset.write_json(dataset.preprocessed / "nnUNetPlans.json", plans)
     return dataset
 
@@ -125,12 +123,13 @@ def test_examples_run_what_is_left_and_compare(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
+    dataset = planned
+    dataset.add_model("nnUNetTrainerMASAM_scratch", lambda case: 2)
     for folder in ("raw", "pre", "res"):
         (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
-    dataset = planned
     dataset.results = tmp_path / "res" / "Dataset004_Blobs"
-    train, status, _scratch, _slurm = examples(PARSERS["nnUNetv2_masam crossval"])
-    for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
+    train, status, scratch, slurm = examples(PARSERS["nnUNetv2_masam crossval"])
+    for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch"):
         for fold in range(3):
             (dataset.model_folder(trainer) / f"fold_{fold}" / "checkpoint_final.pth").touch()
     (dataset.model_folder("nnUNetTrainerMASAM") / "fold_2" / "validation" / "summary.json").unlink()
@@ -140,6 +139,17 @@ def test_examples_run_what_is_left_and_compare(
     assert main(train) == 0
     assert calls.read_text() == "nnUNetTrainerMASAM 2 gpu=0 --val\n"
     assert (dataset.results / "crossval" / "comparison" / "cases.csv").is_file()
+    assert main(scratch) == 0
+    assert (dataset.results / "crossval" / "weights_nnUNetTrainerMASAM" / "cases.csv").is_file()
+    submitted = []
+    monkeypatch.setattr(
+        "nnunetv2_masam.crossval.jobs.submit",
+        lambda jobs, parameters, folder: submitted.append(([job.name for job in jobs], parameters)) or jobs,
+    )
+    (dataset.model_folder("nnUNetTrainer") / "fold_1" / "validation" / "summary.json").unlink()
+    assert main(slurm) == 0
+    assert submitted == [(["nnUNetTrainer fold 1"], {"slurm_partition": "gpu", "timeout_min": 2880})]
+    assert "submitted 1 of 1 jobs" in capsys.readouterr().out
 
 
 def test_pretrained_trainers_beside_their_counterparts_from_scratch(

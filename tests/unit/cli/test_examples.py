@@ -8,11 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.network import MASAM
 from tests.unit.cli.test_help import PARSERS, examples
-from tests.unit.datasets.conftest import SPACING_XYZ_MM, image_array, write_volume
+from tests.unit.cli.test_plan import folder, planned  # noqa: F401
+from tests.unit.datasets.conftest import (
+    SPACING_XYZ_MM,
+    btcv,  # noqa: F401
+    folders,  # noqa: F401
+    image_array,
+    prostate6,  # noqa: F401
+    write_volume,
+)
 from tests.unit.evaluation.conftest import DATASET
+from tests.unit.weights.conftest import as_vit_b, known, sam_file, sam_state_dict, server  # noqa: F401
 from tests.video_files import COLOURS, write_endovis18, write_video
 
 
@@ -79,10 +90,10 @@ def test_boxes(here):
     assert _read(here / "inputs") == _read(here / "inputs_slicer") < _read(here / "inputs_5mm")
 
 
-def _read(folder: Path) -> set[int]:
+def _read(inputs: Path) -> set[int]:
     import SimpleITK as sitk
 
-    array = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "Ts1_0001.nii.gz")))
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(inputs / "Ts1_0001.nii.gz")))
     return set(np.flatnonzero(array).tolist())
 
 
@@ -91,8 +102,8 @@ def test_comparisons(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
     monkeypatch.setattr("nnunetv2_masam.evaluation.measure.default_num_processes", 1)  # it was read at import
     monkeypatch.chdir(tmp_path)
-    for folder in ("raw", "pre", "res"):
-        (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
+    for part in ("raw", "pre", "res"):
+        (tmp_path / part / DATASET).rename(tmp_path / part / "Dataset004_Blobs")
     shutil.copytree("pre/Dataset004_Blobs/gt_segmentations", "labelsTs")
     shutil.copy("pre/Dataset004_Blobs/dataset.json", "dataset.json")
     for name, trainer in (("predA", "nnUNetTrainer"), ("predB", "nnUNetTrainerMASAM")):
@@ -131,3 +142,53 @@ def test_videos(here):
     assert scores.read_text() == "mine"
     assert main([*again, "--overwrite"]) == 0
     assert scores.read_text() == kept
+
+
+def test_volumes(btcv, prostate6, folders, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    monkeypatch.chdir(tmp_path)
+    Path("Abdomen").symlink_to(btcv)
+    Path("Processed_data_nii").symlink_to(prostate6)
+    run_examples("nnUNetv2_masam convert btcv")
+    run_examples("nnUNetv2_masam convert prostate6")
+    assert [path.name for path in sorted(folders.raw.iterdir())] == ["Dataset017_BTCV", "Dataset018_Prostate6"]
+
+
+def test_plans(folder, monkeypatch):  # noqa: F811
+    """Without nnU-Net's preprocessing, for which there are no images."""
+    preprocessed = []
+    monkeypatch.setattr(
+        "nnunetv2.experiment_planning.plan_and_preprocess_api.preprocess_dataset",
+        lambda dataset, plans, configurations, **_: preprocessed.append((dataset, plans, configurations)),
+    )
+    (folder / "nnUNetMASAMPlans.json").unlink()
+    run_examples("nnUNetv2_masam plan")
+    assert preprocessed == 2 * [(4, "nnUNetPlans", ["3d_fullres"])]
+    written = {path.stem for path in folder.glob("nnUNetMASAMPlans*.json")}
+    assert written == {"nnUNetMASAMPlans", "nnUNetMASAMPlans_24G", "nnUNetMASAMPlans_11G"}
+
+
+def test_fitting_a_checkpoint(folder, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    with torch.device("meta"):
+        network = MASAM(1, 3)
+    tensors = {name: torch.zeros(tensor.shape) for name, tensor in network.state_dict().items()}
+    content = {"network_weights": tensors, "trainer_name": "nnUNetTrainerMASAM", "init_args": {}}
+    torch.save(content, "checkpoint_final.pth")
+    run_examples("nnUNetv2_masam adapt-pretrained")
+    assert Path("fitted.pth").is_file()
+
+
+def test_doctor(folder):  # noqa: F811
+    run_examples("nnUNetv2_masam doctor")
+
+
+def test_weights(as_vit_b, sam_file, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(sam_file, "sam_vit_b_01ec64.pth")
+    run_examples("nnUNetv2_masam weights")
+    run_examples("nnUNetv2_masam weights download")
+    run_examples("nnUNetv2_masam weights check")
+    assert (tmp_path / "weights" / as_vit_b.file_name).is_file()
+    assert capsys.readouterr().out.count("(verified)") == 2
