@@ -22,6 +22,7 @@ PARTS = {
     "images": "Images",
     "crossval": "Commands",
     "plans_file": "Plans",
+    "installation": "Commands",
     "planning": "Plans",
     "planners": "Plans",
     "training": "Training",

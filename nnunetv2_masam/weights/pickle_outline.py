@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 MAX_PICKLE_BYTES = 8 << 20  # of a pickle; that of a training checkpoint with ViT-H has 0.4 MB
-MAX_OPCODES = 4_000_000  # nnU-Net logs the Dice of each class and epoch: 117 classes and 1000 epochs take 1.6 million
+MAX_OPCODES = 2_000_000  # nnU-Net logs the Dice of each class and epoch: 117 classes and 1000 epochs take 1.6 million
 
 _STORAGE_DTYPES: dict[str, torch.dtype] = {
     "torch.FloatStorage": torch.float32,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_masam.cli.doctor import check_data
+from nnunetv2_masam.installation import check_data
 from nnunetv2_masam.nnunet_files import nonfinite_cases
 from nnunetv2_masam.training.lock import FoldInUse
 from tests.host.conftest import CHECKOUT, TRAINERS, Workspace

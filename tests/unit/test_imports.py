@@ -41,6 +41,7 @@ ALLOWED = {
     "catalogue": set(),
     "csv_tables": {"files"},
     "plans_file": {"files"},
+    "installation": {"catalogue", "files", "nnunet_files", "network", "weights"},
     "files": set(),
     "images": set(),
     "nnunet_files": {"files"},

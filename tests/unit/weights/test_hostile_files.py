@@ -179,7 +179,7 @@ def called(name: bytes, number: int) -> bytes:
     [
         (levels(100_000), "nested dicts"),
         (b"\x80\x02" + b"N" * (64 << 20), "data.pkl has 67108866 bytes"),
-        (b"\x80\x02" + b"}" * (2 << 20) + b".", "more than 500000 opcodes"),
+        (b"\x80\x02" + b"}" * (3 << 20) + b".", "more than 2000000 opcodes"),
         (tuples_of_tuples(40), "keys are no names or numbers"),
         (called(b"torch\nFloatTensor", 1 << 40), "a call of torch.FloatTensor"),
         (called(b"builtins\nbytearray", 1 << 40), "a call of bytearray with a size"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnunetv2_masam.cli.doctor import REINSTALL, WARNING, check_data
+from nnunetv2_masam.installation import REINSTALL, WARNING, check_data
 
 
 @pytest.fixture
