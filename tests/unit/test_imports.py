@@ -1,4 +1,4 @@
-"""Imports point one way: commands, catalogue → training, sharing, evaluation → weights, planning, prompts → network."""
+"""Imports point one way: commands → crossval → training, sharing, evaluation → weights, planning, prompts → network."""
 
 from __future__ import annotations
 
