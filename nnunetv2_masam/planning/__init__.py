@@ -4,11 +4,11 @@ The baseline (``nnUNetPlans``, a ResEnc plan, any other) has decided spacing, no
 preprocessed data are used as they are. What is decided here, in this order:
 
 - ``in_plane.py``: the patch, whole slices where they are not too large, and the size that the network sees it at;
-- ``memory.py``: what a training step needs, by formula;
+- ``memory.py``: what a training step needs, by formula; ``timm_size.py`` has the sizes of timm's ViTs;
 - ``fit.py``: micro-batch size, gradient checkpointing and, at last, a smaller network input, so that the
   memory target holds;
 - ``cost.py``: arithmetic operations of a training step, which plans are compared by, and of a forward pass;
-- ``prediction.py``: slices that prediction takes at once;
+- ``tile_depth.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives;
 - ``throughput.py``: what limits a training, the GPU or the augmentation;
