@@ -231,7 +231,7 @@ def draw_video(workspace: Path, masks: Path) -> plt.Figure:
         for panel in (upper, lower):
             panel.set(xticks=[], yticks=[])
     panels[0, 0].set_ylabel("frame")
-    panels[1, 0].set_ylabel("predicted: shaft (blue)\nand tip (orange)")
+    panels[1, 0].set_ylabel("predicted (blue: shaft, orange: tip)")
     figure.tight_layout()
     return figure
 

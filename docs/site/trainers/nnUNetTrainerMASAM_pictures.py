@@ -16,7 +16,7 @@ class nnUNetTrainerMASAM_box_picture(nnUNetTrainerMASAM_box_tiny):
 
 
 class nnUNetTrainerMASAM_video_picture(nnUNetTrainerMASAM_tiny):
-    """500 steps of two samples."""
+    """150 steps of two samples."""
 
     rules = replace(nnUNetTrainerMASAM_tiny.rules, **SMALL)
-    epochs = 10
+    epochs = 3
