@@ -40,7 +40,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links to result files at their copies in the site."""
+    """Point links to result files at their copies in the site, and those to the README at the home page."""
+    markdown = markdown.replace("](../README.md", "](index.md")
     return re.sub(r"(\]\(|src=\")\.\./benchmarks/results/", r"\1results/", markdown)
 
 
