@@ -9,10 +9,11 @@ same. The same command resumes an interrupted run, and ``--report`` only writes 
 what a step takes and writes the minutes of a training to ``minutes.json`` there.
 
 ``--only MODEL`` trains one model and compares it with the values of the others in ``cases.csv`` there, so that a
-further model does not need the others trained again; its tables go to the folder ``three-models``.
+further model does not need the others trained again.
 
-``--again FOLD``, with a new workspace, trains nnU-Net in 3D on one fold once more and writes the Dice of its validation
-cases, as nnU-Net computes it, to ``again.json``: another training of the same fold, with other random numbers.
+``--again FOLD``, with a new workspace, trains nnU-Net in 3D on one fold once more and puts the values of its validation
+cases in the place of the earlier ones; ``again.json`` has both means. The committed tables have fold 3 from such a
+training, because the first one was interrupted and continued. The ensemble of the unseen cases is of the first ones.
 
 nnU-Net's ResEnc-M is not among the models: in this time it takes 175 iterations of two patches, after which it predicts
 background only.
@@ -29,20 +30,21 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import torch
 from environment import describe_environment
 from workspace import call, prepare, set_environment
 
 from nnunetv2_masam.catalogue import trainers_folder
-from nnunetv2_masam.files import list_folder, read_json, read_text, write_json, write_text
+from nnunetv2_masam.files import list_folder, read_text, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE / "results" / "crossval-hippocampus"
 PLANS = "nnUNetPlans"
 MODELS = {  # trainer, configuration
     "nnU-Net": ("nnUNetTrainer_260iterations", "3d_fullres"),
-    "nnU-Net 2D": ("nnUNetTrainer_500iterations", "2d"),
     "MA-SAM tiny": ("nnUNetTrainerMASAM_tiny_1050steps", "3d_fullres"),
+    "nnU-Net 2D": ("nnUNetTrainer_500iterations", "2d"),
 }
 FOLDS = range(5)
 TIMED_STEPS = 8  # after two more
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--report", action="store_true", help="only write the tables of the finished folds")
     parser.add_argument("--only", choices=MODELS, metavar="MODEL", help="train this one, and take the others' values")
-    parser.add_argument("--again", type=int, choices=FOLDS, metavar="FOLD", help="only train this fold once more")
+    parser.add_argument("--again", type=int, choices=FOLDS, metavar="FOLD", help="train this fold of nnU-Net once more")
     parser.add_argument("--time", action="store_true", help="only measure steps; needs the plans of an earlier run")
     args = parser.parse_args()
     dataset, number = args.data.name, args.data.name[7:10]
@@ -65,7 +67,7 @@ def main() -> None:
         return
     if args.again is not None:
         prepare(args.data)
-        write_json(OUTPUT / "again.json", {"environment": describe_environment(), **train_again(number, args.again)})
+        train_again(args.workspace.resolve(), number, args.again)
         return
     if not args.report:
         prepare(args.data, ("3d_fullres", "2d"))
@@ -106,19 +108,24 @@ def time_steps(number: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def train_again(number: str, fold: int) -> dict[str, object]:
-    """Train and validate one fold of nnU-Net in 3D; mean Dice of its validation cases by label."""
-    trainer, configuration = MODELS["nnU-Net"]
+def train_again(workspace: Path, number: str, fold: int) -> None:
+    """Train one fold of nnU-Net in 3D, and compare anew with the values of its validation cases."""
+    name = "nnU-Net"
+    trainer, configuration = MODELS[name]
     call("nnUNetv2_train", number, configuration, str(fold), "-tr", trainer, "-p", PLANS, "-device", "cpu")
-    (summary,) = Path(os.environ["nnUNet_results"]).glob(f"*/{trainer}__*/fold_{fold}/validation/summary.json")
-    found = read_json(summary)
-    return {
-        "trainer": trainer,
-        "fold": fold,
-        "cases": len(found["metric_per_case"]),
-        "mean_dice": round(found["foreground_mean"]["Dice"], 3),
-        "mean_dice_by_label": {label: round(metrics["Dice"], 3) for label, metrics in found["mean"].items()},
-    }
+    once, merged = workspace / "comparison" / "again", workspace / "comparison" / "merged"
+    masam("compare", f"{name}={trainer}__{PLANS}__{configuration}", "-d", number, "--folds", str(fold), "-np", "1",
+          "-o", str(once))  # fmt: skip
+    table = OUTPUT / "validation" / "cases.csv"
+    earlier, new = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (table, once / "cases.csv"))
+    replaced = (earlier["model"] == name) & (earlier["fold"] == str(fold))
+    means = [round(float(rows["Dice"].astype(float).mean()), 3) for rows in (earlier[replaced], new)]
+    pd.concat([earlier[~replaced], new]).to_csv(workspace / "cases.csv", index=False)
+    models = [f"{model}={workspace / 'cases.csv'}" for model in MODELS if (earlier["model"] == model).any()]
+    masam("compare", *models, "-d", number, "--folds", *map(str, FOLDS), "-np", "1", "-o", str(merged))
+    publish(merged, OUTPUT / "validation", workspace)
+    about = {"model": name, "fold": fold, "mean_dice_before": means[0], "mean_dice": means[1]}
+    write_json(OUTPUT / "again.json", {"environment": describe_environment(), **about})
 
 
 def report(workspace: Path, dataset: str, number: str, only: str | None) -> None:
@@ -136,7 +143,6 @@ def report(workspace: Path, dataset: str, number: str, only: str | None) -> None
     finished = [str(fold) for fold in FOLDS if all(is_finished(folder, fold) for folder in folders.values())]
     if not folders or not finished:
         sys.exit("no fold is finished by all models yet")
-    output = OUTPUT / "three-models" if only else OUTPUT
     validation, unseen = workspace / "comparison" / "validation", workspace / "comparison" / "unseen"
     models = earlier_values("validation", only) + [f"{name}={folder.name}" for name, folder in folders.items()]
     masam("compare", *models, "-d", number, "--folds", *finished, "-np", "1", "-o", str(validation))
@@ -146,15 +152,19 @@ def report(workspace: Path, dataset: str, number: str, only: str | None) -> None
           "--references", str(raw / "labelsTs"), "--dataset-json", str(raw / "dataset.json"),
           "--images", str(raw / "imagesTs"), "-np", "1", "-o", str(unseen))  # fmt: skip
     for source in (validation, unseen):
-        target = output / source.name
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for path in source.iterdir():  # without the places of workspace and results on this machine
-            text = read_text(path).replace(f"{workspace}/", "").replace(f"{HERE.parent}/", "")
-            write_text(target / path.name, text)
+        publish(source, OUTPUT / source.name, workspace)
     settings = {name: {"trainer": MODELS[name][0], "configuration": MODELS[name][1]} for name in folders}
     about = {"environment": describe_environment(), "dataset": dataset, "folds": finished, "models": settings}
-    write_json(output / "settings.json", about)
+    write_json(OUTPUT / "settings.json", about)
+
+
+def publish(source: Path, target: Path, workspace: Path) -> None:
+    """Replace a folder of the results by a comparison, without the places of workspace and results on this machine."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        text = read_text(path).replace(f"{workspace}/", "").replace(f"{HERE.parent}/", "")
+        write_text(target / path.name, text)
 
 
 def earlier_values(cases: str, only: str | None) -> list[str]:

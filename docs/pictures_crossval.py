@@ -11,7 +11,7 @@ import numpy as np
 
 from nnunetv2_masam.files import read_json, read_text, write_text
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "results" / "crossval-hippocampus" / "three-models"
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "results" / "crossval-hippocampus"
 PARTS = {"validation": "validation, {n} cases", "unseen": "unseen, {n} cases, ensemble of the folds"}
 MARKS = "<!-- crossval -->", "<!-- end of crossval -->"
 COLOURS = ("#666666", "#0072B2", "#E69F00", "#009E73")

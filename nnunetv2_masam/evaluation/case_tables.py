@@ -44,12 +44,14 @@ def read_measured_elsewhere(name: str, path: Path) -> Model:
     """A model from a CSV file of another tool: the columns ``case``, ``label`` and metrics, one row per case and label.
 
     ``label`` may be missing where a dataset has one label. Our own ``cases.csv`` is such a file, in pixels as well: its
-    column ``model`` selects the rows of `name`. Columns that are no metrics are left out.
+    column ``model`` selects the rows of `name`, and its column ``fold`` says which fold predicted a case. Columns that
+    are no metrics are left out.
 
     Raises:
         ValueError: naming the file and what is wrong in it.
     """
     rows = read_case_table(path)
+    ours = {"model", "fold"} <= rows[0].keys()
     if "model" in rows[0]:
         models = sorted({row["model"] for row in rows})
         rows = [row for row in rows if len(models) == 1 or row["model"] == name]
@@ -68,8 +70,9 @@ def read_measured_elsewhere(name: str, path: Path) -> Model:
         key = row["case"], plain_name(row.get("label", ""))
         if key in values:
             raise ValueError(f"{path}: two rows for case {row['case']}, label {row.get('label', '')!r}")
-        values[key] = {ours: units.recorded(ours, _number(path, row, column)) for column, ours in columns.items()}
-    cases = {case: PredictedCase(case, NO_FOLD, path) for case, _ in values}
+        values[key] = {metric: units.recorded(metric, _number(path, row, column)) for column, metric in columns.items()}
+    folds = {row["case"]: int(row["fold"]) for row in rows if ours and row["fold"].isdecimal()}
+    cases = {case: PredictedCase(case, folds.get(case, NO_FOLD), path) for case, _ in values}
     return Model(name, path, cases, measured_elsewhere=values)
 
 

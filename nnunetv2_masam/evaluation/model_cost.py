@@ -53,7 +53,9 @@ class Cost:
 
 
 def model_cost(model: Model) -> Cost:
-    """Costs of a model, over the folds that its predictions come from."""
+    """Costs of a model, over the folds that its predictions come from; unknown for a table of values."""
+    if model.measured_elsewhere is not None:
+        return Cost()
     folders = {case.path.parent.parent for case in model.cases.values() if case.fold != NO_FOLD}
     found = [fold_cost(folder) for folder in sorted(folders)]
     means: dict[str, float | None] = {}

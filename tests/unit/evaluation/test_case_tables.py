@@ -64,6 +64,18 @@ def test_a_table_of_our_own_gives_back_the_same_numbers(dataset: Any, tmp_path: 
     assert second["costs"][OURS]["parameters"] is None
 
 
+def test_a_table_of_our_own_knows_the_folds(dataset: Any, tmp_path: Path) -> None:
+    """So a comparison of tables alone has the test over folds too."""
+    assert main([*COMPARE, OURS, "-o", str(tmp_path / "first")]) == 0
+    table = tmp_path / "first" / "cases.csv"
+    assert main(["compare", "-d", "901", f"{BASE}={table}", f"{OURS}={table}", "-o", str(tmp_path / "second")]) == 0
+    first, second = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("first", "second"))
+    assert first["differences"][OURS]["kidney"]["Dice"]["fold_level"]["folds"] == 3
+    assert first["differences"] == second["differences"]
+    assert rows_of(table) == rows_of(tmp_path / "second" / "cases.csv")
+    assert set(second["costs"][BASE].values()) == {None}
+
+
 def test_the_table_of_another_tool(dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [f"{case};{label};0.9{i};reader 1" for i, case in enumerate(dataset.cases) for label in ("Kidney", "LIVER")]
     table = write(tmp_path / "other tool.csv", "case;label;DSC;read by\n" + "\n".join(lines))
