@@ -62,7 +62,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def planned(dataset: Any) -> Any:
-    """The data set with plans."""
+    """The dataset with plans."""
     plans = plans_with({"network_class_name": "UNet", "arch_kwargs": {}})
     dataset.write_json(dataset.preprocessed / "nnUNetPlans.json", plans)
     return dataset
