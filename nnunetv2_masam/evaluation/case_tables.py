@@ -71,9 +71,22 @@ def read_measured_elsewhere(name: str, path: Path) -> Model:
         if key in values:
             raise ValueError(f"{path}: two rows for case {row['case']}, label {row.get('label', '')!r}")
         values[key] = {metric: units.recorded(metric, _number(path, row, column)) for column, metric in columns.items()}
-    folds = {row["case"]: int(row["fold"]) for row in rows if ours and row["fold"].isdecimal()}
+    folds = _folds(path, rows) if ours else {}
     cases = {case: PredictedCase(case, folds.get(case, NO_FOLD), path) for case, _ in values}
     return Model(name, path, cases, measured_elsewhere=values)
+
+
+def _folds(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """The fold of each case, from the column ``fold``, which is empty for cases of a test set."""
+    found: dict[str, int] = {}
+    for row in rows:
+        cell = row["fold"]
+        if cell and not cell.isdecimal():
+            raise ValueError(f"{path}: fold of case {row['case']} is {cell!r}, expected a number or nothing")
+        fold = int(cell) if cell else NO_FOLD
+        if found.setdefault(row["case"], fold) != fold:
+            raise ValueError(f"{path}: case {row['case']} is in two folds, expected the same in all of its rows")
+    return found
 
 
 def _number(path: Path, row: Mapping[str, str], column: str) -> float:

@@ -64,6 +64,18 @@ def test_a_table_of_our_own_gives_back_the_same_numbers(dataset: Any, tmp_path: 
     assert second["costs"][OURS]["parameters"] is None
 
 
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [(("0", "1"), "case a is in two folds"), (("0", ""), "case a is in two folds"), (("one", "one"), "is 'one'")],
+)
+def test_folds_that_are_none(folds: tuple[str, str], message: str, tmp_path: Path) -> None:
+    table = tmp_path / "cases.csv"
+    rows = [f"A,a,{fold},{label},0.5" for fold, label in zip(folds, ("kidney", "liver"), strict=True)]
+    table.write_text("\n".join(["model,case,fold,label,Dice", *rows]))
+    with pytest.raises(ValueError, match=message):
+        read_measured_elsewhere("A", table)
+
+
 def test_a_table_of_our_own_knows_the_folds(dataset: Any, tmp_path: Path) -> None:
     """So a comparison of tables alone has the test over folds too."""
     assert main([*COMPARE, OURS, "-o", str(tmp_path / "first")]) == 0
