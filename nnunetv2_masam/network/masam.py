@@ -118,7 +118,13 @@ class MASAM(nn.Module):
         self.half_turn = half_turn
         self.bf16_on_cpu = False  # in prediction; only CPUs with AMX or AVX512-BF16 gain by it
         adaptation = AdaptationSize(
-            fact_rank, fact_scale, fact_dropout, adapter_channels, adapter_kernel, adapter_dilation, lora_rank
+            fact_rank=fact_rank,
+            fact_scale=fact_scale,
+            fact_dropout=fact_dropout,
+            adapter_channels=adapter_channels,
+            adapter_kernel=adapter_kernel,
+            adapter_dilation=adapter_dilation,
+            lora_rank=lora_rank,
         )
         sizes = (self.image_channels, self.image_size, adaptation, gradient_checkpointing)
         if encoder == "sam":
