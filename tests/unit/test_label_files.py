@@ -43,7 +43,7 @@ def test_a_note_names_the_file_and_a_value(tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "header", "shown"),
-    [([0, 0.5, 1], np.float32, "0.5"), ([0, 0.3, 2], np.uint8, "0.3"), ([0, 0.9, 1], np.int16, "0.9")],
+    [([0, 0.5, 1], np.float32, "0.5"), ([0, 0.3, 2], np.uint8, "0.298"), ([0, 0.9, 1], np.int16, "0.9")],
 )
 def test_values_between_labels_are_refused(tmp_path, values, header, shown):
     save_scaled(tmp_path / "a.nii.gz", values, header)
