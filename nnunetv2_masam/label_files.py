@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from nnunetv2_masam.files import shortened
-from nnunetv2_masam.images import check_name, check_scalar, read_header, unreadable
+from nnunetv2_masam.images import check_name, check_scalar, read_header, read_image, unreadable
 
 if TYPE_CHECKING:
     from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
@@ -62,6 +63,22 @@ def read_labels(path: Path, reader: type[BaseReaderWriter], allowed: Collection[
         raise ValueError(f"{path}: has {len(array)} channels or time points, so it is no segmentation of one image")
     labels, note = whole_numbers(array[0], path, allowed)
     return Labels(labels, properties, note)
+
+
+def read_label_image(path: Path, allowed: Collection[int] | None = None) -> tuple[sitk.Image, str]:
+    """Read a label file with SimpleITK, for those who need its place in the world.
+
+    Returns:
+        an image of integers, and a note where values were rounded, else "".
+
+    Raises:
+        ValueError: as :func:`read_labels`.
+    """
+    image = read_image(path)
+    labels, note = whole_numbers(sitk.GetArrayViewFromImage(image), path, allowed)
+    found = sitk.GetImageFromArray(labels)
+    found.CopyInformation(image)
+    return found, note
 
 
 def whole_numbers(array: np.ndarray, path: Path, allowed: Collection[int] | None = None) -> tuple[np.ndarray, str]:

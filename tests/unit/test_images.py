@@ -73,7 +73,7 @@ def test_an_error_of_simpleitk_names_the_file(tmp_path):
 def test_an_image_of_one_real_number_per_voxel(tmp_path):
     sitk.WriteImage(sitk.Image([4, 3, 2, 1], sitk.sitkFloat32), str(tmp_path / "a.nii.gz"))
     assert read_image(tmp_path / "a.nii.gz").GetSize() == (4, 3, 2)
-    for kind, what in ((sitk.sitkVectorFloat32, "2 values per voxel"), (sitk.sitkComplexFloat64, "complex numbers")):
+    for kind, what in ((sitk.sitkVectorFloat32, "2 values per voxel"), (sitk.sitkComplexFloat64, "(complex|2 values)")):
         components = [2] if kind == sitk.sitkVectorFloat32 else []
         sitk.WriteImage(sitk.Image([4, 3, 2], kind, *components), str(tmp_path / "b.mha"))
         with pytest.raises(ValueError, match=rf"b\.mha: has {what}"):
