@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
-from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunetv2_masam.files import atomic_folder, write_json
 from nnunetv2_masam.images import write_image
 from nnunetv2_masam.label_files import read_label_image
-from nnunetv2_masam.nnunet_files import folder_of, raw_dataset, read_dataset_json, split_dataset_name
+from nnunetv2_masam.nnunet_files import folder_of, raw_dataset, read_dataset_json, split_dataset_name, training_files
 from nnunetv2_masam.prompts.channel import (
     ReferenceBoxes,
     Written,
@@ -55,7 +54,7 @@ def write_box_dataset(request: BoxDatasetRequest) -> Written:
         raise ValueError(f"-o: the number {number} is taken by {', '.join(taken)}; choose a free one")
     dataset_json = read_dataset_json(source)
     ending = checked_ending(dataset_json["file_ending"])
-    training = get_filenames_of_train_images_and_targets(str(source))
+    training = training_files(source, dataset_json)
     if not training:
         raise ValueError(f"{source}: no training images in imagesTr, expected CASE_0000{ending} and so on")
     described = add_box_channel(dataset_json, request.rule.record())

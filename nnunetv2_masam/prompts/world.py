@@ -66,7 +66,7 @@ def check_transforms(path: Path) -> None:
     """
     if not path.name.endswith((".nii", ".nii.gz")):
         return
-    header: Any = nibabel.load(path).header  # type: ignore[attr-defined]
+    header: Any = nibabel.load(path).header
     (sform, sform_code), (qform, qform_code) = header.get_sform(coded=True), header.get_qform(coded=True)
     remedy = (
         "give boxes in voxels (--coordinates voxel), or set both to the one that is right, in nibabel with "

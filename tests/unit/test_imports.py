@@ -36,7 +36,7 @@ ALLOWED = {
     "folds": {"files", "images", "label_files", "nnunet_files", "folds"},
     "datasets": {"files", "images", "label_files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "label_files", "nnunet_files", "video", "folds"},
-    "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation"},
+    "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation", "folds"},
     "training": {
         "plans_file",
         "files",
@@ -51,7 +51,8 @@ ALLOWED = {
     "catalogue": set(),
     "csv_tables": {"files"},
     "plans_file": {"files"},
-    "installation": {"catalogue", "files", "images", "label_files", "nnunet_files", "network", "weights"},
+    "installation": {"catalogue", "data_checks", "files", "nnunet_files", "network", "weights"},
+    "data_checks": {"files", "folds", "images", "label_files", "nnunet_files"},
     "files": set(),
     "images": set(),
     "label_files": {"files", "images"},
