@@ -23,6 +23,7 @@ ALLOWED = {
     "sharing": {"plans_file", "files", "nnunet_files", "sharing", "weights", "planning", "architecture", "network"},
     "prompts": {"csv_tables", "files", "images", "nnunet_files", "prompts", "network"},
     "evaluation": {"csv_tables", "files", "images", "nnunet_files", "evaluation", "prompts", "folds", "weights"},
+    "dicom": {"csv_tables", "files", "images", "nnunet_files", "dicom"},
     "folds": {"files", "images", "nnunet_files", "folds"},
     "datasets": {"files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "nnunet_files", "video", "folds"},
