@@ -1,7 +1,7 @@
 """Seconds to write and to read a DICOM SEG of many slices and segments on one core: ``results/dicom-seg.json``.
 
-    python benchmarks/dicom_seg.py                 # 200 slices, 20 segments: about a minute
-    python benchmarks/dicom_seg.py --slices 10     # a try, which writes nothing
+python benchmarks/dicom_seg.py                 # 200 slices, 20 segments: about a minute
+python benchmarks/dicom_seg.py --slices 10     # a try, which writes nothing
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -65,10 +66,12 @@ def measure(folder: Path, slices: int) -> tuple[dict[str, float], dict[str, floa
     content = {"labels": names, "file_ending": ".nii.gz"}
     (folder / "predictions" / "dataset.json").write_text(json.dumps(content))
     sizes = {}
+    request = SegRequest(folder / "predictions", folder / "source", folder)
     for form in FORMS[:2]:
-        request = (folder / "predictions", folder / "source")
         segs = folder / f"segs_{form}"
-        seconds[f"seg, {form}"] = timed(lambda out, form=form: write_segs(SegRequest(*request, out, form=form)), segs)
+        seconds[f"seg, {form}"] = timed(
+            lambda out, form=form: write_segs(replace(request, output=out, form=form)), segs
+        )
         sizes[form] = round(next(segs.glob("*.dcm")).stat().st_size / 1e6, 1)
         back = folder / f"labels_{form}"
         seconds[f"labels, {form}"] = timed(
