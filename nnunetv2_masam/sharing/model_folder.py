@@ -25,7 +25,7 @@ from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.plans_file import read_plans
 from nnunetv2_masam.sharing.trained_checkpoints import completed_weights, read_nnunet_checkpoint
-from nnunetv2_masam.weights.recognition import recognise_vit
+from nnunetv2_masam.weights.recognition import recognise_encoder
 from nnunetv2_masam.weights.search import find_checkpoint
 from nnunetv2_masam.weights.slim import (
     BaseTensors,
@@ -243,7 +243,7 @@ def _required(path: Path) -> Path:
 
 
 def _training_base(weights: dict[str, Tensor]) -> Path:
-    vit = str(recognise_vit(weights))
+    vit = str(recognise_encoder(weights))
     found = find_checkpoint(vit)
     if found is None:
         raise FileNotFoundError(

