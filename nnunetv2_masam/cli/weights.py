@@ -126,8 +126,7 @@ def _download(known: PublishedCheckpoint, folder: Path) -> int:
 
 def _check(file: Path) -> int:
     from nnunetv2_masam.weights.provenance import identify
-    from nnunetv2_masam.weights.published import known_by_sha256
-    from nnunetv2_masam.weights.safe_read import is_nnunet_checkpoint
+    from nnunetv2_masam.weights.trained import is_nnunet_checkpoint
     from nnunetv2_masam.weights.weight_files import checkpoint_file
 
     path = checkpoint_file(file)
@@ -137,13 +136,13 @@ def _check(file: Path) -> int:
     provenance = identify(path)
     for line in (f"size        {_size(provenance.bytes)}", f"sha256      {provenance.sha256}", *_origin(provenance)):
         print(line)
-    return _describe_pretrained(path, verified=known_by_sha256(provenance.sha256) is not None)
+    return _describe_pretrained(path)
 
 
 def _describe_trained(path: Path) -> int:
     """What a checkpoint of nnU-Net says of itself."""
-    from nnunetv2_masam.sharing.trained_checkpoints import read_nnunet_checkpoint
     from nnunetv2_masam.weights.provenance import stored_provenance
+    from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
     checkpoint = read_nnunet_checkpoint(path)
     print(f"size        {_size(path.stat().st_size)}")
@@ -158,14 +157,14 @@ def _describe_trained(path: Path) -> int:
     return 0
 
 
-def _describe_pretrained(path: Path, *, verified: bool) -> int:
+def _describe_pretrained(path: Path) -> int:
     """What a file with pretrained weights holds: a SAM, or a ViT that timm can build."""
     from nnunetv2_masam.weights.formats import read_sam_checkpoint
     from nnunetv2_masam.weights.timm_weights import read_timm_weights
     from nnunetv2_masam.weights.weight_files import CheckpointError
 
     try:
-        checkpoint = read_sam_checkpoint(path, verified=verified)
+        checkpoint = read_sam_checkpoint(path)
     except CheckpointError as error:
         try:
             tensors = read_timm_weights(path)

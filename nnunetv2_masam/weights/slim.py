@@ -64,14 +64,9 @@ def is_slim(state_dict: Mapping[str, Any]) -> bool:
     return MARKER in state_dict
 
 
-def read_base(path: str | Path, *, verified: bool = False) -> BaseTensors:
-    """Read a SAM file to be the base of slim state dicts.
-
-    Args:
-        path: the file, or a folder with one.
-        verified: its sha256 is the one that is needed.
-    """
-    checkpoint = read_sam_checkpoint(path, verified=verified)
+def read_base(path: str | Path) -> BaseTensors:
+    """Read a SAM file (or a folder with one) to be the base of slim state dicts."""
+    checkpoint = read_sam_checkpoint(path)
     file = checkpoint.path
     with reading(file):
         return BaseTensors(SlimBase(file.name, file.stat().st_size, sha256_of(file)), checkpoint.state_dict)
@@ -157,11 +152,11 @@ def find_base(needed: SlimBase) -> Path:
     if known is not None:
         get = f"nnUNetv2_masam weights download {known.name}" if known.url else known.origin
     raise FileNotFoundError(
-        f"the checkpoint is slim: it needs the SAM file that it was trained from.\n"
+        f"the SAM file that the model was trained from is missing.\n"
         f"Needed:\n  {needed.file_name}, {needed.bytes} bytes\n  sha256 {needed.sha256}\n"
         f"Looked at:\n  " + "\n  ".join(looked) + f"\n"
         f"To get it: {get}; or copy it into {cache_folder()}, or set MASAM_CHECKPOINT to it. Where the file is, "
-        f"nnUNetv2_masam merge FOLDER -o OUT makes a model folder that needs it no more."
+        f"nnUNetv2_masam merge FOLDER -o OUT makes slim checkpoints whole."
     )
 
 
@@ -190,7 +185,7 @@ class SlimCompletion:
             return
         needed = base_of(state_dict)
         if self.base is None or self.base.base.sha256 != needed.sha256:
-            self.base = read_base(find_base(needed), verified=True)
+            self.base = read_base(find_base(needed))
         completed = complete_state_dict(state_dict, self.base)
         del state_dict[MARKER]
         state_dict.update(completed)

@@ -69,5 +69,5 @@ def test_counters_are_no_weights(tmp_path: Path) -> None:
     assert read.state_dict[counter] == 7
     assert (read.foreign, read.naming) == ((), "official names, inside 'model'")
     torch.save({**tensors, "image_encoder.neck.0.weight": torch.tensor([7])}, tmp_path / "lite.pth")
-    with pytest.raises(CheckpointError, match="neck.0.weight as torch.int64"):
+    with pytest.raises(CheckpointError, match="weight as torch.int64"):
         read_sam_checkpoint(tmp_path / "lite.pth")
