@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
+from nnunetv2_masam.architecture import (
+    DEFAULTS,
+    EMBEDDING_CHANNELS,
+    PATCH_SIZE,
+    WINDOW_SIZE,
+    ViTSize,
+    complete_arguments,
+    resolve_vit,
+)
 from nnunetv2_masam.planning.timm_size import TimmSize, timm_size
 
 FLOAT = 4  # bytes
@@ -89,7 +97,7 @@ class Architecture:
     @classmethod
     def of(cls, arch_kwargs: Mapping[str, Any]) -> Architecture:
         """From the arguments as plans hold them."""
-        arguments = {**asdict(DEFAULTS), **arch_kwargs}
+        arguments = complete_arguments(arch_kwargs)
         encoder = arguments["encoder"]
         height, width = (side // PATCH_SIZE for side in arguments["image_size"])
         timm = None if encoder == DEFAULTS.encoder else timm_size(encoder)
