@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nnunetv2_masam.architecture import DEFAULTS
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, write_json
 from nnunetv2_masam.network.fact import FacT, FacTCores
-from nnunetv2_masam.network.increments import merge_increments
+from nnunetv2_masam.network.increments import Increments, merge_increments
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.plans_file import read_plans
@@ -183,18 +183,25 @@ def fold_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tenso
     if any(name.startswith("image_encoder.vit.") for name in weights):
         raise ValueError("--fold: got a network with an encoder of timm; increments fold into SAM's encoder only")
     folded = {name: tensor for name, tensor in weights.items() if not any(part in name for part in _LOW_RANK)}
-    shared = _under(weights, _FACT)
     for name in folded:
         if not name.endswith(".attn.qkv.weight"):
             continue
         block = name.removesuffix("qkv.weight")
+        increments: list[Increments] = []
         if cores := _under(weights, block + "fact."):
+            width = folded[name].shape[1]
+            shared = _under(weights, f"{_FACT}{width}.") or _under(weights, _FACT)  # a TinyViT has some of each width
             rank, dim = shared["u.weight"].shape
             fact = _loaded(FacT(dim, rank, scale, dropout=0.0), shared)
-            folded[name] = merge_increments(folded[name], [partial(fact, cores=_loaded(FacTCores(rank), cores))])
+            increments.append(partial(fact, cores=_loaded(FacTCores(rank), cores)))
         if lora := _under(weights, block + "lora."):
             rank, dim = lora["a_q.weight"].shape
-            folded[name] = merge_increments(folded[name], [_loaded(LoRA(dim, rank), lora)])
+            increments.append(_loaded(LoRA(dim, rank), lora))
+        biases = weights.get(block + "attention_biases")  # (heads, …); then the projection is ordered by head
+        heads = 1 if biases is None else len(biases)
+        by_part = folded[name].unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)  # (3·E, E)
+        merged = merge_increments(by_part, increments)
+        folded[name] = merged.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
     return folded
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nnunetv2_masam.architecture import PATCH_SIZE, VIT_PRESETS
+from nnunetv2_masam.architecture import PATCH_SIZE, TINY_VIT_PRESETS, VIT_PRESETS
 
 _ENCODER = "image_encoder."
 _BLOCKS = _ENCODER + "blocks."
@@ -20,9 +20,6 @@ VIT_PATCHES = _ENCODER + "patch_embed.proj.weight"
 TINY_VIT_PATCHES = _ENCODER + "patch_embed.seq.0.c.weight"
 _BY_WIDTH = ("vit_b", "vit_l", "vit_h")  # recognised without relative positions too
 _COMPLETE = "Use a complete checkpoint."
-# widths, depths, heads and windows of LiteMedSAM's and MobileSAM's encoder; pixels along a token of the first stage
-_TINY_VIT = ((64, 128, 160, 320), (2, 2, 6, 2), (4, 5, 10), (7, 14, 7))
-_TINY_PRESETS: dict[tuple[object, ...], str] = {(*_TINY_VIT, 1): "lite_medsam", (*_TINY_VIT, 4): "mobile_sam"}
 _MERGED = 4  # tokens of the first stage along a token of the last: of three mergings, two have stride 2
 
 
@@ -87,8 +84,13 @@ class TinyViTGeometry:
 
     @property
     def preset(self) -> str | None:
-        """Name in the table of presets, or None for any other geometry."""
-        return _TINY_PRESETS.get((self.widths, self.depths, self.num_heads, self.windows, self.patch_stride))
+        """Name in ``TINY_VIT_PRESETS``, or None for any other geometry."""
+        own = (self.widths, self.depths, self.num_heads, self.windows, self.patch_stride)
+        sizes = {
+            (size.widths, size.depths, size.num_heads, size.windows, size.patch_stride): name
+            for name, size in TINY_VIT_PRESETS.items()
+        }
+        return sizes.get(own)
 
     @property
     def stride(self) -> int:

@@ -11,7 +11,7 @@ import logging
 import os
 from pathlib import Path
 
-from nnunetv2_masam.architecture import TIMM, VIT_PRESETS
+from nnunetv2_masam.architecture import TIMM, TINY_VIT_PRESETS, VIT_PRESETS
 from nnunetv2_masam.files import cache_folder, env_flag
 from nnunetv2_masam.weights.download import download_checkpoint
 from nnunetv2_masam.weights.formats import recognise_file
@@ -149,11 +149,10 @@ def _wanted(encoder: str) -> Path | PublishedCheckpoint | None:
 
 def _check_encoder(named: PublishedCheckpoint, encoder: str) -> None:
     """Refuse a known checkpoint of another encoder before its download; custom sizes are compared on loading."""
-    if named.vit is None or _is_for(named, encoder):
+    is_preset = encoder in VIT_PRESETS or encoder in TINY_VIT_PRESETS or encoder.startswith(TIMM)
+    if named.vit is None or _is_for(named, encoder) or not is_preset:
         return
     fitting = ", ".join(known.name for known in CHECKPOINTS.values() if _is_for(known, encoder)) or "none"
-    if fitting == "none" and encoder not in VIT_PRESETS and not encoder.startswith(TIMM):
-        return
     raise CheckpointError(
         f"{VARIABLE} names {named.name}, whose encoder is {named.vit}; expected weights for {encoder}. Known for it: "
         f"{fitting}. Name one of these, or train with a trainer for {named.vit}."

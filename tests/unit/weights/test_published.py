@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_masam.architecture import TIMM, VIT_PRESETS
+from nnunetv2_masam.architecture import TIMM, TINY_VIT_PRESETS, VIT_PRESETS
 from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, at_url, known_by_sha256, tomllib
 
-TINY_VITS = ("lite_medsam", "mobile_sam")
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "weights.md"
 
@@ -22,7 +21,7 @@ def test_entries_are_consistent() -> None:
         assert known.name == name
         assert known.url is None or known.url.startswith("https://")
         assert bool(known.url) != bool(known.package and known.package_file and known.extra and known.sha256)
-        assert known.vit in {*VIT_PRESETS, *TINY_VITS} or str(known.vit).startswith(TIMM)
+        assert known.vit in {*VIT_PRESETS, *TINY_VIT_PRESETS} or str(known.vit).startswith(TIMM)
         assert known.seen
         assert known.licence
         assert known.source
@@ -37,7 +36,7 @@ def test_entries_are_consistent() -> None:
     assert {vit: CHECKPOINTS[name].vit for vit, name in DEFAULT_FOR_VIT.items()} == {
         vit: vit for vit in DEFAULT_FOR_VIT
     }
-    assert set(DEFAULT_FOR_VIT) == {*VIT_PRESETS, *TINY_VITS} - {"vit_t"}
+    assert set(DEFAULT_FOR_VIT) == {*VIT_PRESETS, *TINY_VIT_PRESETS} - {"vit_t"}
     assert known_by_sha256(hashlib.sha256(b"").hexdigest()) is None
 
 
