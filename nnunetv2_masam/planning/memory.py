@@ -9,11 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
+from nnunetv2_masam.architecture import (
+    DEFAULTS,
+    EMBEDDING_CHANNELS,
+    PATCH_SIZE,
+    WINDOW_SIZE,
+    EncoderSize,
+    TinyViTSize,
+    ViTSize,
+    complete_arguments,
+    resolve_vit,
+)
 from nnunetv2_masam.planning.timm_size import TimmSize, timm_size
+from nnunetv2_masam.planning.tiny_vit_bytes import count_tiny_vit, tiny_vit_bytes
 
 FLOAT = 4  # bytes
 GB = 1024**3
@@ -75,28 +86,30 @@ class MicroBatch:
 class Architecture:
     """The arguments of the network that cost memory or time, with its defaults."""
 
-    vit: ViTSize
-    timm: TimmSize | None  # None for SAM's encoder
-    grid: tuple[int, int]
+    size: EncoderSize
+    timm: TimmSize | None  # None for SAM's encoders
+    image_size: tuple[int, int]
+    input_channels: int
     fact_rank: int
     lora_rank: int
-    adapter_channels: int
+    adapter_channels: int | None
     adapter_kernel: int
     decoder_doublings: int
     trainable: str
     checkpointing: bool
 
     @classmethod
-    def of(cls, arch_kwargs: Mapping[str, Any]) -> Architecture:
+    def of(cls, arch_kwargs: Mapping[str, Any], input_channels: int = 1) -> Architecture:
         """From the arguments as plans hold them."""
-        arguments = {**asdict(DEFAULTS), **arch_kwargs}
+        arguments = complete_arguments(arch_kwargs)
         encoder = arguments["encoder"]
-        height, width = (side // PATCH_SIZE for side in arguments["image_size"])
+        height, width = arguments["image_size"]
         timm = None if encoder == DEFAULTS.encoder else timm_size(encoder)
         return cls(
-            vit=resolve_vit(arguments["vit"]) if timm is None else timm.vit,
+            size=resolve_vit(arguments["vit"]) if timm is None else timm.vit,
             timm=timm,
-            grid=(height, width),
+            image_size=(height, width),
+            input_channels=input_channels,
             fact_rank=arguments["fact_rank"],
             lora_rank=arguments["lora_rank"],
             adapter_channels=arguments["adapter_channels"],
@@ -105,6 +118,34 @@ class Architecture:
             trainable=arguments["trainable"],
             checkpointing=arguments["gradient_checkpointing"],
         )
+
+    @property
+    def vit(self) -> ViTSize:
+        """Sizes of a plain ViT."""
+        assert isinstance(self.size, ViTSize)
+        return self.size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """G and G', tokens of a slice."""
+        height, width = (side // self.size.stride for side in self.image_size)
+        return height, width
+
+    def tokens_of(self, stage: int) -> int:
+        """T of a slice in a stage of a hierarchical encoder."""
+        assert isinstance(self.size, TinyViTSize)
+        return math.prod(side // self.size.strides[stage] for side in self.image_size)
+
+    def channels_of_adapters(self, stage: int) -> int:
+        """A in a stage of a hierarchical encoder."""
+        assert isinstance(self.size, TinyViTSize)
+        given = self.adapter_channels
+        return self.size.adapter_channels(self.size.widths[stage]) if given is None else given
+
+    @property
+    def trains_the_patch_embedding(self) -> bool:
+        """Whether its weights start anew, for images of other channels than SAM's."""
+        return self.trainable == "masam" and self.input_channels not in (1, 3)
 
     @property
     def adapters(self) -> int:
@@ -120,7 +161,7 @@ class Architecture:
     def differentiates_the_encoder(self) -> bool:
         """Whether anything in the blocks of the image encoder is trained."""
         if self.trainable == "masam":
-            return bool(self.fact_rank or self.lora_rank or self.adapter_channels)
+            return self.fact_rank > 0 or self.lora_rank > 0 or self.adapter_channels != 0
         return self.trainable == "all"
 
     @property
@@ -137,6 +178,23 @@ class Architecture:
     def reach(self, index: int) -> tuple[int, int]:
         """Grid that the attention of block ``index`` runs over."""
         return self.grid if index in self.vit.global_attn_indexes else (WINDOW_SIZE, WINDOW_SIZE)
+
+
+@dataclass(frozen=True)
+class EncoderBytes:
+    """What the image encoder takes beside its weights.
+
+    Attributes:
+        stored: for the backward pass, while the loss is computed.
+        recomputed: of the block that is computed again, with gradient checkpointing.
+        backward: the largest transient of the backward pass, in the last block.
+        forward: the largest transient of the forward pass that is not stored.
+    """
+
+    stored: int = 0
+    recomputed: int = 0
+    backward: int = 0
+    forward: int = 0
 
 
 def gpu_gb(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> float:
@@ -161,28 +219,41 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
         batch: the micro-batch.
         precision: of the device.
     """
-    network = Architecture.of(arch_kwargs)
+    network = Architecture.of(arch_kwargs, batch.input_channels)
     total, trained = count_parameters(network, batch.num_classes, batch.input_channels)
     kept = FLOAT * (total + 3 * trained + batch.voxels * (batch.input_channels + 1))
     tokens = batch.slices * network.tokens
-    depth = network.vit.depth
-    block = _block_bytes(network, tokens, precision)
-    stored = depth * FLOAT * tokens * network.vit.embed_dim + block if network.checkpointing else depth * block
-    if not network.differentiates_the_encoder:
-        block = stored = 0
+    if isinstance(network.size, TinyViTSize):
+        encoder = tiny_vit_bytes(network, batch.slices, precision)
+    else:
+        encoder = _vit_bytes(network, tokens, precision)
     decoder = _decoder_bytes(network, tokens, batch, precision)
     logits = FLOAT * batch.voxels * batch.num_classes
-    outside_blocks = stored - block if network.checkpointing else stored
     embedding = FLOAT * tokens * EMBEDDING_CHANNELS
-    at_the_loss = outside_blocks + logits + (embedding if network.checkpointing else decoder) + _loss_bytes(batch)
-    in_the_decoder = outside_blocks + embedding + decoder + 2 * logits if network.checkpointing else 0
-    in_the_last_block = stored + _block_transient(network, tokens, precision)
-    return kept + max(at_the_loss, in_the_decoder, in_the_last_block, FLOAT * trained)
+    at_the_loss = encoder.stored + logits + (embedding if network.checkpointing else decoder) + _loss_bytes(batch)
+    in_the_decoder = encoder.stored + embedding + decoder + 2 * logits if network.checkpointing else 0
+    in_the_last_block = encoder.stored + encoder.recomputed + encoder.backward
+    return kept + max(at_the_loss, in_the_decoder, in_the_last_block, encoder.forward, FLOAT * trained)
+
+
+def _vit_bytes(network: Architecture, tokens: int, precision: Precision) -> EncoderBytes:
+    """Of a plain ViT, whose blocks are alike."""
+    transient = _block_transient(network, tokens, precision)
+    if not network.differentiates_the_encoder:
+        return EncoderBytes(backward=transient)
+    block = _block_bytes(network, tokens, precision)
+    depth = network.vit.depth
+    if network.checkpointing:
+        return EncoderBytes(depth * FLOAT * tokens * network.vit.embed_dim, block, transient)
+    return EncoderBytes(depth * block, 0, transient)
 
 
 def count_parameters(network: Architecture, num_classes: int, input_channels: int = 1) -> tuple[int, int]:
-    """All parameters, and those that are trained, by formula."""
+    """All parameters, and those that are trained, by formula; of a hierarchical encoder by looking at the network."""
+    if isinstance(network.size, TinyViTSize):
+        return count_tiny_vit(network, num_classes, input_channels)
     vit, a, r = network.vit, network.adapter_channels, network.fact_rank
+    assert a is not None
     e = vit.embed_dim
     embedding = e * (PATCH_SIZE**2 * input_channels + 1)
     block = 4 * e * e + 2 * e * vit.mlp_width + 9 * e + vit.mlp_width
