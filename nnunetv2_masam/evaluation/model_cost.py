@@ -23,14 +23,14 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from nnunetv2_masam.evaluation.results import NO_FOLD, Model
 from nnunetv2_masam.files import read_json
-from nnunetv2_masam.weights.archive import read_index
-from nnunetv2_masam.weights.pickle_outline import TensorOutline, outline_pickle
+from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
 MODEL_FILES = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -94,13 +94,12 @@ def _read_stated(path: Path) -> dict[str, float | None]:
 def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
     """Parameters and trained parameters in a checkpoint; None where it is no such checkpoint.
 
-    Only what the checkpoint describes is read: no tensor is loaded, and no code in it is executed.
+    Tensors are mapped from the file rather than read, and no code in it is executed.
     """
     try:
-        archive = read_index(checkpoint)
-        content = outline_pickle(BytesIO(archive.read(archive.pickle_name))).root
-        weights = content["network_weights"]
-        counted = {tensor: tensor.numel for key, tensor in weights.items() if not key.endswith(NOT_PARAMETERS)}
+        content = read_nnunet_checkpoint(checkpoint, values=False)
+        tensors = [t for key, t in content["network_weights"].items() if not key.endswith(NOT_PARAMETERS)]
+        counted = {(t.data_ptr(), t.shape): t.numel() for t in tensors}
         return sum(counted.values()), _with_optimizer_state(content.get("optimizer_state"))
     except Exception:  # a file of another kind can raise anything, and costs only these two numbers
         return None, None
@@ -112,7 +111,7 @@ def _with_optimizer_state(optimizer_state: Any) -> int | None:
         return None
     total = 0
     for state in optimizer_state["state"].values():
-        total += max((value.numel for value in state.values() if isinstance(value, TensorOutline)), default=0)
+        total += max((value.numel() for value in state.values() if isinstance(value, Tensor)), default=0)
     return total or None
 
 
