@@ -24,6 +24,7 @@ from nnunetv2_masam.training.base import BaseTrainer
 from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.cost_record import parameter_counts
 from nnunetv2_masam.training.plans import plans_for_training, training_configuration
+from nnunetv2_masam.training.ranks import global_rank
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import identify, load_sam_checkpoint, resolve_checkpoint
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
@@ -169,7 +170,7 @@ class MASAMTrainer(BaseTrainer):
 
     def _prepare_slim_saving(self) -> None:
         """Find the base of slim checkpoints before training rather than after its first epochs."""
-        if not slim_checkpoints_wanted() or self.local_rank != 0:
+        if not slim_checkpoints_wanted() or global_rank() != 0:
             return
         if not self.needs_pretrained_weights or self.rules.encoder != "sam":
             self.print_to_log_file("MASAM_SLIM_CHECKPOINTS: no SAM weights in this recipe, checkpoints are saved whole")
