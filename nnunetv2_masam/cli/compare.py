@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnunetv2_masam.cli.arguments import (
     add_dataset,
@@ -18,7 +18,7 @@ from nnunetv2_masam.cli.arguments import (
 
 if TYPE_CHECKING:
     from nnunetv2_masam.evaluation.comparison import Comparison
-    from nnunetv2_masam.evaluation.request import CompareRequest, ModelSource
+    from nnunetv2_masam.evaluation.request import CompareRequest
 
 EPILOG = """\
 Models are given as trainer__plans__configuration (or just the trainer, where that is unambiguous) and looked
@@ -32,6 +32,9 @@ the tables. trainer@k3 means the folds with three training cases that few-shot h
 # the choices of --metrics and --*-surface, spelled out so that --help needs no import
 OPTIONAL = ("sensitivity", "precision", "volume_error", "boundary_iou", "lesions")
 SURFACES = ("voxels", "mesh")
+# arguments that are fields of the request by the same name
+_AS_GIVEN = ("references", "dataset_json", "images", "groups", "baseline", "common", "skip_bad", "match_labels_by_name")
+_AS_GIVEN += ("label_map", "across_prompts", "seed", "processes")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,44 +189,37 @@ def run(args: argparse.Namespace) -> int:
 def read_request(args: argparse.Namespace) -> CompareRequest:
     """The request that the arguments spell."""
     from nnunetv2_masam.evaluation.metrics import MetricSettings
-    from nnunetv2_masam.evaluation.request import CompareRequest
-    from nnunetv2_masam.evaluation.results import split_specification
+    from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareTestSet, ModelSource
     from nnunetv2_masam.files import cache_folder
 
     if args.predictions and (args.models or args.dataset is not None):
         raise ValueError(f"--predictions takes the folders; what is {args.dataset or args.models} for?")
     tolerance_mm, by_label = _tolerances(args.tolerance)
+    labels = map(ModelSource.parse, args.prediction_labels)
     optional = tuple(dict.fromkeys(args.metrics))
-    return CompareRequest(
-        models=_sources(args.predictions or args.models),
-        dataset=args.dataset,
-        references=args.references,
-        dataset_json=args.dataset_json,
-        images=args.images,
-        groups=args.groups,
-        baseline=args.baseline,
-        folds=args.folds,
-        common=args.common,
-        skip_bad=args.skip_bad,
-        match_labels_by_name=args.match_labels_by_name,
-        label_map=args.label_map,
-        prediction_labels={name: Path(path) for name, path in map(split_specification, args.prediction_labels)},
-        oracles=_oracles(args.oracle),
-        metrics=MetricSettings(optional, args.distance_surface, args.nsd_surface, args.lesion_iou),
-        tolerance_mm=tolerance_mm,
-        tolerance_by_label_mm=by_label,
-        across_prompts=args.across_prompts,
-        seed=args.seed,
-        cache=None if args.no_cache else args.cache or cache_folder() / "metrics",
-        processes=args.processes,
-    )
-
-
-def _sources(specifications: Sequence[str]) -> tuple[ModelSource, ...]:
-    from nnunetv2_masam.evaluation.request import ModelSource
-    from nnunetv2_masam.evaluation.results import split_specification
-
-    return tuple(ModelSource(source, name) for name, source in map(split_specification, specifications))
+    options: dict[str, Any] = {
+        "models": tuple(map(ModelSource.parse, args.predictions or args.models)),
+        "prediction_labels": {label.name: Path(label.source) for label in labels},
+        "oracles": _oracles(args.oracle),
+        "metrics": MetricSettings(optional, args.distance_surface, args.nsd_surface, args.lesion_iou),
+        "tolerance_mm": tolerance_mm,
+        "tolerance_by_label_mm": by_label,
+        "cache": None if args.no_cache else args.cache or cache_folder() / "metrics",
+    }
+    options |= {name: getattr(args, name) for name in _AS_GIVEN}
+    if args.dataset is not None:
+        return CompareCrossValidation(dataset=args.dataset, folds=args.folds, **options)
+    if args.references is None or args.dataset_json is None or not options["models"]:
+        raise ValueError(
+            "a comparison needs a dataset (-d), or models with references and dataset_json "
+            "(--predictions … --references DIR --dataset-json FILE)"
+        )
+    if args.folds is not None:
+        raise ValueError(
+            f"folds (--folds) are {args.folds}, but a test set has none. Leave them out, or name the dataset "
+            "of a cross-validation (-d)."
+        )
+    return CompareTestSet(**options)
 
 
 def _tolerances(words: Sequence[str]) -> tuple[float, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""What a comparison is asked for."""
+"""Options of a comparison: of a dataset's cross-validation, or of predictions on a test set."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ class ModelSource:
 
     Attributes:
         source: ``trainer``, ``trainer__plans__configuration`` (both with ``@k3`` for few-shot folds), a folder, or a
-            CSV file with values that another tool measured.
+            CSV file with values that another tool measured. Several, joined by commas, are trainings of one model.
         name: what tables call it; by default the folder's name, or the trainer where that tells the models apart.
     """
 
     source: str
     name: str | None = None
 
+    @classmethod
+    def parse(cls, specification: str) -> ModelSource:
+        """Read ``LABEL=model`` or ``model``."""
+        label, equals, rest = specification.partition("=")
+        if equals and not (label and rest):
+            raise ValueError(f"{specification!r}: expected LABEL=folder or LABEL=trainer__plans__configuration")
+        return cls(rest, label) if equals else cls(specification)
 
-@dataclass(frozen=True)
-class CompareRequest:
-    """What to compare, and how.
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What both kinds of comparison share.
 
     Attributes:
-        models: the models; all of the dataset that have validation results by default.
-        dataset: ID or name of the dataset whose cross-validation is compared; None for a test set, which needs
-            `references` and `dataset_json`, and whose models are folders with predictions.
-        references: folder of reference segmentations (with a dataset: nnU-Net's copy).
-        dataset_json: of the references (with a dataset: the one beside a model).
-        images: folder of the images that were segmented (with a dataset: ``imagesTr``).
+        models: the models, the baseline first unless it is named.
+        images: folder of the images that were segmented (of a dataset: ``imagesTr``).
         groups: CSV file with the group of each case.
         baseline: name of the model that the others are compared with; the first by default.
-        folds: of the cross-validation, which needs `dataset`; all by default.
         common: cut to the cases that all models share, instead of refusing.
         skip_bad: leave cases out (of all models) that cannot be measured, instead of refusing.
         match_labels_by_name: compare the labels that models and references share by name.
@@ -58,13 +61,9 @@ class CompareRequest:
     """
 
     models: Sequence[ModelSource] = ()
-    dataset: str | None = None
-    references: Path | None = None
-    dataset_json: Path | None = None
     images: Path | None = None
     groups: Path | None = None
     baseline: str | None = None
-    folds: Sequence[int] | None = None
     common: bool = False
     skip_bad: bool = False
     match_labels_by_name: bool = False
@@ -83,16 +82,6 @@ class CompareRequest:
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.dataset is None and (self.references is None or self.dataset_json is None or not self.models):
-            raise ValueError(
-                "a comparison needs a dataset (-d), or models with references and dataset_json "
-                "(--predictions … --references DIR --dataset-json FILE)"
-            )
-        if self.dataset is None and self.folds is not None:
-            raise ValueError(
-                f"folds (--folds) are {list(self.folds)}, but a test set has none. Leave them out, or name the dataset "
-                "of a cross-validation (-d)."
-            )
         if self.seed < 0:
             raise ValueError(f"seed (--seed) is {self.seed}, expected 0 or more")
         if self.processes is not None and self.processes < 1:
@@ -101,16 +90,49 @@ class CompareRequest:
             if not 0 < tolerance_mm < math.inf:
                 of = f" of {label}" if label else ""
                 raise ValueError(f"tolerance (--tolerance){of} is {tolerance_mm:g} mm, expected more than 0")
-        self._refuse_unused_label_files()
-
-    def _refuse_unused_label_files(self) -> None:
-        files = {
-            "label_map (--label-map)": self.label_map,
-            "prediction_labels (--prediction-labels)": self.prediction_labels,
-        }
-        unused = [] if self.match_labels_by_name else [option for option, given in files.items() if given]
+        files = {"label_map (--label-map)": self.label_map}
+        files["prediction_labels (--prediction-labels)"] = self.prediction_labels or None
+        unused = [] if self.match_labels_by_name else [option for option, given in files.items() if given is not None]
         if unused:
             raise ValueError(
                 f"{' and '.join(unused)}: used only where labels are matched by name. "
                 "Add match_labels_by_name (--match-labels-by-name), or leave the files out."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareCrossValidation(CompareOptions):
+    """A comparison over the validation cases of a dataset.
+
+    Attributes:
+        dataset: its ID or name.
+        folds: of the cross-validation; all by default.
+        references: folder of reference segmentations; nnU-Net's copy by default.
+        dataset_json: of the references; the one beside a model by default.
+    """
+
+    dataset: str
+    folds: Sequence[int] | None = None
+    references: Path | None = None
+    dataset_json: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareTestSet(CompareOptions):
+    """A comparison of folders with predictions of the same cases.
+
+    Attributes:
+        references: folder of reference segmentations.
+        dataset_json: of the references.
+    """
+
+    references: Path
+    dataset_json: Path
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.models:
+            raise ValueError("a comparison on a test set needs models (--predictions NAME=DIR …)")
+
+
+CompareRequest = CompareCrossValidation | CompareTestSet

@@ -14,13 +14,8 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from nnunetv2_masam.cli import compare
-from nnunetv2_masam.evaluation.metrics import (
-    METRICS,
-    OPTIONAL_METRICS,
-    MetricSettings,
-    image_diagonal_mm,
-    structure_metrics,
-)
+from nnunetv2_masam.evaluation.metrics import OPTIONS, STANDARD, MetricSettings
+from nnunetv2_masam.evaluation.segment_metrics import image_diagonal_mm, structure_metrics
 from nnunetv2_masam.evaluation.surfaces import SURFACES
 
 SPACING_MM = (5.0, 2.0, 0.5)
@@ -40,10 +35,10 @@ def test_single_voxels_are_as_far_apart_as_the_spacing_says(axis: int, voxels: i
     prediction = np.roll(reference, voxels, axis)
     far, near = voxels * SPACING_MM[axis], (voxels - 1) * SPACING_MM[axis]
     found = structure_metrics(reference, prediction, SPACING_MM, 0.1, settings=VOXELS)
-    assert [found[metric] for metric in METRICS] == pytest.approx([0, 0, far, far, 0])
+    assert [found[metric] for metric in STANDARD] == pytest.approx([0, 0, far, far, 0])
     # half of the eight elements (voxel corners) look at the other voxel, half look away from it
     found = structure_metrics(reference, prediction, SPACING_MM, 0.1, settings=MESH)
-    assert [found[metric] for metric in METRICS] == pytest.approx([0, 0, far, (far + near) / 2, 0.5 * (near == 0)])
+    assert [found[metric] for metric in STANDARD] == pytest.approx([0, 0, far, (far + near) / 2, 0.5 * (near == 0)])
 
 
 def test_nsd_is_between_surfaces_and_not_between_voxel_centres() -> None:
@@ -73,7 +68,7 @@ def test_slabs_that_end_one_slice_apart(tolerance_mm: float, nsd: float) -> None
 def test_equal_masks_are_perfect() -> None:
     mask = block((8, 9, 10), (2, 5), (3, 7), (1, 9))
     found = structure_metrics(mask, mask, SPACING_MM)
-    assert [found[metric] for metric in METRICS] == [1.0, 1.0, 0.0, 0.0, 1.0]
+    assert [found[metric] for metric in STANDARD] == [1.0, 1.0, 0.0, 0.0, 1.0]
 
 
 def random_pair(seed: int, shape: tuple[int, ...] = (14, 16, 18)) -> tuple[np.ndarray, np.ndarray]:
@@ -193,23 +188,23 @@ def test_empty_prediction_is_the_worst_value_and_named() -> None:
     mask = block((4, 5, 6), (1, 2), (1, 3), (1, 3))
     found = structure_metrics(mask, np.zeros_like(mask), SPACING_MM)
     diagonal = math.sqrt((4 * 5.0) ** 2 + (5 * 2.0) ** 2 + (6 * 0.5) ** 2)
-    assert [found[metric] for metric in METRICS] == [0.0, 0.0, diagonal, diagonal, 0.0]
-    assert found["empty"] == "prediction"
+    assert [found[metric] for metric in STANDARD] == [0.0, 0.0, diagonal, diagonal, 0.0]
+    assert (found["in_reference"], found["in_prediction"]) == (True, False)
     assert found["volume_prediction_ml"] == 0.0
 
 
 def test_empty_reference_is_the_worst_value_and_named() -> None:
     mask = block((4, 5, 6), (1, 2), (1, 3), (1, 3))
     found = structure_metrics(np.zeros_like(mask), mask, SPACING_MM, diagonal_mm=99.0)
-    assert [found[metric] for metric in METRICS] == [0.0, 0.0, 99.0, 99.0, 0.0]
-    assert found["empty"] == "reference"
+    assert [found[metric] for metric in STANDARD] == [0.0, 0.0, 99.0, 99.0, 0.0]
+    assert (found["in_reference"], found["in_prediction"]) == (False, True)
 
 
 def test_both_empty_has_no_value_and_is_named() -> None:
     nothing = np.zeros((4, 5, 6), bool)
     found = structure_metrics(nothing, nothing, SPACING_MM)
-    assert all(math.isnan(float(found[metric])) for metric in METRICS)
-    assert found["empty"] == "both"
+    assert all(math.isnan(float(found[metric])) for metric in STANDARD)
+    assert (found["in_reference"], found["in_prediction"]) == (False, False)
 
 
 def test_voxels_under_the_ignore_label_do_not_count() -> None:
@@ -255,7 +250,7 @@ def test_optional_metrics_by_hand() -> None:
     # without the inner 2 x 2 and 2 x 3 voxels of the middle slice, of which none is inside of both
     assert found["boundary_IoU"] == pytest.approx((24 - 4) / (44 + 54 - 20))
     assert [found[name] for name in ("lesions_reference", "lesions_prediction", "lesions_matched")] == [1, 1, 1]
-    assert set(everything.columns) | {"empty"} == set(found)
+    assert set(everything.columns) | {"in_reference", "in_prediction"} == set(found)
 
 
 def test_optional_metrics_of_empty_masks() -> None:
@@ -274,7 +269,7 @@ def test_optional_metrics_of_empty_masks() -> None:
 
 def test_the_command_offers_what_there_is() -> None:
     """Its choices are spelled out, so that ``--help`` imports nothing."""
-    assert set(compare.OPTIONAL) == set(OPTIONAL_METRICS)
+    assert set(compare.OPTIONAL) == set(OPTIONS)
     assert set(compare.SURFACES) == set(SURFACES)
 
 
