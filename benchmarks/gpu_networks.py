@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
 from nnunetv2_masam.planning.throughput import PEAK_TFLOPS
 
 GB = 1024**3
-KERNELS = ("plain", "fast", "compiled")
+KERNELS = ("plain", "fast")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def measure(
     sizes: Sizes,
     seconds_left: Callable[[], float],
     keep: Callable[[dict[str, Any]], None] = lambda results: None,
+    kinds: Sequence[str] = KERNELS,
 ) -> dict[str, Any]:
     """A row for every ViT and kind of kernel, and the attention kernels that ran.
 
@@ -66,10 +67,11 @@ def measure(
         sizes: what is measured.
         seconds_left: until the run has to end; what does not fit is left out.
         keep: called with the results after every row.
+        kinds: of kernels.
     """
     results: dict[str, Any] = {"rows": [], "attention_kernels": {}}
     for vit in sizes.vits:
-        for kernels in KERNELS if device.type == "cuda" else KERNELS[:2]:
+        for kernels in kinds:
             if seconds_left() < 20 and sizes.repeats > 1:
                 return results | {"cut_short": True}
             try:

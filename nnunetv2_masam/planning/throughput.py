@@ -14,7 +14,7 @@ from typing import Any
 from nnunetv2_masam.planning.cost import training_flops
 
 # dense bfloat16 peak in TFLOP/s, by NVIDIA's data sheets
-PEAK_TFLOPS = {"H100": 989.0, "A100": 312.0, "RTX 4090": 165.0, "RTX 3090": 71.0}
+PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "RTX 4090": 165.0, "RTX 3090": 71.0}
 SUSTAINED_SHARE = 0.3  # an assumption, not a measurement
 
 # core-seconds for a million voxels of nnU-Net's augmentation
