@@ -15,11 +15,13 @@ from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2_masam.evaluation.detection import detection, detection_differences
 from nnunetv2_masam.evaluation.differences import differences
 from nnunetv2_masam.evaluation.labels import Structure
+from nnunetv2_masam.evaluation.margins import margin_claims
 from nnunetv2_masam.evaluation.metrics import MILLIMETRES, PIXELS, Units
 from nnunetv2_masam.evaluation.model_cost import model_costs
 from nnunetv2_masam.evaluation.nnunet_results import Model
 from nnunetv2_masam.evaluation.prompted import Prompt, prompt_notes
 from nnunetv2_masam.evaluation.ranking import ranking
+from nnunetv2_masam.evaluation.runs import run_spread
 from nnunetv2_masam.evaluation.scores import metrics_in, over_runs, scores, summary
 
 
@@ -74,6 +76,8 @@ class Comparison:
         summary: by model, label and metric (`scores.summary`).
         by_fold: the same by fold too; empty without folds.
         differences: from the baseline, of the models that are comparable with it (`differences.differences`).
+        margins: what `differences` say about margins (`margins.margin_claims`); empty without margins.
+        run_spread: spread between trainings (`runs.run_spread`); empty where each model was trained once.
         detection: whether structures are found (`detection.detection`).
         detection_differences: the models of `differences` against the baseline.
         ranking: of the models without a prompt (`ranking.ranking`).
@@ -89,6 +93,8 @@ class Comparison:
     summary: pd.DataFrame
     by_fold: pd.DataFrame
     differences: pd.DataFrame
+    margins: pd.DataFrame
+    run_spread: pd.DataFrame
     detection: pd.DataFrame
     detection_differences: pd.DataFrame
     ranking: pd.DataFrame
@@ -149,13 +155,18 @@ def analyse(
     tested = [name for name in prompts if across_prompts or (name in prompted) == (baseline in prompted)]
     scored = scores(values)
     compared, automatic = scored[scored["model"].isin(tested)], scored[~scored["model"].isin(prompted)]
+    if setup.settings.get("rank_unseen"):
+        automatic = automatic[~automatic["model"].isin(setup.settings["seen"])]
+    differing = differences(compared, baseline, seed=seed)
     return Comparison(
         setup,
         values,
         scored,
         summary=summary(scored),
         by_fold=summary(scored[scored["fold"] >= 0], by=("model", "label", "fold")),
-        differences=differences(compared, baseline, seed=seed),
+        differences=differing,
+        margins=margin_claims(differing, setup.settings.get("margins", {})),
+        run_spread=run_spread(scored) if scored["run"].any() else pd.DataFrame(),
         detection=detection(values),
         detection_differences=detection_differences(values[values["model"].isin(tested)], baseline),
         ranking=ranking(automatic, seed),

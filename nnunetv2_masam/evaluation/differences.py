@@ -11,8 +11,10 @@ One quantity decides: the mean of the paired differences. Its interval, its test
   they ask whether one model is better in most cases. Where the two tests differ, the verdict starts with ``mixed``.
 * With few non-zero differences no test can reach the significance level: the smallest two-sided p-value of m of them
   is 2^(1-m), times the number of labels. Where that is above the level, there are too few cases to tell.
-* Cases of one fold share a trained model. A verdict is about these trained models, unless the corrected resampled
-  t-test over folds agrees; then it is about training with the two methods.
+* Cases of one fold share a trained model. A verdict is about these trained models, unless a test over trainings agrees:
+  over several runs of each method (`runs.welch`), or over folds (the corrected resampled t-test). Then it is about
+  training with the two methods.
+* Beside the test stands the probability that the order of the two means is false (`paired_tests.false_order`).
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ from nnunetv2_masam.evaluation.paired_tests import (
     DECIMALS,
     SIGNIFICANCE,
     corrected_resampled_t,
+    false_order,
     holm,
     mean_interval,
     rank_biserial,
     sign_flip_p,
     wilcoxon_p,
 )
+from nnunetv2_masam.evaluation.runs import run_means, welch
 from nnunetv2_masam.evaluation.scores import AVERAGE, over_runs, tall
 
 BETTER, WORSE = "better", "worse"
@@ -45,6 +49,7 @@ INTERVAL = "wider of t and BCa bootstrap"
 THESE_MODELS, METHODS = "these trained models", "the methods"
 ZERO_WIDTH = "interval of zero width: the difference is the same in every case"
 FOLD_LEVEL = ("folds", "fold_mean", "fold_ci_low", "fold_ci_high", "fold_p", "fold_p_holm", "fold_verdict")
+RUN_LEVEL = ("runs", "run_mean", "run_ci_low", "run_ci_high", "run_p", "run_p_holm", "run_verdict")
 
 
 def pairs(scores: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -71,8 +76,8 @@ def differences(scores: pd.DataFrame, baseline: str, by: Sequence[str] = (), see
         a row per `by`, model, label and metric: ``n`` pairs, ``n_differ`` whose scores differ, ``mean``, its interval
         ``ci_low, ci_high`` (NaN below six cases) by ``ci_method``, ``p, p_holm`` of the permutation test,
         ``wilcoxon_p, wilcoxon_p_holm``, ``effect`` (rank-biserial, positive where the model is better), ``verdict``,
-        ``scope`` (of a claim: `THESE_MODELS` or `METHODS`), ``warning``, and the test over folds (`FOLD_LEVEL`; NaN
-        without folds).
+        ``scope`` (of a claim: `THESE_MODELS` or `METHODS`), ``warning``, ``sd`` of the differences, ``false_order``,
+        and the tests over folds and over runs (`FOLD_LEVEL`, `RUN_LEVEL`; NaN without folds, or with one run).
 
     Raises:
         ValueError: a score is infinite.
@@ -91,8 +96,11 @@ def differences(scores: pd.DataFrame, baseline: str, by: Sequence[str] = (), see
     found = pd.DataFrame(rows, columns=[*keys, *_COLUMNS])
     if found.empty:
         return found
+    if scores["run"].any() and not by:
+        found = _over_runs(found, scores, baseline)
     family = found.groupby([*by, "model", "metric", found["label"] == AVERAGE], sort=False)
-    for p, corrected in (("p", "p_holm"), ("wilcoxon_p", "wilcoxon_p_holm"), ("fold_p", "fold_p_holm")):
+    for p in ("p", "wilcoxon_p", "fold_p", "run_p"):
+        corrected = f"{p}_holm"
         found[corrected] = family[p].transform(lambda column: holm(column.tolist()))
     found["family"] = family["n"].transform(lambda n: (n > 0).sum())
     claims = pd.DataFrame([_claims(row) for row in found.to_dict("records")], found.index)
@@ -101,8 +109,21 @@ def differences(scores: pd.DataFrame, baseline: str, by: Sequence[str] = (), see
 
 _COLUMNS = (
     *("n", "n_differ", "mean", "ci_low", "ci_high", "ci_method", "p", "p_holm", "wilcoxon_p", "wilcoxon_p_holm"),
-    *("effect", "verdict", "scope", "warning", *FOLD_LEVEL),
+    *("effect", "verdict", "scope", "warning", "sd", "false_order", *FOLD_LEVEL, *RUN_LEVEL),
 )
+
+
+def _over_runs(found: pd.DataFrame, scores: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The rows with the test over trainings, where model and baseline have several."""
+    means = {key: rows["mean"].to_numpy() for key, rows in run_means(scores).groupby(["model", "label", "metric"])}
+    nothing = np.empty(0)
+    levels = []
+    for model, label, metric in zip(found["model"], found["label"], found["metric"], strict=True):
+        ours, theirs = (means.get((who, label, metric), nothing) for who in (model, baseline))
+        several = min(len(ours), len(theirs)) > 1
+        level = (min(len(ours), len(theirs)), ours.mean() - theirs.mean(), *welch(ours, theirs)) if several else ()
+        levels.append(dict(zip(RUN_LEVEL, level, strict=False)))
+    return found.assign(**pd.DataFrame(levels, found.index))
 
 
 def _row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
@@ -122,6 +143,8 @@ def _row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
         "wilcoxon_p": wilcoxon_p(difference),
         "effect": (1 if METRICS[metric].higher_is_better else -1) * rank_biserial(difference),
         "warning": ZERO_WIDTH if zero_width else "",
+        "sd": float(np.std(difference, ddof=1)) if len(difference) > 1 else math.nan,
+        "false_order": false_order(difference),
     }
     if len(rows) and (rows["fold"] >= 0).all():
         means = rows.groupby("fold")["difference"].mean().to_numpy()
@@ -136,12 +159,15 @@ def _claims(row: dict[str, Any]) -> dict[str, Any]:
     on_mean = _claim(sign * row["mean"], row["p_holm"], row["ci_low"] > 0 or row["ci_high"] < 0)
     in_most = _claim(row["effect"], row["wilcoxon_p_holm"])
     verdict = _verdict(on_mean, in_most, row["n"], row["n_differ"], row["family"])
-    fold_verdict = None
-    if not math.isnan(row["folds"]):
-        fold_verdict = NO_VALUE if math.isnan(row["fold_p"]) else _claim(sign * row["fold_mean"], row["fold_p_holm"])
-    scope = METHODS if fold_verdict == on_mean == verdict else THESE_MODELS
+    levels: dict[str, str | None] = {}
+    for level in ("fold", "run"):
+        there, undefined = not math.isnan(row[f"{level}s"]), math.isnan(row[f"{level}_p"])
+        claim = NO_VALUE if undefined else _claim(sign * row[f"{level}_mean"], row[f"{level}_p_holm"])
+        levels[f"{level}_verdict"] = claim if there else None
+    # trainings that were repeated say more than folds, whose training cases overlap
+    scope = METHODS if (levels["run_verdict"] or levels["fold_verdict"]) == on_mean == verdict else THESE_MODELS
     claims = verdict not in (NO_VALUE, TOO_FEW, NO_DIFFERENCE)
-    return {"verdict": verdict, "scope": scope if claims else "", "fold_verdict": fold_verdict}
+    return {"verdict": verdict, "scope": scope if claims else "", **levels}
 
 
 def _claim(advantage: float, p: float, excludes_zero: bool = True) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage, sparse
 from scipy.optimize import linear_sum_assignment
 
-DEFAULT_LESION_IOU = 0.1
+from nnunetv2_masam.evaluation.metrics import DEFAULT_LESION_IOU
 
 
 class LesionCounts(NamedTuple):

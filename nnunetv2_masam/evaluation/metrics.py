@@ -10,9 +10,9 @@ import importlib.metadata
 import math
 from dataclasses import dataclass
 
-from nnunetv2_masam.evaluation.lesions import DEFAULT_LESION_IOU
-from nnunetv2_masam.evaluation.surfaces import Surface
+from nnunetv2_masam.options import option
 
+DEFAULT_LESION_IOU = 0.1
 DEFAULT_TOLERANCE_MM = 2.0
 SURFACES_IN_WORDS = {
     "voxels": "between border voxels",
@@ -116,19 +116,35 @@ VOLUMES = ("volume_reference_ml", "volume_prediction_ml", "volume_difference_ml"
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """What is measured, and by which definition.
+    """What is measured, and by which definition."""
 
-    Attributes:
-        optional: names from `OPTIONS`.
-        distance_surface: surface of HD95 and ASSD.
-        nsd_surface: surface of NSD.
-        lesion_iou: IoU from which a predicted lesion has found one of the reference.
-    """
-
-    optional: tuple[str, ...] = ()
-    distance_surface: Surface = "voxels"
-    nsd_surface: Surface = "mesh"
-    lesion_iou: float = DEFAULT_LESION_IOU
+    optional: tuple[str, ...] = option(
+        "--metrics",
+        default=(),
+        choices=OPTIONS,
+        metavar="NAME",
+        group="metrics",
+        help=f"Further metrics, of: {', '.join(OPTIONS)} (default: none)",
+    )
+    distance_surface: str = option(
+        default="voxels",
+        choices=tuple(SURFACES_IN_WORDS),
+        group="metrics",
+        help="Surface of HD95 and ASSD: border voxels, or the area-weighted mesh of NSD",
+    )
+    nsd_surface: str = option(
+        default="mesh",
+        choices=tuple(SURFACES_IN_WORDS),
+        group="metrics",
+        help="Surface of NSD: area-weighted mesh, or border voxels",
+    )
+    lesion_iou: float = option(
+        default=DEFAULT_LESION_IOU,
+        above=0,
+        metavar="X",
+        group="metrics",
+        help="With --metrics lesions: IoU from which a lesion counts as found",
+    )
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.optional) - set(OPTIONS)):

@@ -22,6 +22,8 @@ from nnunetv2_masam.files import list_folder, read_json
 from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
 from nnunetv2_masam.nnunet_files import check_labels, first_channel, preprocessed_dataset, segmentations_in
 
+SEEN = " (seen)"  # in the name of a model that may have been trained on the cases
+
 
 @dataclass(frozen=True)
 class Model:
@@ -89,6 +91,7 @@ def find_cases(request: CompareRequest) -> Cases:
     models = {model.name: model for model, _, _ in found}
     prompts = oracle_prompts(request.oracles, list(models))
     models = {name: replace(model, prompt=prompts.get(name, model.prompt)) for name, model in models.items()}
+    seen_notes = _seen_notes(request, list(models))
     baseline = request.baseline or next(iter(models))
     if baseline not in models:
         raise ValueError(f"baseline {baseline!r} is not among the models: {', '.join(models)}")
@@ -104,13 +107,29 @@ def find_cases(request: CompareRequest) -> Cases:
         common=request.common,
         recorded=recorded.iloc[:0] if request.match_labels_by_name else recorded,
     )
+    names = {name: f"{name}{SEEN}" if name in request.seen else name for name in models}
+    models = {names[name]: replace(model, name=names[name]) for name, model in models.items()}
+    table, recorded = (frame.assign(model=frame["model"].map(names)) for frame in (table, recorded))
     groups = {} if request.groups is None else read_groups(request.groups, list(table["case"].unique()))
     table = table.assign(
         group=[groups.get(case, "") for case in table["case"]],
         reference=[references[case] for case in table["case"]],
         image=[first_channel(places.images, case, file_ending) for case in table["case"]],
     )
-    return Cases(table, models, recorded, places.dataset_json, places.images, places.title, notes)
+    return Cases(table, models, recorded, places.dataset_json, places.images, places.title, (*notes, *seen_notes))
+
+
+def _seen_notes(request: CompareRequest, models: list[str]) -> list[str]:
+    """Which models may have been trained on what they are compared on."""
+    if unknown := sorted(set(request.seen) - set(models)):
+        raise ValueError(f"--seen {', '.join(unknown)}: the models are {', '.join(models)}")
+    if not request.seen:
+        return []
+    ranked = " They are left out of the ranking." if request.rank_unseen else ""
+    return [
+        f"{', '.join(request.seen)}: pretrained weights may have been trained on these cases, so the results may be "
+        f"better than on new ones; marked{SEEN} everywhere.{ranked}"
+    ]
 
 
 def _read_model(name: str, runs: tuple[Run, ...], places: Places) -> tuple[Model, pd.DataFrame, pd.DataFrame]:

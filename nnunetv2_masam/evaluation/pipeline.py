@@ -26,7 +26,7 @@ from nnunetv2_masam.evaluation.labels import LabelScheme, Structure, labels_by_m
 from nnunetv2_masam.evaluation.lineup import leave_out
 from nnunetv2_masam.evaluation.measure import Protocol, measure_all
 from nnunetv2_masam.evaluation.metrics import library_versions
-from nnunetv2_masam.evaluation.nnunet_results import find_cases
+from nnunetv2_masam.evaluation.nnunet_results import SEEN, find_cases
 from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
 from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareRequest, CompareTestSet, ModelSource
 from nnunetv2_masam.evaluation.scores import KEYS
@@ -126,6 +126,9 @@ def _settings(request: CompareRequest, tolerances: Mapping[str, float], scheme: 
         "bootstrap_resamples": BOOTSTRAP_RESAMPLES,
         "permutations": PERMUTATIONS,
         "seed": request.seed,
+        "margins": dict(request.margins),
+        "seen": [f"{name}{SEEN}" for name in request.seen],
+        "rank_unseen": request.rank_unseen,
         "nnunetv2_masam": __version__,
         "versions": library_versions(),
     }
@@ -136,7 +139,7 @@ def _measure(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Measure all files; returns the cases without those that could not be measured, the values, and notes."""
     files = cases[~cases["prediction"].map(lambda path: path.name.lower().endswith(".csv"))]
-    measured = measure_all(files, protocols, request.cache, request.processes, request.progress)
+    measured = measure_all(files, protocols, request.memory, request.processes, request.progress)
     errors = sorted({result.error for result in measured if result.error})
     if errors and not request.skip_bad:
         listing = "\n".join(f"  {error}" for error in errors)

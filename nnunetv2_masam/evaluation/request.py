@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM, MetricSettings
+from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM, METRICS, MetricSettings
 from nnunetv2_masam.files import cache_folder
+from nnunetv2_masam.options import option
+
+CASES, STATISTICS, SPEED = "cases and labels", "statistics", "speed"
 
 
 @dataclass(frozen=True)
@@ -35,51 +38,90 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """What both kinds of comparison share.
+    """What both kinds of comparison share; the fields that are no options are written in another form there.
 
     Attributes:
-        models: the models, the baseline first unless it is named.
-        images: folder of the images that were segmented (of a dataset: ``imagesTr``).
-        groups: CSV file with the group of each case.
-        baseline: name of the model that the others are compared with; the first by default.
-        common: cut to the cases that all models share, instead of refusing.
-        skip_bad: leave cases out (of all models) that cannot be measured, instead of refusing.
-        match_labels_by_name: compare the labels that models and references share by name.
-        label_map: JSON file of synonyms and merges; needs `match_labels_by_name`, as does `prediction_labels`.
-        prediction_labels: by model's name (or None for all): the ``dataset.json`` of what it was trained on.
-        oracles: by model's name: the margin (mm or None) of box prompts that were made of the reference.
-        metrics: the metrics and their definitions.
+        models: the models; the first is the baseline unless it is named.
         tolerance_mm: of NSD.
         tolerance_by_label_mm: of NSD, where a label has its own.
-        across_prompts: also test differences between models with and without box prompts.
-        seed: of the statistics.
-        cache: folder of remembered values; None measures everything anew.
-        processes: how many; nnU-Net's default, at most one per core, if None.
+        oracles: by model's name: the margin (mm or None) of box prompts that were made of the reference.
+        prediction_labels: by model's name (or None for all): the ``dataset.json`` of what it was trained on; needs
+            `match_labels_by_name`, as does `label_map`.
+        margins: by metric: the largest difference that does not matter.
+        seen: models whose weights may have been trained on the cases.
         progress: show a bar.
         title: what the comparison is about; the dataset and the number of cases follow it.
         notes: what a reader must know, before the notes on models and cases.
     """
 
-    models: Sequence[ModelSource] = ()
-    images: Path | None = None
-    groups: Path | None = None
-    baseline: str | None = None
-    common: bool = False
-    skip_bad: bool = False
-    match_labels_by_name: bool = False
-    label_map: Path | None = None
-    prediction_labels: Mapping[str | None, Path] = field(default_factory=dict)
-    oracles: Mapping[str, float | None] = field(default_factory=dict)
+    models: tuple[ModelSource, ...] = ()
+    images: Path | None = option(
+        default=None,
+        metavar="DIR",
+        group="input",
+        help="Folder with the images, case_0000 and so on: for the report, and to tell which header is off where a "
+        "prediction and its reference differ (default with -d: imagesTr)",
+    )
+    groups: Path | None = option(
+        default=None, metavar="FILE", group="input", help="CSV file with the columns case and group, such as the site"
+    )
+    common: bool = option(
+        default=False, group=CASES, help="Cut to the cases that all models share, instead of refusing"
+    )
+    skip_bad: bool = option(
+        default=False, group=CASES, help="Leave out cases that cannot be measured, instead of refusing"
+    )
+    match_labels_by_name: bool = option(
+        default=False, group=CASES, help="Compare the labels that models and references share"
+    )
+    label_map: Path | None = option(
+        default=None,
+        metavar="FILE",
+        group=CASES,
+        help='With --match-labels-by-name: JSON file of synonyms and merges, {"name": ["synonym", ["a", "b"]]}',
+    )
     metrics: MetricSettings = field(default_factory=MetricSettings)
+    baseline: str | None = option(
+        default=None,
+        metavar="NAME",
+        group=STATISTICS,
+        help="Model that the others are compared with (default: the first)",
+    )
+    seed: int = option(default=0, at_least=0, metavar="N", group=STATISTICS, help="Seed of the statistics")
+    across_prompts: bool = option(
+        default=False, group=STATISTICS, help="Also test differences between models with and without box prompts"
+    )
+    rank_unseen: bool = option(
+        default=False, group=STATISTICS, help="Leave models that may have seen the cases (--seen) out of the ranking"
+    )
+    cache: Path | None = option(
+        default=None,
+        metavar="DIR",
+        group=SPEED,
+        exclusive="cache",
+        help="Where measured values are remembered (default: metrics in the cache folder)",
+    )
+    no_cache: bool = option(
+        default=False, group=SPEED, exclusive="cache", help="Measure everything anew, and remember nothing"
+    )
+    processes: int | None = option(
+        "-np",
+        "--processes",
+        default=None,
+        at_least=1,
+        metavar="N",
+        group=SPEED,
+        help="Number of processes (default: nnU-Net's, at most one per core)",
+    )
     tolerance_mm: float = DEFAULT_TOLERANCE_MM
     tolerance_by_label_mm: Mapping[str, float] = field(default_factory=dict)
-    across_prompts: bool = False
-    seed: int = 0
-    cache: Path | None = field(default_factory=lambda: cache_folder() / "metrics")
-    processes: int | None = None
+    oracles: Mapping[str, float | None] = field(default_factory=dict)
+    prediction_labels: Mapping[str | None, Path] = field(default_factory=dict)
+    margins: Mapping[str, float] = field(default_factory=dict)
+    seen: tuple[str, ...] = ()
     progress: bool = True
     title: str = ""
-    notes: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -90,31 +132,48 @@ class CompareOptions:
             if not 0 < tolerance_mm < math.inf:
                 of = f" of {label}" if label else ""
                 raise ValueError(f"tolerance (--tolerance){of} is {tolerance_mm:g} mm, expected more than 0")
-        files = {"label_map (--label-map)": self.label_map}
-        files["prediction_labels (--prediction-labels)"] = self.prediction_labels or None
-        unused = [] if self.match_labels_by_name else [option for option, given in files.items() if given is not None]
+        for metric, margin in self.margins.items():
+            if metric not in self.metrics.metrics:
+                raise ValueError(
+                    f"margin (--margin) of {metric}: expected one of the metrics {', '.join(self.metrics.metrics)}"
+                )
+            if not 0 < margin < (METRICS[metric].high - METRICS[metric].low):
+                raise ValueError(f"margin (--margin) of {metric} is {margin:g}, expected a difference above 0")
+        files = {"label_map (--label-map)": self.label_map is not None}
+        files["prediction_labels (--prediction-labels)"] = bool(self.prediction_labels)
+        unused = [] if self.match_labels_by_name else [name for name, given in files.items() if given]
         if unused:
             raise ValueError(
                 f"{' and '.join(unused)}: used only where labels are matched by name. "
                 "Add match_labels_by_name (--match-labels-by-name), or leave the files out."
             )
 
+    @property
+    def memory(self) -> Path | None:
+        """The folder of remembered values; None remembers nothing."""
+        return None if self.no_cache else self.cache or cache_folder() / "metrics"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompareCrossValidation(CompareOptions):
-    """A comparison over the validation cases of a dataset.
+    """A comparison over the validation cases of a dataset; all of its models if none is named."""
 
-    Attributes:
-        dataset: its ID or name.
-        folds: of the cross-validation; all by default.
-        references: folder of reference segmentations; nnU-Net's copy by default.
-        dataset_json: of the references; the one beside a model by default.
-    """
-
-    dataset: str
-    folds: Sequence[int] | None = None
-    references: Path | None = None
-    dataset_json: Path | None = None
+    dataset: str = option("-d", "--dataset", metavar="ID", group="input", help="Number or name of the dataset")
+    folds: tuple[int, ...] | None = option(
+        default=None, at_least=0, metavar="F", group=CASES, help="Only these folds (default: all)"
+    )
+    references: Path | None = option(
+        default=None,
+        metavar="DIR",
+        group="input",
+        help="Folder with reference segmentations (default with -d: nnU-Net's copy)",
+    )
+    dataset_json: Path | None = option(
+        default=None,
+        metavar="FILE",
+        group="input",
+        help="dataset.json of the references (default with -d: a model's)",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

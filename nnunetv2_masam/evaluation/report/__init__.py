@@ -33,6 +33,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
         for table in (
             quality.quality_table(comparison),
             claims.difference_table(comparison),
+            claims.margin_claim_table(comparison),
             claims.fold_difference_table(comparison),
             claims.detection_table(comparison),
             claims.detection_difference_table(comparison),
@@ -40,6 +41,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
             quality.volume_table(comparison),
             quality.margin_table(comparison),
             quality.fold_table(comparison),
+            quality.run_table(comparison),
             quality.group_table(comparison),
             claims.group_difference_table(comparison),
             quality.cost_table(comparison),
@@ -53,6 +55,8 @@ def terminal_text(comparison: Comparison) -> str:
     tables = (
         quality.quality_table(comparison),
         claims.difference_table(comparison, quality.MAIN_METRICS),
+        claims.margin_claim_table(comparison),
+        quality.run_table(comparison),
         claims.detection_table(comparison),
         claims.detection_difference_table(comparison),
         quality.margin_table(comparison),

@@ -26,16 +26,20 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
         "wider of t and BCa bootstrap; none below 6 cases), "
         "permutation test of that mean and Wilcoxon's signed-rank test, both with Holm's correction over labels (the "
         "average stands alone), rank-biserial correlation as effect (1: better in every case, -1: worse in every "
-        "case). Mixed: the two tests do not say the same. "
+        "case), and the probability that the order of the two means is false (flat prior). Mixed: the two tests do not "
+        "say the same. "
     )
-    if (cells["p over folds"] == NOTHING).all():
-        cells = cells.drop(columns="p over folds")
-        caption += "A verdict holds for these trained models, not for training with the methods again."
-    else:
-        caption += (
-            "A verdict holds for these trained models; it holds for the methods where the corrected resampled t-test "
-            "over folds agrees."
-        )
+    levels = {
+        "p over runs": "Welch's t-test over trainings",
+        "p over folds": "the corrected resampled t-test over folds",
+    }
+    there = [column for column in levels if (cells[column] != NOTHING).any()]
+    cells = cells.drop(columns=[column for column in levels if column not in there])
+    caption += "A verdict holds for these trained models" + (
+        f"; it holds for the methods where {levels[there[0]]} agrees."
+        if there
+        else ", not for training with the methods again."
+    )
     warned = found[found["warning"] != ""]
     if len(warned):
         rows = zip(warned["model"], warned["metric"].map(comparison.setup.units.heading), warned["label"], strict=True)
@@ -59,8 +63,10 @@ def _differences(comparison: Comparison, found: pd.DataFrame, *keys: str) -> pd.
             "verdict": rows["verdict"],
             "holds for": rows["scope"].str.replace("trained ", "").replace("", NOTHING),
             "p over folds": rows["fold_p_holm"].map(p_value),
+            "p over runs": rows["run_p_holm"].map(p_value),
             "Wilcoxon p (Holm)": rows["wilcoxon_p_holm"].map(p_value),
             "effect": numbers(rows["effect"], 2),
+            "order false": rows["false_order"].map(p_value),
         }
     ).reset_index(drop=True)
 
@@ -94,13 +100,37 @@ def fold_difference_table(comparison: Comparison) -> Table | None:
     return Table("Difference over folds", table, 2, caption, words=frozenset({"verdict"}))
 
 
+def margin_claim_table(comparison: Comparison) -> Table | None:
+    """Equivalence, non-inferiority and cases needed; None without margins."""
+    if comparison.margins.empty:
+        return None
+    rows = in_order(comparison, comparison.margins, "model", "metric", "label")
+    cells = {
+        "model": rows["model"],
+        "metric": rows["metric"].map(comparison.setup.units.heading),
+        "label": rows["label"],
+        "margin": rows["margin"].map("{:g}".format),
+        "claim": rows["claim"],
+        "cases": rows["n"].astype(str),
+        "cases needed": numbers(rows["cases_needed"], 0),
+    }
+    caption = (
+        f"Read off the 95 % interval of the mean difference from {comparison.baseline}: equivalent where all of it is "
+        "within the margin, not worse where its worse end is. Cases needed: in which a paired t-test shows a "
+        "difference of the margin with a power of 80 %, given the spread at hand. Not corrected over labels."
+    )
+    return Table("Margins", pd.DataFrame(cells).reset_index(drop=True), 3, caption, words=frozenset({"claim"}))
+
+
 def group_difference_table(comparison: Comparison) -> Table | None:
     """Differences within each group of cases; None without groups."""
     found = comparison.group_differences
     if found.empty:
         return None
     rows = _differences(comparison, found[found["metric"].isin(MAIN_METRICS)], "group", "model", "metric", "label")
-    cells = rows.drop(columns=["p over folds", "Wilcoxon p (Holm)", "effect", "holds for"])
+    cells = rows.drop(
+        columns=["p over folds", "p over runs", "Wilcoxon p (Holm)", "effect", "order false", "holds for"]
+    )
     caption = (
         f"Paired differences from {comparison.baseline} within each group, tested as those of all cases. Holm's "
         "correction is over the labels of a group, not over groups."

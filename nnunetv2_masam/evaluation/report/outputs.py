@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.differences import FOLD_LEVEL
+from nnunetv2_masam.evaluation.differences import FOLD_LEVEL, RUN_LEVEL
 from nnunetv2_masam.evaluation.lineup import NO_FOLD
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, VOLUMES
 from nnunetv2_masam.evaluation.ranking import RANKING_RESAMPLES
@@ -62,6 +62,8 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "summaries": _summaries(comparison, comparison.summary, comparison.by_fold),
         "foreground_mean": foreground_mean(values).to_dict("index"),
         "differences": nested(_with_folds(comparison.differences), BY_LABEL),
+        "margins": nested(comparison.margins, BY_LABEL),
+        "runs": nested(comparison.run_spread, BY_LABEL),
         "detection": nested(comparison.detection, ("model", "label")),
         "detection_differences": nested(comparison.detection_differences, ("model", "label", "rate")),
         "rankings": _rankings(comparison.ranking),
@@ -95,11 +97,14 @@ def _summaries(comparison: Comparison, summary: pd.DataFrame, by_fold: pd.DataFr
 
 
 def _with_folds(differences: pd.DataFrame) -> pd.DataFrame:
-    """The columns of the test over folds as one dictionary, or None without folds."""
-    names = [name.removeprefix("fold_") for name in FOLD_LEVEL]
-    rows = differences[list(FOLD_LEVEL)].itertuples(index=False)
-    level = [None if math.isnan(row[0]) else dict(zip(names, (int(row[0]), *row[1:]), strict=True)) for row in rows]
-    return differences.drop(columns=list(FOLD_LEVEL)).assign(fold_level=level)
+    """The columns of the tests over folds and runs as one dictionary each, or None without folds or runs."""
+    made = differences
+    for level, columns in (("fold", FOLD_LEVEL), ("run", RUN_LEVEL)):
+        names = [name.removeprefix(f"{level}_") for name in columns]
+        rows = made[list(columns)].itertuples(index=False)
+        found = [None if math.isnan(row[0]) else dict(zip(names, (int(row[0]), *row[1:]), strict=True)) for row in rows]
+        made = made.drop(columns=list(columns)).assign(**{f"{level}_level": found})
+    return made
 
 
 def _rankings(ranking: pd.DataFrame) -> dict[str, Any]:

@@ -114,6 +114,29 @@ def fold_table(comparison: Comparison) -> Table | None:
     return Table("Folds", cells, 2, caption)
 
 
+def run_table(comparison: Comparison) -> Table | None:
+    """Spread between trainings beside that between cases; None where each model was trained once."""
+    found = comparison.run_spread
+    if found.empty:
+        return None
+    rows = in_order(comparison, found[found["label"] == comparison.labels[-1]], "metric", "model")
+    digits = [METRICS[metric].digits for metric in rows["metric"]]
+    cells = {"metric": rows["metric"].map(comparison.setup.units.heading), "model": rows["model"]}
+    cells["trainings"] = rows["runs"].astype(str)
+    headings = {
+        "mean": "mean",
+        "sd_between_runs": "standard deviation of trainings",
+        "lowest": "lowest training",
+        "highest": "highest training",
+        "sd_between_cases": "standard deviation of cases",
+    }
+    cells |= {heading: numbers(rows[column], digits) for column, heading in headings.items()}
+    caption = (
+        f"{comparison.labels[-1].capitalize()}: means over all cases of each training of a model, and their spread."
+    )
+    return Table("Trainings", pd.DataFrame(cells).reset_index(drop=True), 2, caption)
+
+
 def group_table(comparison: Comparison) -> Table | None:
     """Quality by group of cases; None without groups."""
     keys = ["group", "label", "model"]

@@ -80,7 +80,7 @@ def test_memory_does_not_grow_with_labels_and_models(tmp_path: Path, monkeypatch
             references=folder / "references",
             dataset_json=folder / "dataset.json",
             processes=1,
-            cache=None,
+            no_cache=True,
         )
         with mock.patch(
             "nnunetv2_masam.evaluation.pipeline.measure_all",
