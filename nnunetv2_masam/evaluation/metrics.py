@@ -134,7 +134,7 @@ class MetricSettings:
 
 def library_versions() -> dict[str, str]:
     """Names and versions of what computes the metrics, for the record and the cache."""
-    packages = ("surface-distance", "nnunetv2", "scipy", "numpy")
+    packages = ("nnunetv2", "scikit-image", "scipy", "numpy")
     return {package: importlib.metadata.version(package) for package in packages}
 
 
