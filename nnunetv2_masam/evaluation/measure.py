@@ -14,29 +14,27 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from acvl_utils.cropping_and_padding.bounding_boxes import bounding_box_to_slice, get_bbox_from_mask, pad_bbox
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from tqdm import tqdm
 
+from nnunetv2_masam.evaluation.label_arrays import METRICS_REVISION, measure_labels
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.metrics import MetricSettings, library_versions
-from nnunetv2_masam.evaluation.segment_metrics import METRICS_REVISION, image_diagonal_mm, structure_metrics
 from nnunetv2_masam.evaluation.segmentation import (
     Geometry,
     check_geometry,
-    mask_of,
     read_segmentation,
     spacing_of,
 )
 from nnunetv2_masam.files import read_json, sha256_of, write_text
 from nnunetv2_masam.images import unreadable
 
-Values = dict[str, dict[str, float | bool]]  # by structure, by column
+Values = dict[str, dict[str, Any]]  # by structure, by column
 FLAGS = ("in_reference", "in_prediction")
 
 
@@ -92,29 +90,18 @@ def measure(pair: Pair) -> Measured:
     note = _check_geometry(
         pair, Geometry.of(reference.shape, properties), Geometry.of(prediction.shape, prediction_properties)
     )
-    spacing_mm = spacing_of(properties)
-    diagonal_mm = image_diagonal_mm(reference.shape, spacing_mm)
-    foreground = (reference != 0) | (prediction != 0)
-    if foreground.any():
-        crop = bounding_box_to_slice(pad_bbox(get_bbox_from_mask(foreground), 1, foreground.shape))
-        reference, prediction = reference[crop], prediction[crop]
-    del foreground
     _check_values(pair.reference, reference, protocol.reference_values)
     _check_values(pair.prediction, prediction, protocol.prediction_values)
-    ignore = None if protocol.ignore_label is None else reference == protocol.ignore_label
-    values = {
-        structure.name: structure_metrics(
-            mask_of(reference, structure.reference_values),
-            mask_of(prediction, structure.prediction_values),
-            spacing_mm,
-            tolerance_mm,
-            ignore,
-            diagonal_mm,
-            protocol.settings,
-        )
-        for structure, tolerance_mm in zip(protocol.structures, protocol.tolerances_mm, strict=True)
-    }
-    return Measured(values, note)
+    rows = measure_labels(
+        reference,
+        prediction,
+        protocol.structures,
+        spacing_of(properties),
+        protocol.tolerances_mm,
+        protocol.ignore_label,
+        protocol.settings,
+    )
+    return Measured({str(row.pop("label")): row for row in rows}, note)
 
 
 def measure_all(

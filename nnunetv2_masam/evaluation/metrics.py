@@ -1,6 +1,6 @@
 """The metrics: one record for each, from which options, headings, checks, captions and the page of docs come.
 
-`segment_metrics` computes them. Lengths are millimetres and sizes millilitres, or pixels where images have no physical
+`label_arrays` computes them. Lengths are millimetres and sizes millilitres, or pixels where images have no physical
 size (`Units`).
 """
 
@@ -18,7 +18,9 @@ SURFACES_IN_WORDS = {
     "voxels": "between border voxels",
     "mesh": "between area-weighted surfaces through voxel corners",
 }
+LESION_RULES = ("every", "brats-gli", "brats-ssa", "brats-ped", "brats-men", "brats-met")
 _LESION = "one-to-one matches of connected components with an IoU of at least {iou:g}"
+_LESION_WISE = "of each lesion, averaged over lesions; missed and invented ones count as the worst (rule: {rule})"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,26 @@ METRICS = {
             high=math.inf,
             option="lesions",
         ),
+        Metric("lesion_Dice", "lesion-wise Dice", f"Dice {_LESION_WISE}", option="lesion_wise"),
+        Metric(
+            "lesion_HD95_mm",
+            "lesion-wise HD95",
+            f"HD95 {_LESION_WISE}",
+            "mm",
+            digits=2,
+            higher_is_better=False,
+            high=math.inf,
+            option="lesion_wise",
+        ),
+        Metric("PQ", "PQ", "panoptic quality of lesions, the product of SQ and RQ", option="panoptic"),
+        Metric("SQ", "SQ", "mean IoU of lesions that match with an IoU of at least 0.5", option="panoptic"),
+        Metric("RQ", "RQ", "F1 of lesions that match with an IoU of at least 0.5", option="panoptic"),
+        Metric(
+            "clDice",
+            "clDice",
+            "harmonic mean of the shares of each mask's centreline in the other mask",
+            option="cldice",
+        ),
     )
 }
 STANDARD = tuple(metric.name for metric in METRICS.values() if not metric.option)
@@ -146,6 +168,13 @@ class MetricSettings:
         help="With --metrics lesions: IoU from which a lesion counts as found",
     )
 
+    lesion_rule: str = option(
+        default="every",
+        choices=LESION_RULES,
+        group="metrics",
+        help="With --metrics lesion_wise: what counts as a lesion, such as in a BraTS challenge",
+    )
+
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.optional) - set(OPTIONS)):
             raise ValueError(f"optional metrics {unknown} are unknown; expected some of {list(OPTIONS)}")
@@ -155,6 +184,14 @@ class MetricSettings:
             raise ValueError(
                 f"lesion_iou (--lesion-iou) is {self.lesion_iou}, but no lesions are counted. "
                 "Add the metrics lesions (--metrics lesions), or leave it out."
+            )
+
+        if self.lesion_rule not in LESION_RULES:
+            raise ValueError(f"lesion_rule (--lesion-rule) is {self.lesion_rule!r}; expected one of {LESION_RULES}")
+        if self.lesion_rule != "every" and "lesion_wise" not in self.optional:
+            raise ValueError(
+                f"lesion_rule (--lesion-rule) is {self.lesion_rule}, but lesions are not measured one by one. "
+                "Add the metrics lesion_wise (--metrics lesion_wise), or leave it out."
             )
 
     @property
@@ -176,14 +213,16 @@ class MetricSettings:
         """A phrase for each metric, for captions."""
         distance, nsd = SURFACES_IN_WORDS[self.distance_surface], SURFACES_IN_WORDS[self.nsd_surface]
         return {
-            name: METRICS[name].definition.format(distance=distance, nsd=nsd, iou=self.lesion_iou)
+            name: METRICS[name].definition.format(
+                distance=distance, nsd=nsd, iou=self.lesion_iou, rule=self.lesion_rule
+            )
             for name in self.metrics
         }
 
 
 def library_versions() -> dict[str, str]:
     """Names and versions of what computes the metrics, for the record and the cache."""
-    packages = ("surface-distance", "nnunetv2", "scipy", "numpy")
+    packages = ("nnunetv2", "scikit-image", "scipy", "numpy")
     return {package: importlib.metadata.version(package) for package in packages}
 
 

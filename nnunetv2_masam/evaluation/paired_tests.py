@@ -117,9 +117,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def false_order(difference: np.ndarray) -> float:
     """Probability that the true mean has the other sign than the observed one; NaN below two cases.
 
-    The posterior of the mean of normal differences under a flat prior is a t distribution around the observed mean: the
-    probability that Christodoulou et al. (2025, arXiv:2505.04720) estimate for published claims. They have to assume the
-    correlation of the two models' scores; here the pairs are at hand.
+    Under a flat prior, the posterior of the mean of normal differences is a t distribution around the observed mean.
+    Christodoulou et al. (2025, arXiv:2505.04720) estimate this probability for published claims, and have to assume
+    the correlation of the two models' scores; here the pairs are at hand.
     """
     if len(difference) < 2:
         return math.nan

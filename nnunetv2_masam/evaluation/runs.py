@@ -1,8 +1,8 @@
 """Several trainings of the same model: how far they lie apart, and whether a difference is one of the methods.
 
 The same method trained again gives another model. Åkesson et al. (2024, doi:10.1016/j.compbiomed.2024.108944) trained
-nnU-Net with 50 seeds and found means that vary by more than many published gains. The trainings of two methods are two independent samples of
-their means over the cases, so their difference is tested by Welch's t-test over trainings.
+nnU-Net with 50 seeds and found means that vary by more than many published gains. The trainings of two methods are two
+independent samples of means over the cases, so their difference is tested by Welch's t-test over trainings.
 """
 
 from __future__ import annotations

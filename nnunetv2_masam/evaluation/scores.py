@@ -1,6 +1,6 @@
 """What is compared: one score per model, case, label and metric, by one rule for empty masks; and its summaries.
 
-`segment_metrics` leaves a value undefined where reference and prediction are empty, as nnU-Net does. Means over what is
+`label_arrays` leaves a value undefined where reference and prediction are empty, as nnU-Net does. Means over what is
 left would compare models over different cases: a false alarm counts 0, and the model that rightly found nothing would
 not have the case at all. So the scores of a comparison follow one rule, for all models alike:
 

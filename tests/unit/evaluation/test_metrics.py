@@ -13,10 +13,11 @@ from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from nnunetv2_masam.cli import compare
-from nnunetv2_masam.evaluation.metrics import OPTIONS, STANDARD, MetricSettings
-from nnunetv2_masam.evaluation.segment_metrics import image_diagonal_mm, structure_metrics
+from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
+from nnunetv2_masam.evaluation.metrics import LESION_RULES as RULES
+from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, SURFACES_IN_WORDS, MetricSettings
 from nnunetv2_masam.evaluation.surfaces import SURFACES
+from tests.unit.evaluation.label_arrays import structure_metrics
 
 SPACING_MM = (5.0, 2.0, 0.5)
 MESH = MetricSettings(distance_surface="mesh")
@@ -195,8 +196,9 @@ def test_empty_prediction_is_the_worst_value_and_named() -> None:
 
 def test_empty_reference_is_the_worst_value_and_named() -> None:
     mask = block((4, 5, 6), (1, 2), (1, 3), (1, 3))
-    found = structure_metrics(np.zeros_like(mask), mask, SPACING_MM, diagonal_mm=99.0)
-    assert [found[metric] for metric in STANDARD] == [0.0, 0.0, 99.0, 99.0, 0.0]
+    found = structure_metrics(np.zeros_like(mask), mask, SPACING_MM)
+    diagonal = math.sqrt((4 * 5.0) ** 2 + (5 * 2.0) ** 2 + (6 * 0.5) ** 2)
+    assert [found[metric] for metric in STANDARD] == [0.0, 0.0, diagonal, diagonal, 0.0]
     assert (found["in_reference"], found["in_prediction"]) == (False, True)
 
 
@@ -221,7 +223,8 @@ def test_two_dimensions_measure_contours() -> None:
     reference = block((1, 12, 12), (0, 1), (3, 6), (3, 6))
     found = structure_metrics(reference, np.roll(reference, 6, axis=2), (2.0, 0.5))
     assert found["HD95_mm"] == pytest.approx(6 * 0.5)
-    assert image_diagonal_mm((1, 12, 12), (2.0, 0.5)) == pytest.approx(math.hypot(12 * 2.0, 12 * 0.5))
+    missed = structure_metrics(reference, np.zeros_like(reference), (2.0, 0.5))
+    assert missed["HD95_mm"] == pytest.approx(math.hypot(12 * 2.0, 12 * 0.5))
 
 
 def test_unequal_shapes_are_refused() -> None:
@@ -267,10 +270,13 @@ def test_optional_metrics_of_empty_masks() -> None:
     np.testing.assert_equal(measured(nothing, nothing), [nan, nan, nan, nan, nan, nan, 0])
 
 
-def test_the_command_offers_what_there_is() -> None:
-    """Its choices are spelled out, so that ``--help`` imports nothing."""
-    assert set(compare.OPTIONAL) == set(OPTIONS)
-    assert set(compare.SURFACES) == set(SURFACES)
+def test_the_options_offer_what_there_is() -> None:
+    """The choices are spelled out, so that ``--help`` imports nothing."""
+    assert set(SURFACES_IN_WORDS) == set(SURFACES)
+    assert set(RULES) == set(LESION_RULES)
+    everything = MetricSettings(OPTIONS)
+    assert everything.metrics == tuple(METRICS)
+    assert not any("{" in definition for definition in everything.definitions().values())
 
 
 def test_unknown_settings_are_refused() -> None:

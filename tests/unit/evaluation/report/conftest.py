@@ -15,7 +15,7 @@ from nnunetv2_masam.evaluation.comparison import Comparison, Setup, analyse
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.metrics import MetricSettings
 from nnunetv2_masam.evaluation.nnunet_results import Model, Run
-from nnunetv2_masam.evaluation.segment_metrics import structure_metrics
+from tests.unit.evaluation.label_arrays import structure_metrics
 
 EMPTY = np.zeros((1, 2, 2), bool)
 
