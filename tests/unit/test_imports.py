@@ -51,7 +51,7 @@ MODULES = {
     for file in sorted(PACKAGE.rglob("*.py"))
 }
 # module: distribution, where the two have other names
-DISTRIBUTIONS = {"PIL": "pillow"}
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 BESIDE_THE_PACKAGE = {"nnunetv2_masam", "_nnunetv2_masam_registration"}
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
