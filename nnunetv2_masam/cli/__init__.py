@@ -6,6 +6,9 @@ called, and imports what computes only in ``run``, so that ``--help`` needs neit
 
 from __future__ import annotations
 
+from nnunetv2_masam.cli import own_argparse  # noqa: F401
+
+# isort: split
 import argparse
 import io
 import os
