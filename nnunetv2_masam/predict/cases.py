@@ -76,6 +76,8 @@ def read_case(predictor: nnUNetPredictor, files: Sequence[Path], previous: Path 
     _check_image(predictor, image, properties)
     labels = None
     if previous is not None:
+        if not previous.is_file():
+            raise ValueError(f"{previous}: missing segmentation of the previous stage. Predict it first")
         labels, _ = reader.read_seg(str(previous))
         if labels.shape[1:] != image.shape[1:]:
             raise ValueError(f"{previous}: shape {labels.shape[1:]}, expected the image's, {image.shape[1:]}")

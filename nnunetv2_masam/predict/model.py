@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,9 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_masam.files import shortened
-from nnunetv2_masam.nnunet_files import read_dataset_json
-from nnunetv2_masam.plans_file import read_plans
 from nnunetv2_masam.predict.cases import Case, read_case
 from nnunetv2_masam.predict.resample import labels_of, resample_slices, resampling_of
 from nnunetv2_masam.predict.tiles import TileRow, logit_slabs, rows_of_tiles
@@ -25,7 +21,6 @@ from nnunetv2_masam.predict.tiles import TileRow, logit_slabs, rows_of_tiles
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-DEVICES = ("cuda", "cpu", "mps")
 _SLICES_AT_ONCE = 32  # of labels, copied to the host together
 
 
@@ -45,7 +40,7 @@ class LabelSlab:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model; make it with ``load_model``.
+    """A trained model; made by ``load_model``.
 
     Attributes:
         predictor: nnU-Net's, of which this uses the settings and parts.
@@ -194,103 +189,3 @@ class Model:
     @property
     def _dtype(self) -> type[np.unsignedinteger[Any]]:
         return np.uint8 if len(self.predictor.label_manager.foreground_labels) < 255 else np.uint16
-
-
-def load_model(
-    folder: str | Path,
-    folds: Sequence[int | str] = (0, 1, 2, 3, 4),
-    checkpoint: str = "checkpoint_final.pth",
-    *,
-    step_size: float = 0.5,
-    mirroring: bool = True,
-    device: str = "cuda",
-    on_device: bool = True,
-) -> Model:
-    """Load a trained model folder, of any trainer.
-
-    Args:
-        folder: the folder that holds ``fold_0``.
-        folds: numbers, or ``all``.
-        checkpoint: name of the file in each fold's folder. It is unpickled, so load models of people you trust only.
-        step_size: of the sliding window, as a fraction of the tile.
-        mirroring: average mirrored passes, for trainers that allow it.
-        device: ``cuda``, ``cpu`` or ``mps``.
-        on_device: keep logits on the GPU until they are labels.
-
-    Raises:
-        ValueError: a fold is missing, this nnU-Net does not know what the plans name, or there is no such device.
-    """
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    folder = Path(folder)
-    _check_folder(folder, folds, checkpoint)
-    if not 0 < step_size <= 1:
-        raise ValueError(f"step size: got {step_size}, expected above 0 and at most 1")
-    with contextlib.redirect_stdout(io.StringIO()):  # remarks on settings that do not matter here
-        predictor = nnUNetPredictor(
-            tile_step_size=step_size, use_mirroring=mirroring, device=_checked_device(device), allow_tqdm=False
-        )
-        try:
-            predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), checkpoint)
-            _check_known(predictor)
-        except (KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
-            raise _unknown_plans(folder, error) from error
-    networks = [network.to(predictor.device).eval() for network in _networks(predictor)]
-    predictor.network = predictor.list_of_parameters = None
-    results = predictor.device if predictor.device.type == "cuda" and on_device else torch.device("cpu")
-    return Model(predictor, networks, results)
-
-
-def _check_known(predictor: nnUNetPredictor) -> None:
-    """Look up now what nnU-Net looks up when the first case is read."""
-    configuration, plans = predictor.configuration_manager, predictor.plans_manager
-    assert configuration.preprocessor_class and plans.image_reader_writer_class
-    resampling_of(configuration.configuration, (1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1))
-
-
-def _networks(predictor: nnUNetPredictor) -> list[nn.Module]:
-    """One network for each fold; a checkpoint's tensors become the weights without a copy."""
-    first = predictor.network
-    plain = getattr(first, "_orig_mod", first)
-    networks = [first]
-    for parameters in predictor.list_of_parameters[1:]:
-        network = copy.deepcopy(plain)
-        network.load_state_dict(parameters, assign=True)
-        networks.append(network if plain is first else torch.compile(network))
-    return networks
-
-
-def _check_folder(folder: Path, folds: Sequence[int | str], checkpoint: str) -> None:
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such model folder. Train the model, or give another folder")
-    read_plans(folder / "plans.json")
-    read_dataset_json(folder)
-    if not folds:
-        raise ValueError("folds: got none, expected at least one")
-    missing = [fold for fold in folds if not (folder / f"fold_{fold}" / checkpoint).is_file()]
-    if missing:
-        there = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
-        raise ValueError(
-            f"{folder}: no {checkpoint} of fold {shortened(missing, 9)}; there are folds {shortened(there) or 'none'}. "
-            "Name folds that are trained with -f, or another checkpoint with -chk"
-        )
-
-
-def _checked_device(name: str) -> torch.device:
-    if name not in DEVICES:
-        raise ValueError(f"device: got {name!r}, expected one of {', '.join(DEVICES)}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: got cuda, but torch finds no CUDA device here. Predict on the CPU with -device cpu")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device: got mps, but torch finds none here. Predict on the CPU with -device cpu")
-    return torch.device(name)
-
-
-def _unknown_plans(folder: Path, error: Exception) -> ValueError:
-    from importlib.metadata import version
-
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ValueError(
-        f"{folder}: nnU-Net {version('nnunetv2')} cannot load the model: {type(error).__name__}: {first}. If another "
-        "version of nnU-Net wrote it, install that version"
-    )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnunetv2_masam.files import atomic_file, read_text, write_json, write_text
-from nnunetv2_masam.predict.request import PredictRequest
+from nnunetv2_masam.options import options_of
+from nnunetv2_masam.predict.request import ModelOptions, PredictRequest
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -31,20 +30,19 @@ def prepare_output(request: PredictRequest, model_folder: Path) -> None:
     with atomic_file(folder / "predict_from_raw_data_args.json") as probe:  # as large as a small segmentation
         probe.write_bytes(os.urandom(_PROBE_BYTES))
         probe.unlink()
-    options = {key: _plain(value) for key, value in asdict(request).items()}
-    write_json(folder / "predict_from_raw_data_args.json", options | {"model_folder": str(model_folder)})
+    options = {name: getattr(request, name) for name in options_of(PredictRequest)}
+    options |= {name: getattr(request.model, name) for name in options_of(ModelOptions)} | {"folder": model_folder}
+    write_json(folder / "predict_from_raw_data_args.json", {key: _plain(value) for key, value in options.items()})
     for name in ("dataset.json", "plans.json"):
         write_text(folder / name, read_text(model_folder / name))
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return list(value)
     return str(value) if isinstance(value, Path) else value
 
 
-def write_labels(predictor: nnUNetPredictor, labels: np.ndarray, path: Path, properties: dict[str, Any]) -> None:
-    """Write labels (D, H, W) by nnU-Net's writer; ``path`` appears when the file is whole.
+def write_labels(predictor: nnUNetPredictor, labels: np.ndarray, path: Path, properties: dict[str, Any]) -> Path:
+    """Write labels (D, H, W) by nnU-Net's writer; ``path``, which is returned, appears when the file is whole.
 
     Raises:
         OSError: the disk is full, or the file cannot be written.
@@ -52,6 +50,7 @@ def write_labels(predictor: nnUNetPredictor, labels: np.ndarray, path: Path, pro
     with atomic_file(path) as partial:
         predictor.plans_manager.image_reader_writer_class().write_seg(labels, str(partial), properties)
         _check_whole(partial, labels.nbytes)
+    return path
 
 
 def _check_whole(path: Path, nbytes: int) -> None:

@@ -90,7 +90,7 @@ def logit_slabs(
 
 
 def _mean(sums: Tensor, weights: Tensor) -> Tensor:
-    """Sums (F, K, n, H', W') by weights (n, H', W') → mean logits of the folds (K, n, H', W'), in the place of F = 0."""
+    """Sums (F, K, n, H', W') by weights (n, H', W') → mean of the folds (K, n, H', W'), in the place of F = 0."""
     for total in sums:
         torch.div(total, weights, out=total)
     mean = sums[0]

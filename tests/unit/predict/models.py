@@ -10,9 +10,16 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from nnunetv2_masam.predict.request import ModelOptions, PredictRequest
+
 LINEAR = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
 LABELS = {"background": 0, "a": 1, "b": 2, "c": 3}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "inner": [2, 3], "core": 3}
+
+
+def request(model: Path, images: Path, output: Path, folds: tuple[str, ...] = ("0",), **more: Any) -> PredictRequest:
+    """A prediction on the CPU."""
+    return PredictRequest(ModelOptions(model, folds=folds, device="cpu"), images, output, **more)
 
 
 def write_model(
@@ -22,7 +29,7 @@ def write_model(
     spacing_mm: tuple[float, ...] = (1.5, 1.0, 1.0),
     labels: dict[str, Any] = LABELS,
     channels: int = 1,
-    folds: tuple[int | str, ...] = (0,),
+    folds: tuple[str, ...] = ("0",),
     transpose: tuple[int, int, int] = (0, 1, 2),
     mirror: tuple[int, ...] | None = None,
     previous_stage: str | None = None,
@@ -100,7 +107,7 @@ def _architecture(dimensions: int) -> dict[str, Any]:
     }
 
 
-def _write_checkpoint(folder: Path, fold: int | str, configuration: str, mirror: tuple[int, ...] | None) -> None:
+def _write_checkpoint(folder: Path, fold: str, configuration: str, mirror: tuple[int, ...] | None) -> None:
     """As nnU-Net's ``save_checkpoint``, as far as prediction reads it."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
@@ -109,7 +116,7 @@ def _write_checkpoint(folder: Path, fold: int | str, configuration: str, mirror:
     plans = PlansManager(json.loads((folder / "plans.json").read_text()))
     description = json.loads((folder / "dataset.json").read_text())
     manager = plans.get_configuration(configuration)
-    torch.manual_seed(hash(str(fold)) % 1000 if isinstance(fold, str) else fold)
+    torch.manual_seed(int.from_bytes(fold.encode(), "big"))
     network = nnUNetTrainer.build_network_architecture(
         plans,
         manager,
@@ -119,7 +126,8 @@ def _write_checkpoint(folder: Path, fold: int | str, configuration: str, mirror:
     )
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape) * parameter.numel() ** -0.3)
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn(parameter.shape) * 2 * parameter[0].numel() ** -0.5)
     (folder / f"fold_{fold}").mkdir()
     content = {
         "network_weights": network.state_dict(),

@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from nnunetv2_masam.predict import PredictRequest, predict
+from nnunetv2_masam.predict.run import predict
 from tests.nnunet import quick
-from tests.unit.predict.models import LINEAR, REGIONS, write_image, write_model
+from tests.unit.predict.models import LINEAR, REGIONS, request, write_image, write_model
 
 BY_TORCH = {
     "resampling_fn_probabilities": "resample_torch_fornnunet",
@@ -20,18 +20,18 @@ BY_TORCH = {
 }
 MODELS = {
     "3D": {},
-    "small steps": {"patch": (8, 16, 16)},
+    "many tiles": {"patch": (8, 16, 24)},
     "image smaller than a tile": {"patch": (32, 64, 64)},
     "mirrored": {"mirror": (0, 1, 2)},
-    "folds": {"folds": (0, 1, 3)},
+    "folds": {"folds": ("0", "1", "3")},
     "fold all": {"folds": ("all",)},
     "regions": {"labels": REGIONS},
     "two channels": {"channels": 2},
     "2D": {"patch": (32, 32), "spacing_mm": (1.0, 0.8)},
-    "2D, mirrored folds": {"patch": (24, 32), "spacing_mm": (1.0, 0.8), "mirror": (0, 1), "folds": (0, 1)},
+    "2D, mirrored folds": {"patch": (48, 48), "spacing_mm": (1.0, 1.0), "mirror": (0, 1), "folds": ("0", "1")},
     "no resampling": {"spacing_mm": (2.0, 1.2, 0.9)},
     "coarse slices": {"spacing_mm": (5.0, 1.0, 1.0), "patch": (4, 32, 32)},
-    "coarse slices by the image": {"spacing_mm": (0.7, 0.25, 0.3)},
+    "coarse slices of the image": {"image_mm": (0.9, 1.2, 5.0), "spacing_mm": (2.5, 1.0, 1.0), "patch": (8, 16, 16)},
     "other axis order": {"transpose": (1, 0, 2), "spacing_mm": (1.0, 1.5, 1.0)},
     "cyclic axis order": {"transpose": (2, 0, 1), "spacing_mm": (1.2, 1.0, 0.7)},
     "coarse rows": {"transpose": (1, 0, 2), "spacing_mm": (1.0, 6.0, 1.0), "patch": (16, 4, 16)},
@@ -43,18 +43,16 @@ MODELS = {
 }
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    for channel in range(2):
-        for case, shape in (("a", (11, 30, 36)), ("b", (9, 33, 26))):
-            write_image(tmp_path / f"channels{channel + 1}" / f"{case}_0000.nii.gz", shape, seed=channel)
-    for case in "ab":
-        second = tmp_path / "channels1" / f"{case}_0000.nii.gz"
-        (tmp_path / "channels2" / f"{case}_0001.nii.gz").write_bytes(second.read_bytes())
-    return tmp_path
+def write_images(folder: Path, channels: int = 1, spacing_xyz_mm: tuple[float, ...] = (0.9, 1.2, 2.0)) -> Path:
+    for case, shape in (("a", (11, 26, 30)), ("b", (7, 23, 28))):
+        for channel in range(channels):
+            write_image(folder / f"{case}_{channel:04d}.nii.gz", shape, spacing_xyz_mm, seed=channel)
+    return folder
 
 
-def by_nnunet(model: Path, images: Path, output: Path, folds: tuple, previous: Path | None = None) -> None:
+def by_nnunet(
+    model: Path, images: Path, output: Path, folds: tuple[str, ...] = ("0",), previous: Path | None = None
+) -> None:
     """What ``nnUNetv2_predict`` does, in this process."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
@@ -87,21 +85,21 @@ def assert_equal(ours: Path, theirs: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_equal(name, images, tmp_path):
-    options = MODELS[name]
+def test_equal(name, tmp_path):
+    options = dict(MODELS[name])
+    spacing_xyz_mm, folds = options.pop("image_mm", (0.9, 1.2, 2.0)), options.get("folds", ("0",))
+    folder = write_images(tmp_path / "images", options.get("channels", 1), spacing_xyz_mm)
     model = write_model(tmp_path / "model", **options)
-    folder, folds = images / f"channels{options.get('channels', 1)}", options.get("folds", (0,))
-    assert predict(PredictRequest(folder, tmp_path / "ours", model, folds=folds, device="cpu")).failed == {}
+    assert predict(request(model, folder, tmp_path / "ours", folds)).failed == {}
     by_nnunet(model, folder, tmp_path / "theirs", folds)
     assert_equal(tmp_path / "ours", tmp_path / "theirs")
 
 
-def test_cascade(images, tmp_path):
+def test_cascade(tmp_path):
     first = write_model(tmp_path / "first")
     second = write_model(tmp_path / "second", previous_stage="3d_lowres", labels=REGIONS, patch=(8, 32, 64))
-    folder, stage = images / "channels1", tmp_path / "stage"
-    predict(PredictRequest(folder, stage, first, folds=(0,), device="cpu"))
-    request = PredictRequest(folder, tmp_path / "ours", second, folds=(0,), device="cpu", previous_stage=stage)
-    predict(request)
-    by_nnunet(second, folder, tmp_path / "theirs", (0,), stage)
+    folder, stage = write_images(tmp_path / "images"), tmp_path / "stage"
+    predict(request(first, folder, stage))
+    assert predict(request(second, folder, tmp_path / "ours", previous_stage=stage)).failed == {}
+    by_nnunet(second, folder, tmp_path / "theirs", previous=stage)
     assert_equal(tmp_path / "ours", tmp_path / "theirs")
