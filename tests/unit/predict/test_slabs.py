@@ -80,7 +80,7 @@ def test_a_full_gpu_goes_on_in_the_memory_of_the_host(model, image):
     with mock.patch.object(Model, "_label_parts", full):
         slabs = list(replace(model, results_device=torch.device("cuda")).slabs(case))
     starts = [(slab.where[1].start, slab.where[1].stop) for slab in slabs]
-    assert all(before[1] == after[0] for before, after in zip(starts, starts[1:], strict=False))
+    assert [start for start, _ in starts[1:]] == [stop for _, stop in starts[:-1]]
     labels = np.zeros_like(expected)
     for slab in slabs:
         labels[slab.where] = slab.labels
@@ -88,9 +88,11 @@ def test_a_full_gpu_goes_on_in_the_memory_of_the_host(model, image):
 
 
 def test_logits_that_are_not_finite_are_refused(model, image):
-    broken = [lambda x: torch.full((1, 4, *x.shape[2:]), torch.inf)]
+    def broken(x):
+        return torch.full((1, 4, *x.shape[2:]), torch.inf)
+
     with (
-        mock.patch.object(Model, "_forward", lambda self, network: broken[0]),
+        mock.patch.object(Model, "_forward", return_value=broken),
         pytest.raises(ValueError, match="logits are not finite"),
     ):
         model.segment(model.read([image]))
@@ -130,8 +132,18 @@ def test_memory_does_not_grow_with_the_slices(depth):
     assert torch.allclose(total, expected.float())
 
 
-SHAPES = [((9, 20, 24), (17, 31, 40)), ((30, 28, 20), (11, 17, 33)), ((7, 16, 16), (7, 30, 16)), ((6, 9, 8), (12, 9, 8))]
-SPACINGS = {"linear": (1.0, 1.0, 1.0), "coarse slices": (5, 1, 1), "coarse rows": (1, 5, 1), "coarse columns": (1, 1, 5)}
+SHAPES = [
+    ((9, 20, 24), (17, 31, 40)),
+    ((30, 28, 20), (11, 17, 33)),
+    ((7, 16, 16), (7, 30, 16)),
+    ((6, 9, 8), (12, 9, 8)),
+]
+SPACINGS = {
+    "linear": (1.0, 1.0, 1.0),
+    "coarse slices": (5, 1, 1),
+    "coarse rows": (1, 5, 1),
+    "coarse columns": (1, 1, 5),
+}
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -185,7 +197,10 @@ def test_everything_but_the_labels_stays_on_a_gpu(model):
     [
         {"resampling_fn_probabilities_kwargs": {**LINEAR, "order": 3}},
         {"resampling_fn_probabilities_kwargs": {**LINEAR, "order_z": 1}},
-        {"resampling_fn_probabilities": "resample_torch_fornnunet", "resampling_fn_probabilities_kwargs": {"mode": "area"}},
+        {
+            "resampling_fn_probabilities": "resample_torch_fornnunet",
+            "resampling_fn_probabilities_kwargs": {"mode": "area"},
+        },
     ],
 )
 def test_another_rule_of_resampling_is_refused(tmp_path, changed):
