@@ -98,7 +98,8 @@ class Crossval:
 
     def comparisons(self) -> list[tuple[CompareCrossValidation, Path]]:
         """What to compare when all jobs are finished, and the folder for it; nothing for few-shot folds."""
-        folds, trainers = self.request.folds, dict.fromkeys(job.trainer for job in self.jobs)
+        folds = None if self.request.folds is None else tuple(self.request.folds)
+        trainers = dict.fromkeys(job.trainer for job in self.jobs)
         splits = find_splits(self.dataset, folds)
         if folds and splits is not None and not set(folds) <= set(splits):
             return []
@@ -106,11 +107,11 @@ class Crossval:
         models = {trainer: ModelSource(trainer + model) for trainer in trainers}
         found = []
         if len(models) != 2 * len(self.counterparts) or len(self.counterparts) > 1:  # else the one pair is all there is
-            request = CompareCrossValidation(models=[*models.values()], dataset=self.dataset, folds=folds)
+            request = CompareCrossValidation(models=tuple(models.values()), dataset=self.dataset, folds=folds)
             found.append((request, self.output / "comparison"))
         for trainer, counterpart in self.counterparts.items():
             pair = CompareCrossValidation(
-                models=[models[counterpart], models[trainer]],
+                models=(models[counterpart], models[trainer]),
                 dataset=self.dataset,
                 folds=folds,
                 title=f"What pretrained weights give: {trainer} against {counterpart}.",
