@@ -106,10 +106,7 @@ def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form
 
     Args:
         masks: on the grid of the stack: segment numbers (D, H, W), or masks or probabilities (D, H, W, K).
-        stack: that the segments were made from.
-        segments: K of them.
         form: binary, labelmap or fractional.
-        path: of the new file.
 
     Raises:
         ValueError: the source lacks attributes that the standard demands.
