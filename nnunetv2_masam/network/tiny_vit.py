@@ -147,7 +147,8 @@ class WindowAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, tile: tuple[int, int]) -> Tensor:
         """(n, heads, T, d) of tiles of (h, w) tokens, keys and values with those of the padding, if any."""
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=self._biases(tile).to(q.dtype))
+        biases = self._biases(tile).to(q.dtype)[None]  # with three dimensions, a CPU's fused kernel is not taken
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=biases)
 
     def _biases(self, tile: tuple[int, int]) -> Tensor:
         """(heads, h·w, h·w), or (heads, h·w, h·w + 1) with the sum for all padding tokens as a logarithm."""
