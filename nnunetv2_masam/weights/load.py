@@ -174,7 +174,7 @@ def masam_name(name: str) -> str:
 
 
 def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
-    """Bring ``tensors`` into the shapes of ``own``, and report what became of each.
+    """Resize ``tensors`` to the shapes of ``own`` where there is a rule for it, and report what became of each.
 
     Raises:
         CheckpointError: a tensor has a shape that there is no rule for.
@@ -210,7 +210,7 @@ def load_fitted(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) 
 
 
 def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
-    """Bring ``tensor`` into the shape of ``like`` where there is a rule for it; else return it unchanged."""
+    """Resize ``tensor`` to the shape of ``like`` where there is a rule for it; else return it unchanged."""
     if tensor.shape == like.shape or tensor.ndim != like.ndim:
         return tensor
     if name == "image_encoder.pos_embed" and tensor.shape[-1] == like.shape[-1]:
