@@ -12,6 +12,7 @@ from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, MLP_RATIO, TinyViTSi
 from nnunetv2_masam.planning.network_size import FLOAT, Architecture, EncoderBytes, Precision
 
 NECK_TENSORS = 4  # of the embedding's size, in its normalisation
+_ATTENTION_TENSORS = 13  # of a block's size: input, projections, increments, windows, result
 _EXPANSION = 4  # of the channels within a block of the first stage
 _PIXELS_AT_ONCE = 2**17  # that a frozen first stage computes together
 
@@ -22,7 +23,7 @@ def tiny_vit_bytes(network: Architecture, slices: int, precision: Precision) -> 
     assert isinstance(size, TinyViTSize)
     everything = network.trainable == "all"
     pixels = slices * math.prod(network.image_size)
-    stored = forward = largest = 0
+    stored = forward = peak = 0
     if everything or network.trains_the_patch_embedding:
         stored = precision.bytes * _first_stage_numbers(size) * pixels
     else:
@@ -36,21 +37,20 @@ def tiny_vit_bytes(network: Architecture, slices: int, precision: Precision) -> 
         block = _block_bytes(network, size, stage, tokens, precision)
         inputs = precision.bytes * tokens * size.widths[stage]
         stored += size.depths[stage] * (inputs if network.checkpointing else block)
+        # the MLP's gradients, and, computed again, what the block stores; later stages are done with by then
+        transient = tokens * size.widths[stage] * (2 * FLOAT + 2 * MLP_RATIO * precision.bytes)
+        peak = max(peak, stored + transient + (block if network.checkpointing else 0))
         stored += precision.bytes * _merging_numbers(size, stage, everything) * tokens
-        largest = max(largest, block)
-    last = slices * network.tokens * size.widths[-1]
-    backward = last * (2 * FLOAT + 2 * MLP_RATIO * precision.bytes)
-    return EncoderBytes(stored, largest if network.checkpointing else 0, backward, forward)
+    return EncoderBytes(stored, max(0, peak - stored), forward)
 
 
 def tiny_vit_slice_bytes(network: Architecture) -> int:
-    """Most bytes of a slice in prediction in float32: in a block's MLP, in its adapters, or in the neck."""
+    """Most bytes of a slice in prediction in float32: in a block's attention, or in the neck."""
     size = network.size
     assert isinstance(size, TinyViTSize)
     numbers = [network.tokens * (size.widths[-1] + NECK_TENSORS * EMBEDDING_CHANNELS)]
     for stage in range(1, len(size.widths)):
-        width = size.widths[stage]
-        numbers.append(network.tokens_of(stage) * width * (2 + 2 * MLP_RATIO))  # input, normalised, both sides of GELU
+        numbers.append(network.tokens_of(stage) * size.widths[stage] * _ATTENTION_TENSORS)
     return FLOAT * max(numbers)
 
 
