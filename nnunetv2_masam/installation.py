@@ -47,7 +47,7 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
     """Title and findings of every check; an exception in one becomes its last finding.
 
     Args:
-        dataset: number or name of a dataset whose preprocessed cases are read too.
+        dataset: number or name of a dataset whose preprocessed cases, label files and images are read too.
     """
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("Versions", check_versions),
@@ -59,6 +59,7 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
     ]
     if dataset:
         checks.append((f"Preprocessed data of {dataset}", partial(check_data, dataset)))
+        checks.append((f"Labels, images and folds of {dataset}", partial(check_files, dataset)))
     for title, check in checks:
         yield title, _guarded(title, check)
 
@@ -86,8 +87,25 @@ def check_data(dataset: str) -> Iterator[Finding]:
         )
 
 
+def check_files(dataset: str) -> Iterator[Finding]:
+    """The label files, images and folds of a dataset."""
+    from nnunetv2_masam.data_checks import faults_of_files
+
+    found = 0
+    try:
+        for fault in faults_of_files(dataset):
+            found += 1
+            yield Finding(fault.subject, WARNING, fault.detail, fault.remedy)
+    except ValueError as error:
+        yield Finding(f"-d {dataset}", WARNING, str(error), "correct what the message names")
+    else:
+        if not found:
+            yield Finding("labels and images", OK, "whole numbers that dataset.json defines, channels of one size")
+
+
 def _check_cases(dataset: str) -> Iterator[Finding]:
-    from nnunetv2_masam.nnunet_files import nonfinite_cases, preprocessed_dataset
+    from nnunetv2_masam.data_checks import nonfinite_cases
+    from nnunetv2_masam.nnunet_files import preprocessed_dataset
 
     folders = [file.parent for file in sorted(preprocessed_dataset(dataset).glob("*/*.pkl"))]
     for folder in dict.fromkeys(folders):

@@ -11,7 +11,6 @@
   ``trained_parameters``, ``peak_memory_bytes``, ``seconds_per_epoch``, ``inference_seconds_per_case``. Peak
   memory comes from nowhere else, as nnU-Net does not record it.
 
-What is not recorded is None.
 """
 
 from __future__ import annotations
@@ -21,14 +20,13 @@ import itertools
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from torch import Tensor
 
-from nnunetv2_masam.evaluation.results import NO_FOLD, Model
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
@@ -38,35 +36,33 @@ TIMED_LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): +(.*?) *$")
 EPOCH_TIME = re.compile(r"Epoch time: (\d+(?:\.\d+)?) s")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Costs of one model: the mean over its folds of what each fold recorded."""
-
-    parameters: float | None = None
-    trained_parameters: float | None = None
-    training_hours_per_fold: float | None = None
-    seconds_per_epoch: float | None = None
-    epochs: float | None = None
-    inference_seconds_per_case: float | None = None
-    peak_memory_gib: float | None = None
-    checkpoint_mib: float | None = None
+COSTS = (
+    "parameters",
+    "trained_parameters",
+    "training_hours_per_fold",
+    "seconds_per_epoch",
+    "epochs",
+    "inference_seconds_per_case",
+    "peak_memory_gib",
+    "checkpoint_mib",
+)
 
 
-def model_cost(model: Model) -> Cost:
-    """Costs of a model, over the folds that its predictions come from; unknown for a table of values."""
-    if model.measured_elsewhere is not None:
-        return Cost()
-    folders = {case.path.parent.parent for case in model.cases.values() if case.fold != NO_FOLD}
-    found = [fold_cost(folder) for folder in sorted(folders)]
-    means: dict[str, float | None] = {}
-    for name in (entry.name for entry in fields(Cost)):
-        values = [value for cost in found if (value := getattr(cost, name)) is not None]
-        means[name] = statistics.fmean(values) if values else None
-    return Cost(**means)
+def model_costs(cases: pd.DataFrame) -> pd.DataFrame:
+    """Costs by model (index), the mean over the folds that its predictions come from; NaN where nothing is recorded.
+
+    Args:
+        cases: ``model`` and the file ``prediction`` of each row.
+    """
+    found = {}
+    for model, files in cases.groupby("model", sort=False)["prediction"]:
+        folders = {path.parent.parent for path in files if path.parent.name == "validation" and path.suffix != ".csv"}
+        found[model] = pd.DataFrame(map(fold_cost, sorted(folders)), columns=COSTS).astype(float).mean()
+    return pd.DataFrame(found).T
 
 
-def fold_cost(folder: Path) -> Cost:
-    """Costs of one fold."""
+def fold_cost(folder: Path) -> dict[str, float | None]:
+    """Costs of one fold; what is not recorded is missing or None."""
     costs: dict[str, float | None] = {}
     checkpoint = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if checkpoint is not None:
@@ -80,7 +76,7 @@ def fold_cost(folder: Path) -> Cost:
         for name in ("parameters", "trained_parameters", "seconds_per_epoch", "inference_seconds_per_case"):
             if stated.get(name) is not None:
                 costs[name] = stated[name]
-    return Cost(**costs)
+    return costs
 
 
 def _read_stated(path: Path) -> dict[str, float | None]:
