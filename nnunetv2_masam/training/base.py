@@ -82,12 +82,10 @@ class BaseTrainer(nnUNetTrainer):
         """Compile only on request (``nnUNet_compile=t``): what it gains here on which GPU is not measured."""
         return "nnUNet_compile" in os.environ and super()._do_i_compile()
 
-    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, **options: Any) -> None:
-        """nnU-Net's, with one process of all nodes that writes to the file."""
-        if global_rank() == 0:
-            super().print_to_log_file(*args, also_print_to_console=also_print_to_console, **options)
-        elif also_print_to_console:
-            print(*args)
+    def print_to_log_file(self, *args: Any, **options: Any) -> None:
+        """nnU-Net's, which writes where ``local_rank`` is 0; here by one process of all nodes."""
+        if global_rank() == 0 or self.local_rank != 0:
+            super().print_to_log_file(*args, **options)
 
     # ---- start and end
 
