@@ -14,7 +14,7 @@ from nnunetv2_masam.planning.network_size import FLOAT, Architecture, EncoderByt
 NECK_TENSORS = 4  # of the embedding's size, in its normalisation
 _ATTENTION_TENSORS = 13  # of a block's size: input, projections, increments, windows, result
 _EXPANSION = 4  # of the channels within a block of the first stage
-_PIXELS_AT_ONCE = 2**17  # that a frozen first stage computes together
+_PIXELS_AT_ONCE = 2**14  # of slices that a frozen first stage computes together
 
 
 def tiny_vit_bytes(network: Architecture, slices: int, precision: Precision) -> EncoderBytes:
@@ -22,16 +22,17 @@ def tiny_vit_bytes(network: Architecture, slices: int, precision: Precision) -> 
     size = network.size
     assert isinstance(size, TinyViTSize)
     everything = network.trainable == "all"
-    pixels = slices * math.prod(network.image_size)
+    slice_pixels = math.prod(network.image_size)
+    pixels = slices * slice_pixels
     stored = forward = peak = 0
     if everything or network.trains_the_patch_embedding:
         stored = precision.bytes * _first_stage_numbers(size) * pixels
     else:
-        together = min(pixels, max(_PIXELS_AT_ONCE, math.prod(network.image_size)))
+        together = min(pixels, max(1, _PIXELS_AT_ONCE // slice_pixels) * slice_pixels)
         numbers = (3 * _EXPANSION + 2) * size.widths[0] / size.patch_stride**2  # of a block, around its convolution
         forward = round(precision.bytes * numbers * together)
     if not network.differentiates_the_encoder:
-        return EncoderBytes(forward=forward)
+        return EncoderBytes(forward=max(forward, slices * tiny_vit_slice_bytes(network)))
     for stage in range(1, len(size.widths)):
         tokens = slices * network.tokens_of(stage)
         block = _block_bytes(network, size, stage, tokens, precision)
