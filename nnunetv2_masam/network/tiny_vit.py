@@ -26,7 +26,9 @@ from nnunetv2_masam.network.neck import Neck
 from nnunetv2_masam.network.windows import attend_in_windows
 
 _EXPANSION = 4  # of the channels within a block of the first stage
-_PIXELS_AT_ONCE = 2**14  # of slices in a first stage that stores nothing: what it computes in between stays in the cache
+_PIXELS_AT_ONCE = (
+    2**14
+)  # of slices in a first stage that stores nothing: what it computes in between stays in the cache
 
 
 class BatchNorm(nn.BatchNorm2d):
