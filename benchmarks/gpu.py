@@ -6,7 +6,8 @@
 Parts, in this order: correctness against float64 on the CPU; forward pass, training step and memory of every ViT; a
 volume through nnU-Net's sliding window; a short stock training; labels of a volume by ``predict``; the authors'
 code; the compiled networks. Each part writes ``gpu-PART.json`` when it ends, and a part for which no time is left is
-skipped, so a run cut short leaves results. ``volume``, ``training`` and ``predict`` need nnU-Net; the other parts need torch, segment-anything and this package.
+skipped, so a run cut short leaves results. ``volume``, ``training`` and ``predict`` need nnU-Net; the other parts need
+torch, segment-anything and this package.
 
 ``--dry-run`` runs all parts at small sizes on any device, to see that they work.
 """

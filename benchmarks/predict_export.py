@@ -132,8 +132,8 @@ def prepare(side: str, classes: int, source: Any, target: Any, spacing_mm: Any) 
         configuration = {"resampling_fn_probabilities": name, "resampling_fn_probabilities_kwargs": options}
         rule = resampling_of(configuration, logits.shape[1:], shape, spacing_mm, (1.0, 1.0, 1.0))
         labels = np.empty(shape, np.uint8)
-        for index, slices in enumerate(resample_slices(logits.unbind(1), rule)):
-            labels[index] = labels_of(slices, manager).numpy()
+        for index, planes in enumerate(resample_slices(logits.unbind(1), rule)):
+            labels[index] = labels_of(planes, manager).numpy()
         return labels
 
     return manager, stock if side.startswith("stock") else ours

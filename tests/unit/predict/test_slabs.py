@@ -162,7 +162,7 @@ def test_resampling_is_that_of_nnunet(function, source, target, spacing):
         theirs = getattr(module, function)(logits.numpy().copy(), target, SPACINGS[spacing], (1, 1, 1), **options)
     configuration = {"resampling_fn_probabilities": function, "resampling_fn_probabilities_kwargs": options}
     rule = resampling_of(configuration, source, target, SPACINGS[spacing], (1, 1, 1))
-    ours = torch.stack(list(resample_slices(logits.unbind(1), rule)), dim=1).numpy()
+    ours = torch.stack([torch.stack(list(planes)) for planes in resample_slices(logits.unbind(1), rule)], dim=1).numpy()
     expected = theirs.astype(np.float32)
     assert np.abs(ours - expected).max() <= 2**-7  # one step of half precision between 8 and 16
     differ = ours.argmax(0) != expected.argmax(0)
@@ -187,7 +187,7 @@ def test_everything_but_the_labels_stays_on_a_gpu(model):
             torch.device("cuda"),
         )
         slices = resample_slices((logits for slab in slabs for logits in slab.unbind(1)), rule)
-        labels = [labels_of(logits, model.predictor.label_manager) for logits in slices]
+        labels = [labels_of(planes, model.predictor.label_manager) for planes in slices]
     assert {(part.device.type, part.dtype, tuple(part.shape)) for part in labels} == {("cuda", torch.int16, (10, 11))}
     assert len(labels) == 12
 
