@@ -21,13 +21,24 @@ ALLOWED = {
     "planning": {"plans_file", "files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "sharing", "weights", "planning", "architecture", "network"},
+    "dicom": {"csv_tables", "files", "images", "nnunet_files", "dicom"},
     "predict": {"files", "nnunet_files", "plans_file", "predict"},
-    "prompts": {"csv_tables", "files", "images", "nnunet_files", "prompts", "network"},
-    "evaluation": {"csv_tables", "files", "images", "nnunet_files", "evaluation", "prompts", "folds", "weights"},
-    "folds": {"files", "images", "nnunet_files", "folds"},
-    "datasets": {"files", "nnunet_files", "datasets", "folds"},
-    "video": {"files", "images", "nnunet_files", "video", "folds"},
-    "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation"},
+    "prompts": {"csv_tables", "files", "images", "label_files", "nnunet_files", "prompts", "network"},
+    "evaluation": {
+        "csv_tables",
+        "files",
+        "images",
+        "label_files",
+        "nnunet_files",
+        "evaluation",
+        "prompts",
+        "folds",
+        "weights",
+    },
+    "folds": {"files", "images", "label_files", "nnunet_files", "folds"},
+    "datasets": {"files", "images", "label_files", "nnunet_files", "datasets", "folds"},
+    "video": {"files", "images", "label_files", "nnunet_files", "video", "folds"},
+    "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation", "folds"},
     "training": {
         "plans_file",
         "files",
@@ -42,9 +53,11 @@ ALLOWED = {
     "catalogue": set(),
     "csv_tables": {"files"},
     "plans_file": {"files"},
-    "installation": {"catalogue", "files", "nnunet_files", "network", "weights"},
+    "installation": {"catalogue", "data_checks", "files", "nnunet_files", "network", "weights"},
+    "data_checks": {"files", "folds", "images", "label_files", "nnunet_files"},
     "files": set(),
     "images": set(),
+    "label_files": {"files", "images"},
     "nnunet_files": {"files"},
 }
 MODULES = {
@@ -52,7 +65,7 @@ MODULES = {
     for file in sorted(PACKAGE.rglob("*.py"))
 }
 # module: distribution, where the two have other names
-DISTRIBUTIONS = {"PIL": "pillow"}
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 BESIDE_THE_PACKAGE = {"nnunetv2_masam", "_nnunetv2_masam_registration"}
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
