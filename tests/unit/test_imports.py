@@ -21,7 +21,7 @@ ALLOWED = {
     "planning": {"plans_file", "files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "sharing", "weights", "planning", "architecture", "network"},
-    "dicom": {"csv_tables", "files", "images", "nnunet_files", "dicom"},
+    "dicom": {"csv_tables", "files", "images", "label_files", "nnunet_files", "dicom"},
     "predict": {"files", "nnunet_files", "plans_file", "predict"},
     "prompts": {"csv_tables", "files", "images", "label_files", "nnunet_files", "prompts", "network"},
     "evaluation": {
