@@ -36,7 +36,8 @@ ALLOWED = {
         "weights",
     },
     "folds": {"files", "images", "label_files", "nnunet_files", "folds"},
-    "datasets": {"files", "images", "label_files", "nnunet_files", "datasets", "folds"},
+    "processes": set(),
+    "datasets": {"processes", "files", "images", "label_files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "label_files", "nnunet_files", "video", "folds"},
     "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation", "folds"},
     "training": {
