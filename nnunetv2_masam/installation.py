@@ -16,9 +16,9 @@ from pathlib import Path
 
 from nnunetv2_masam import __version__
 from nnunetv2_masam.catalogue import class_names, find_planner, is_checkout, planners_folder, trainers_folder
-from nnunetv2_masam.files import cache_folder
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
+_ABSENT = "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)"
 DISTRIBUTION = "nnunetv2-masam"
 REINSTALL = f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
 TRAINERS_VARIABLE = "nnUNet_extTrainer"
@@ -215,7 +215,7 @@ def check_network() -> Iterator[Finding]:
 def check_weights() -> Iterator[Finding]:
     """Pretrained weights, where training would look for them; ``nnUNetTrainerMASAM_tiny`` needs none."""
     from nnunetv2_masam.weights import find_checkpoint
-    from nnunetv2_masam.weights.download import find_known
+    from nnunetv2_masam.weights.local_files import find_local
     from nnunetv2_masam.weights.published import CHECKPOINTS, PublishedCheckpoint
     from nnunetv2_masam.weights.search import named_source
 
@@ -225,17 +225,18 @@ def check_weights() -> Iterator[Finding]:
         yield Finding("MASAM_CHECKPOINT", WARNING, str(error), "correct or unset MASAM_CHECKPOINT")
         return
     if isinstance(named, PublishedCheckpoint):
-        yield _weights_finding(named.name, lambda: find_known(named, cache_folder()))
+        yield _weights_finding(named.name, lambda: find_local(named))
         return
     for vit in SAM_PRESETS:
         yield _weights_finding(vit, partial(find_checkpoint, vit))
     others = {name: known for name, known in CHECKPOINTS.items() if name not in SAM_PRESETS}
     absent = []
     for name, known in others.items():
-        if (cache_folder() / known.file_name).exists():
-            yield _weights_finding(name, partial(find_known, known, cache_folder()))
-        else:
+        finding = _weights_finding(name, partial(find_local, known))
+        if finding.detail == _ABSENT:
             absent.append(name)
+        else:
+            yield finding
     yield Finding("others", OK, f"not here: {', '.join(absent)}; MASAM_CHECKPOINT=NAME takes one of them")
 
 
@@ -247,7 +248,7 @@ def _weights_finding(name: str, find: Callable[[], Path | None]) -> Finding:
     if path is not None:
         return Finding(name, OK, str(path))
     remedy = f"without internet: nnUNetv2_masam weights download {name} elsewhere, then set MASAM_CHECKPOINT"
-    return Finding(name, WARNING, "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)", remedy)
+    return Finding(name, WARNING, _ABSENT, remedy)
 
 
 def _check_requirement(name: str, specifier: str, fits: Callable[..., bool]) -> Finding:

@@ -21,6 +21,8 @@ ALLOWED = {
     "planning": {"plans_file", "files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "sharing", "weights", "planning", "architecture", "network"},
+    "dicom": {"csv_tables", "files", "images", "label_files", "nnunet_files", "dicom"},
+    "predict": {"files", "nnunet_files", "plans_file", "predict"},
     "prompts": {"csv_tables", "files", "images", "label_files", "nnunet_files", "prompts", "network"},
     "evaluation": {
         "csv_tables",
@@ -64,7 +66,7 @@ MODULES = {
     for file in sorted(PACKAGE.rglob("*.py"))
 }
 # module: distribution, where the two have other names
-DISTRIBUTIONS = {"PIL": "pillow"}
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 BESIDE_THE_PACKAGE = {"nnunetv2_masam", "_nnunetv2_masam_registration"}
 FOREIGN_TO_NETWORK = {"nnunetv2", "os", "json", "batchgenerators", "SimpleITK"}
 
