@@ -67,7 +67,7 @@ def _adaptations(network: Architecture) -> tuple[int, int]:
 
 
 def _recomputed(network: Architecture) -> int:
-    """Of the adapters' first layer, which ``network/kernels/block.py`` computes again in the backward pass."""
+    """Of the adapters' first layer, which are computed again in the backward pass."""
     first = 0 if network.timm is not None else network.adapters * network.vit.embed_dim * network.adapter_channels
     return network.vit.depth * network.tokens * first
 
