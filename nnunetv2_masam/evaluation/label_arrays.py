@@ -80,6 +80,8 @@ class Definitions:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.optional) - set(OPTIONAL)):
             raise ValueError(f"optional metrics {unknown} are unknown; expected some of {list(OPTIONAL)}")
+        if not 0 < self.lesion_iou <= 1:
+            raise ValueError(f"lesion_iou is {self.lesion_iou}; expected more than 0 and at most 1")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def nearest_mm(
     """
     spacing = tuple(float(size) for size in spacing_mm)
     search_mm = min(limit_mm, _radius_mm(spacing))
-    reach = [int(search_mm / size) for size in spacing]
+    reach = _reach(search_mm, spacing)
     # no offset leaves the padded grid, so voxels and offsets are single numbers
     grids = [with_margin(voxels, reach) for voxels in (first, second)]
     places = [np.flatnonzero(grid) for grid in grids]
@@ -60,7 +60,7 @@ def within(voxels: np.ndarray, spacing_mm: Sequence[float], width_mm: float) -> 
         if not voxels.any():
             return np.zeros_like(voxels)
         return np.asarray(ndimage.distance_transform_edt(~voxels, sampling=list(spacing)) <= width_mm)
-    reach = [int(width_mm / size) for size in spacing]
+    reach = _reach(width_mm, spacing)
     padded = with_margin(voxels, reach)
     places = np.flatnonzero(padded)
     zone = padded.ravel()
@@ -77,6 +77,11 @@ def with_margin(mask: np.ndarray, margins: Sequence[int]) -> np.ndarray:
     return padded
 
 
+def _reach(radius_mm: float, spacing: tuple[float, ...]) -> list[int]:
+    """Voxels within a radius along each axis, or one more where the quotient is rounded."""
+    return [int(radius_mm / size + 1e-9) for size in spacing]
+
+
 def _radius_mm(spacing: tuple[float, ...]) -> float:
     """Radius of the disc or ball that holds about `MAX_OFFSETS` voxels."""
     unit_ball = math.pi if len(spacing) == 2 else 4 / 3 * math.pi
@@ -86,7 +91,7 @@ def _radius_mm(spacing: tuple[float, ...]) -> float:
 @lru_cache(maxsize=64)
 def _offsets_by_distance(spacing: tuple[float, ...], radius_mm: float) -> list[tuple[float, np.ndarray]]:
     """Distances in mm up to the radius in rising order, each with its offsets, (offsets, axes)."""
-    reach = [int(radius_mm / size) for size in spacing]
+    reach = _reach(radius_mm, spacing)
     offsets = np.array(list(itertools.product(*(range(-n, n + 1) for n in reach))))
     distances_mm = _lengths_mm(offsets, spacing)
     values, group = np.unique(distances_mm, return_inverse=True)

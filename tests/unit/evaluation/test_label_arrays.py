@@ -124,9 +124,11 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -
         measured(MADE_UP["isotropic"]._replace(**change))
 
 
-def test_unknown_metrics_are_refused() -> None:
+def test_unknown_definitions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\['f2'\] are unknown"):
         Definitions(("f2",))
+    with pytest.raises(ValueError, match="lesion_iou is 0"):
+        Definitions(lesion_iou=0)
 
 
 def test_measuring_loads_neither_torch_nor_nnunet() -> None:
