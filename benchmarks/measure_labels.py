@@ -142,14 +142,14 @@ def _peak_mb() -> float:
 
 def ours() -> Callable[..., Values]:
     """All labels in one pass."""
-    from nnunetv2_masam.evaluation.label_arrays import STANDARD, Definitions, measure_labels
+    from nnunetv2_masam.evaluation.label_arrays import measure_labels
+    from nnunetv2_masam.evaluation.metrics import STANDARD, MetricSettings
 
     def program(reference: np.ndarray, prediction: np.ndarray, labels: list[int]) -> Values:
         structures = [Label(str(label), (label,), (label,)) for label in labels]
         tolerances = [TOLERANCE_MM] * len(labels)
-        rows = measure_labels(
-            reference, prediction, structures, SPACING_MM, tolerances, definitions=Definitions(OPTIONAL)
-        )
+        settings = MetricSettings(OPTIONAL)
+        rows = measure_labels(reference, prediction, structures, SPACING_MM, tolerances, settings=settings)
         return {int(row["label"]): {key: float(row[key]) for key in STANDARD} for row in rows}
 
     return program

@@ -31,6 +31,7 @@ PARTS = {
     "evaluation": "Comparisons",
     "prompts": "Box prompts",
     "datasets": "Converted datasets",
+    "dicom": "DICOM",
     "folds": "Folds and splits",
     "video": "Video",
 }

@@ -26,71 +26,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nnunetv2_masam.evaluation.centerlines import cldice
 from nnunetv2_masam.evaluation.label_masks import MaskPair, Structure, mask_pairs
-from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES, LesionRule, lesion_wise
-from nnunetv2_masam.evaluation.lesions import DEFAULT_LESION_IOU, count_lesions, panoptic_quality
-from nnunetv2_masam.evaluation.surfaces import Surface, boundary_iou, surface_metrics
+from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES, lesion_wise
+from nnunetv2_masam.evaluation.lesions import count_lesions, panoptic_quality
+from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, VOLUMES, MetricSettings
+from nnunetv2_masam.evaluation.surfaces import boundary_iou, surface_metrics
 
-STANDARD = ("Dice", "IoU", "HD95_mm", "ASSD_mm", "NSD")
-# optional metrics: the columns that each adds
-OPTIONAL = {
-    "sensitivity": ("sensitivity",),
-    "precision": ("precision",),
-    "volume_error": ("relative_volume_error",),
-    "boundary_iou": ("boundary_IoU",),
-    "lesions": (
-        "lesion_F1",
-        "lesion_sensitivity",
-        "lesion_false_positives",
-        "lesions_reference",
-        "lesions_prediction",
-        "lesions_matched",
-    ),
-    "lesion_wise": ("lesion_Dice", "lesion_HD95_mm"),
-    "panoptic": ("PQ", "SQ", "RQ"),
-    "cldice": ("clDice",),
-}
-VOLUMES = ("volume_reference_ml", "volume_prediction_ml", "volume_difference_ml")
-COUNTS = ("lesion_false_positives", "lesions_reference", "lesions_prediction", "lesions_matched")
-
-
-@dataclass(frozen=True)
-class Definitions:
-    """What is measured, and by which definition.
-
-    Attributes:
-        optional: names from `OPTIONAL`.
-        distance_surface: surface of HD95 and ASSD.
-        nsd_surface: surface of NSD.
-        lesion_iou: IoU from which a predicted lesion has found one of the reference.
-        lesion_rule: what counts as a lesion in the mean of Dice and HD95 over lesions.
-    """
-
-    optional: tuple[str, ...] = ()
-    distance_surface: Surface = "voxels"
-    nsd_surface: Surface = "mesh"
-    lesion_iou: float = DEFAULT_LESION_IOU
-    lesion_rule: LesionRule = LESION_RULES["every"]
-
-    def __post_init__(self) -> None:
-        if unknown := sorted(set(self.optional) - set(OPTIONAL)):
-            raise ValueError(f"optional metrics {unknown} are unknown; expected some of {list(OPTIONAL)}")
-        if not 0 < self.lesion_iou <= 1:
-            raise ValueError(f"lesion_iou is {self.lesion_iou}; expected more than 0 and at most 1")
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All numbers that a structure has."""
-        return (
-            *STANDARD,
-            *(column for name in OPTIONAL if name in self.optional for column in OPTIONAL[name]),
-            *VOLUMES,
-        )
+COUNTS = ("lesion_false_positives", *LESION_COUNTS)
+# raised when a number that is returned for the same input changes, so that cached values expire
+METRICS_REVISION = 3
 
 
 def measure_labels(
@@ -100,8 +48,8 @@ def measure_labels(
     spacing_mm: Sequence[float],
     tolerances_mm: Sequence[float],
     ignore_label: int | None = None,
-    definitions: Definitions | None = None,
-) -> list[dict[str, float | str]]:
+    settings: MetricSettings | None = None,
+) -> list[dict[str, float | bool | str]]:
     """Measure structures.
 
     Args:
@@ -112,12 +60,12 @@ def measure_labels(
         tolerances_mm: of each structure, the distance up to which a surface element counts as found in NSD; also the
             width of the boundary in boundary IoU.
         ignore_label: value of the reference under which voxels do not count.
-        definitions: what to measure, by which definition.
+        settings: what to measure, by which definition.
 
     Returns:
-        a row for each structure, in their order: ``label`` (its name), the columns of `Definitions.columns`, of which
-        ``volume_difference_ml`` is prediction minus reference, and ``empty`` (``reference``, ``prediction``, ``both``
-        or nothing).
+        a row for each structure, in their order: ``label`` (its name), those of `MetricSettings.columns`, of which
+        ``volume_difference_ml`` is prediction minus reference, ``in_reference`` and ``in_prediction`` (whether the
+        masks hold anything).
 
     Raises:
         ValueError: shapes, spacing, tolerances or dtypes do not fit.
@@ -125,12 +73,12 @@ def measure_labels(
     _check(reference, prediction, structures, spacing_mm, tolerances_mm)
     if not structures:
         return []
-    definitions = definitions or Definitions()
+    settings = settings or MetricSettings()
     spacing = tuple(float(size) for size in spacing_mm)
     diagonal_mm = float(np.linalg.norm(np.array(reference.shape[-len(spacing) :]) * spacing))
     pairs = mask_pairs(reference, prediction, structures, ignore_label, in_plane=len(spacing) == 2)
     return [
-        {"label": structure.name, **_measure(pair, spacing, float(tolerance_mm), diagonal_mm, definitions)}
+        {"label": structure.name, **_measure(pair, spacing, float(tolerance_mm), diagonal_mm, settings)}
         for structure, pair, tolerance_mm in zip(structures, pairs, tolerances_mm, strict=True)
     ]
 
@@ -158,33 +106,33 @@ def _check(
 
 
 def _measure(
-    pair: MaskPair, spacing_mm: tuple[float, ...], tolerance_mm: float, diagonal_mm: float, definitions: Definitions
-) -> dict[str, float | str]:
+    pair: MaskPair, spacing_mm: tuple[float, ...], tolerance_mm: float, diagonal_mm: float, settings: MetricSettings
+) -> dict[str, float | bool | str]:
     tp, fp, fn = pair.tp, pair.fp, pair.fn
     voxel_ml = math.prod(spacing_mm) / 1000
     volumes = dict(zip(VOLUMES, ((tp + fn) * voxel_ml, (tp + fp) * voxel_ml, (fp - fn) * voxel_ml), strict=True))
-    values: dict[str, float | str] = dict.fromkeys(definitions.columns, math.nan)
+    values: dict[str, float | bool | str] = dict.fromkeys(settings.columns, math.nan)
     if not tp + fp + fn:
         values |= {column: 0.0 for column in COUNTS if column in values}
-        return {**values, **volumes, "empty": "both"}
+        return {**values, **volumes, "in_reference": False, "in_prediction": False}
     # the expressions of nnunetv2.evaluation.evaluate_predictions.compute_metrics
     values |= {"Dice": 2 * tp / (2 * tp + fp + fn), "IoU": tp / (tp + fp + fn)}
-    empty = "reference" if not tp + fn else "prediction" if not tp + fp else ""
-    if empty:
+    in_reference, in_prediction = tp + fn > 0, tp + fp > 0
+    if not (in_reference and in_prediction):
         values |= {"HD95_mm": diagonal_mm, "ASSD_mm": diagonal_mm, "NSD": 0.0}
     else:
-        surfaces = (definitions.distance_surface, definitions.nsd_surface)
+        surfaces = (settings.distance_surface, settings.nsd_surface)
         values |= surface_metrics(pair.reference, pair.prediction, spacing_mm, tolerance_mm, *surfaces)
-    values |= _optional(pair, spacing_mm, tolerance_mm, diagonal_mm, definitions)
-    return {**values, **volumes, "empty": empty}
+    values |= _optional(pair, spacing_mm, tolerance_mm, diagonal_mm, settings)
+    return {**values, **volumes, "in_reference": in_reference, "in_prediction": in_prediction}
 
 
 def _optional(
-    pair: MaskPair, spacing_mm: tuple[float, ...], tolerance_mm: float, diagonal_mm: float, definitions: Definitions
+    pair: MaskPair, spacing_mm: tuple[float, ...], tolerance_mm: float, diagonal_mm: float, settings: MetricSettings
 ) -> dict[str, float]:
-    """The metrics that `Definitions.optional` adds, for masks of which at least one is not empty."""
+    """The metrics that `MetricSettings.optional` adds, for masks of which at least one is not empty."""
     tp, fp, fn = pair.tp, pair.fp, pair.fn
-    in_reference, wanted, masks = tp + fn, definitions.optional, (pair.reference, pair.prediction)
+    in_reference, wanted, masks = tp + fn, settings.optional, (pair.reference, pair.prediction)
     found: dict[str, float] = {}
     if "sensitivity" in wanted and in_reference:
         found["sensitivity"] = tp / in_reference
@@ -195,12 +143,12 @@ def _optional(
     if "boundary_iou" in wanted:
         found["boundary_IoU"] = boundary_iou(*masks, spacing_mm, tolerance_mm)
     if "lesions" in wanted:
-        found |= _lesion_counts(*masks, definitions.lesion_iou)
+        found |= _lesion_counts(*masks, settings.lesion_iou)
     if "lesion_wise" in wanted:
-        lesions = lesion_wise(*masks, spacing_mm, definitions.lesion_rule, diagonal_mm)
+        lesions = lesion_wise(*masks, spacing_mm, LESION_RULES[settings.lesion_rule], diagonal_mm)
         found |= {"lesion_Dice": lesions.dice, "lesion_HD95_mm": lesions.hd95_mm}
     if "panoptic" in wanted:
-        found |= dict(zip(OPTIONAL["panoptic"], panoptic_quality(*masks), strict=True))
+        found |= dict(zip(("PQ", "SQ", "RQ"), panoptic_quality(*masks), strict=True))
     if "cldice" in wanted:
         found["clDice"] = cldice(*masks)
     return found

@@ -16,7 +16,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-DEFAULT_LESION_IOU = 0.1
+from nnunetv2_masam.evaluation.metrics import DEFAULT_LESION_IOU
+
 PANOPTIC_IOU = 0.5  # of Kirillov et al. 2019
 
 

@@ -11,23 +11,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnunetv2_masam.evaluation.label_arrays import OPTIONAL, Definitions, measure_labels
-from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
+from nnunetv2_masam.evaluation.label_arrays import measure_labels
+from nnunetv2_masam.evaluation.metrics import OPTIONS, MetricSettings
 from nnunetv2_masam.evaluation.surfaces import SURFACES
 from tests.unit.evaluation.label_arrays import Case, Label, cases, labels, real_cases
 
 # of `structure_metrics` of version 0.1, which used the package surface-distance and distance transforms
 RECORDED = json.loads((Path(__file__).parent / "recorded_values.json").read_text("utf-8"))
 FIRST = ("sensitivity", "precision", "volume_error", "boundary_iou", "lesions")
+FLAGS = ("in_reference", "in_prediction")
 MADE_UP, REAL = cases(), real_cases()
 
 
-def measured(case: Case, **definitions: object) -> list[dict[str, float | str]]:
-    return measure_labels(*case, Definitions(**definitions))  # type: ignore[arg-type]
+def measured(case: Case, **definitions: object) -> list[dict[str, float | bool | str]]:
+    return measure_labels(*case, MetricSettings(**definitions))  # type: ignore[arg-type]
 
 
-def numbers_of(row: dict[str, float | str]) -> dict[str, float | str]:
-    return {name: value for name, value in row.items() if name not in ("label", "empty")}
+def empty(row: dict[str, float | bool | str]) -> str:
+    """Which of the masks are empty."""
+    words = {(True, True): "", (False, True): "reference", (True, False): "prediction", (False, False): "both"}
+    return words[bool(row["in_reference"]), bool(row["in_prediction"])]
+
+
+def numbers_of(row: dict[str, float | bool | str]) -> dict[str, float | bool | str]:
+    return {name: value for name, value in row.items() if name not in ("label", "empty", *FLAGS)}
 
 
 @pytest.mark.parametrize("surface", SURFACES)
@@ -39,14 +46,14 @@ def test_values_equal_the_recorded_ones(name: str, surface: str) -> None:
     rows = measured((MADE_UP | REAL)[name], optional=FIRST, distance_surface=surface, nsd_surface=other)
     assert len(rows) == len(RECORDED[name][surface])
     for row, recorded in zip(rows, RECORDED[name][surface], strict=True):
-        assert (row["label"], row["empty"]) == (recorded["label"], recorded["empty"])
+        assert (row["label"], empty(row)) == (recorded["label"], recorded["empty"])
         assert numbers_of(row) == pytest.approx(numbers_of(recorded), rel=1e-12, abs=1e-12, nan_ok=True)
 
 
 def test_the_record_has_every_made_up_case() -> None:
     assert MADE_UP.keys() <= RECORDED.keys()
-    empty = {row["empty"] for case in RECORDED.values() for row in case["voxels"]}
-    assert empty == {"", "reference", "prediction", "both"}
+    kinds = {row["empty"] for case in RECORDED.values() for row in case["voxels"]}
+    assert kinds == {"", "reference", "prediction", "both"}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.uint32])
@@ -69,7 +76,7 @@ def test_other_label_values_and_types_change_nothing(dtype: type) -> None:
 def test_arrays_are_left_as_they_are() -> None:
     case = MADE_UP["regions, ignore label"]
     before = case.reference.copy(), case.prediction.copy()
-    measured(case, optional=tuple(OPTIONAL))
+    measured(case, optional=OPTIONS)
     np.testing.assert_array_equal(case.reference, before[0])
     np.testing.assert_array_equal(case.prediction, before[1])
 
@@ -86,10 +93,10 @@ def test_every_metric_of_empty_masks(reference: int, prediction: int, dimensions
         for surface in SURFACES:
             (row,) = measured(
                 Case(*arrays, labels(1), spacing_mm, (1.0,)),
-                optional=tuple(OPTIONAL),
+                optional=OPTIONS,
                 distance_surface=surface,
                 nsd_surface=surface,
-                lesion_rule=LESION_RULES["brats-met"],
+                lesion_rule="brats-met",
             )
             diagonal = float(np.linalg.norm(np.multiply(arrays[0].shape[-dimensions:], spacing_mm)))
             worst = dict.fromkeys(("Dice", "IoU", "NSD", "precision", "boundary_IoU", "clDice", "PQ", "SQ", "RQ"), 0.0)
@@ -97,10 +104,10 @@ def test_every_metric_of_empty_masks(reference: int, prediction: int, dimensions
             worst |= {"HD95_mm": diagonal, "ASSD_mm": diagonal, "lesion_Dice": 0.0, "lesion_HD95_mm": 374.0}
             kind = {(0, 0): "both", (0, 1): "reference", (1, 0): "prediction", (1, 1): ""}[reference, prediction]
             expected = best if not kind else dict.fromkeys(worst, math.nan) if kind == "both" else worst
-            assert row["empty"] == kind
+            assert empty(row) == kind
             assert {name: row[name] for name in expected} == pytest.approx(expected, nan_ok=True)
             assert row["lesion_false_positives"] == (kind == "reference")
-            assert set(row) == {"label", "empty", *Definitions(tuple(OPTIONAL)).columns}
+            assert set(row) == {"label", *FLAGS, *MetricSettings(OPTIONS).columns}
 
 
 def test_nothing_to_measure() -> None:
@@ -124,11 +131,9 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -
         measured(MADE_UP["isotropic"]._replace(**change))
 
 
-def test_unknown_definitions_are_refused() -> None:
+def test_unknown_metrics_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\['f2'\] are unknown"):
-        Definitions(("f2",))
-    with pytest.raises(ValueError, match="lesion_iou is 0"):
-        Definitions(lesion_iou=0)
+        MetricSettings(("f2",))
 
 
 def test_measuring_loads_neither_torch_nor_nnunet() -> None:

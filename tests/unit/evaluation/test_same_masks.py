@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from nnunetv2_masam.evaluation.centerlines import centerline
-from nnunetv2_masam.evaluation.label_arrays import Definitions, measure_labels
-from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
+from nnunetv2_masam.evaluation.label_arrays import measure_labels
+from nnunetv2_masam.evaluation.metrics import MetricSettings
 from tests.unit.evaluation.label_arrays import labels
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,8 +47,8 @@ def ours(
     question: int, column: str, spacing_mm: tuple[float, ...] = (1, 1, 1), tolerance_mm: float = 0.5, **kinds: str
 ) -> float:
     masks = SCRIPT.MASKS[QUESTIONS[question]]
-    definitions = Definitions(("lesion_wise",), lesion_rule=LESION_RULES["brats-gli"], **kinds)  # type: ignore[arg-type]
-    (row,) = measure_labels(*masks, labels(1), spacing_mm, [tolerance_mm], definitions=definitions)
+    settings = MetricSettings(("lesion_wise",), lesion_rule="brats-gli", **kinds)  # type: ignore[arg-type]
+    (row,) = measure_labels(*masks, labels(1), spacing_mm, [tolerance_mm], settings=settings)
     return float(row[column])
 
 
