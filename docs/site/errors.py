@@ -29,6 +29,7 @@ PARTS = {
     "weights": "Weights files",
     "sharing": "Imported, slim and merged models",
     "evaluation": "Comparisons",
+    "predict": "Prediction",
     "prompts": "Box prompts",
     "datasets": "Converted datasets",
     "dicom": "DICOM",
