@@ -1,7 +1,7 @@
 """MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for computers without a GPU, MobileSAM for small GPUs.
 
-``lite`` has tokens of 4 pixels where SAM's have 16, so images are not enlarged, and two samples are a step: what a CPU can
-train. Rotations are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so, and
+``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and two samples are
+a step. Rotations are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so, and
 inference without mirroring is four times as fast.
 """
 

@@ -1,4 +1,5 @@
 """Trainers of ``litemedsam.py``: ``nnUNetTrainerMASAM_lite``, its ablations and its control, in 300 steps on a CPU."""
+
 from __future__ import annotations
 
 from nnUNetTrainerMASAM_lite import (
