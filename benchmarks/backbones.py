@@ -21,15 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from counter import count_products
 from environment import describe_environment
 from step_memory import without_content
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunetv2_masam import trainers
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.planning.configuration import network_arguments
+from nnunetv2_masam.planning.cost import count_operations
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
 
 BENCHMARKS = Path(__file__).resolve().parent
@@ -52,6 +51,8 @@ SLICES, IMAGE_SIZE, NUM_CLASSES = 5, (512, 512), 14
 BUDGET_S = 20.0  # of a backbone, for its runs after the first
 RECIPES = (
     "nnUNetTrainerMASAM_tiny",
+    "nnUNetTrainerMASAM_lite",
+    "nnUNetTrainerMASAM_mobile",
     "nnUNetTrainerMASAM_efficientTi",
     "nnUNetTrainerMASAM_slim77",
     "nnUNetTrainerMASAM_efficientS",
@@ -98,22 +99,14 @@ def describe(recipe: str) -> dict[str, Any]:
     arch_kwargs, batch = arguments(recipe), MicroBatch(SLICES, IMAGE_SIZE, num_classes=NUM_CLASSES)
     network = without_content(arch_kwargs, batch)
     parameters = list(network.parameters())
+    operations = count_operations(arch_kwargs, SLICES, NUM_CLASSES)
     return {
         "backbone": arch_kwargs.get("encoder", arch_kwargs.get("vit")),
         "parameters": sum(p.numel() for p in parameters),
         "trained": sum(p.numel() for p in parameters if p.requires_grad),
-        "gigaflop_per_slice": round(count(network) / SLICES / 1e9, 1),
+        "gigaflop_per_slice": round(operations.forward / SLICES / 1e9, 1),
         "predicted_training_gb": round(gpu_gb(arch_kwargs, batch), 2),
     }
-
-
-def count(network: MASAM) -> int:
-    """Operations of a forward pass of a stack."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        network = network.to_empty(device="cpu")
-        with count_products() as counter:
-            network(torch.empty(1, 1, SLICES, *IMAGE_SIZE))
-    return int(counter.get_total_flops())
 
 
 def measure(recipe: str) -> float:
@@ -132,12 +125,12 @@ def measure(recipe: str) -> float:
 
 
 def table(backbones: dict[str, Any]) -> str:
-    """A row for each backbone."""
+    """A row for each backbone that was measured."""
     lines = [
         "| `-tr` | backbone | parameters | trained | GFLOP a slice | GPU memory | CPU seconds a slice |",
         "|---|---|---|---|---|---|---|",
     ]
-    for recipe in RECIPES:
+    for recipe in filter(backbones.__contains__, RECIPES):
         row = backbones[recipe]
         millions = " | ".join(f"{row[key] / 1e6:.1f} M" for key in ("parameters", "trained"))
         lines.append(

@@ -4,9 +4,10 @@
     python benchmarks/gpu.py --minutes 8 -o results --reference MA-SAM    # how to get it: benchmarks/reference.py
 
 Parts, in this order: correctness against float64 on the CPU; forward pass, training step and memory of every ViT; a
-volume through nnU-Net's sliding window; a short stock training; the authors' code. Each part writes ``gpu-PART.json``
-when it ends, and a part for which no time is left is skipped, so a run that is cut short leaves results. ``volume`` and
-``training`` need nnU-Net; the other parts need torch, segment-anything and this package.
+volume through nnU-Net's sliding window; a short stock training; labels of a volume by ``predict``; the authors'
+code; the compiled networks. Each part writes ``gpu-PART.json`` when it ends, and a part for which no time is left is
+skipped, so a run cut short leaves results. ``volume``, ``training`` and ``predict`` need nnU-Net; the other parts need
+torch, segment-anything and this package.
 
 ``--dry-run`` runs all parts at small sizes on any device, to see that they work.
 """
@@ -26,6 +27,7 @@ from typing import Any
 
 import gpu_correctness
 import gpu_networks
+import gpu_predict
 import torch
 from environment import describe_environment
 from gpu_networks import Sizes
@@ -106,12 +108,23 @@ def correctness(run: Run) -> dict[str, Any]:
 
 
 def networks(run: Run) -> dict[str, Any]:
-    """Forward pass, training step and memory of every ViT; plain, fast and compiled."""
+    """Forward pass, training step and memory of every ViT; plain and fast."""
 
     def keep(results: dict[str, Any]) -> None:
         write(run.output / "gpu-networks.json", {"environment": describe_environment(), "results": results})
 
     return gpu_networks.measure(run.device, run.sizes, run.seconds_left, keep)
+
+
+def compiled(run: Run) -> dict[str, Any]:
+    """Forward pass, training step and memory of every ViT under ``torch.compile``, which takes minutes to compile."""
+    if run.device.type != "cuda":
+        return {"skipped": "compiled on CUDA only"}
+
+    def keep(results: dict[str, Any]) -> None:
+        write(run.output / "gpu-compiled.json", {"environment": describe_environment(), "results": results})
+
+    return gpu_networks.measure(run.device, run.sizes, run.seconds_left, keep, ("compiled",))
 
 
 def volume(run: Run) -> dict[str, Any]:
@@ -149,7 +162,9 @@ PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "networks": networks,
     "volume": volume,
     "training": training,
+    "predict": lambda run: gpu_predict.measure(run.device, run.dry),
     "authors": authors,
+    "compiled": compiled,
 }
 
 
@@ -163,7 +178,7 @@ def table(results: dict[str, dict[str, Any]]) -> list[str]:
         failed = [check for check in checked["checks"] if not check["ok"]]
         lines.append(f"correctness: {len(checked['checks']) - len(failed)} of {len(checked['checks'])} checks passed")
         lines += [f"  {c['configuration']}, {c['precision']}, {c['kernels']}: {c['worst']}" for c in failed]
-    rows = results.get("networks", {}).get("rows", [])
+    rows = [row for part in ("networks", "compiled") for row in results.get(part, {}).get("rows", [])]
     if rows:
         lines.append(f"{'network':24}{'forward s':>10}{'step s':>9}{'peak GB':>9}{'predicted':>10}{'of peak':>9}")
     for row in rows:

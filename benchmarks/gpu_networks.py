@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,13 @@ from rate import now
 from torch import Tensor, nn
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.planning.cost import forward_flops, training_flops
+from nnunetv2_masam.planning.cost import count_operations
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
-from nnunetv2_masam.planning.throughput import PEAK_TFLOPS
 
 GB = 1024**3
-KERNELS = ("plain", "fast", "compiled")
+# dense bfloat16 peak in TFLOP/s, by NVIDIA's data sheets
+PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "RTX 4090": 165.0, "RTX 3090": 71.0}
+KERNELS = ("plain", "fast")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def measure(
     sizes: Sizes,
     seconds_left: Callable[[], float],
     keep: Callable[[dict[str, Any]], None] = lambda results: None,
+    kinds: Sequence[str] = KERNELS,
 ) -> dict[str, Any]:
     """A row for every ViT and kind of kernel, and the attention kernels that ran.
 
@@ -66,10 +68,11 @@ def measure(
         sizes: what is measured.
         seconds_left: until the run has to end; what does not fit is left out.
         keep: called with the results after every row.
+        kinds: of kernels.
     """
     results: dict[str, Any] = {"rows": [], "attention_kernels": {}}
     for vit in sizes.vits:
-        for kernels in KERNELS if device.type == "cuda" else KERNELS[:2]:
+        for kernels in kinds:
             if seconds_left() < 20 and sizes.repeats > 1:
                 return results | {"cut_short": True}
             try:
@@ -106,14 +109,15 @@ def measure_one(device: torch.device, sizes: Sizes, vit: str, kernels: str) -> d
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     step_s = median_seconds(step, sizes.repeats, device)
-    flops = samples * training_flops(arch_kwargs, sizes.slices, sizes.num_classes)
+    operations = count_operations(arch_kwargs, sizes.slices, sizes.num_classes)
+    flops = samples * sum(operations)
     peak = bf16_peak(device)
     row = {
         "vit": vit,
         "kernels": kernels,
         "samples": samples,
         "forward_s": forward_s,
-        "forward_tflop": forward_flops(arch_kwargs, sizes.slices, sizes.num_classes) / 1e12,
+        "forward_tflop": operations.forward / 1e12,
         "step_s": step_s,
         "step_tflop": flops / 1e12,
         "share_of_bf16_peak": round(flops / step_s / peak, 3) if peak else None,

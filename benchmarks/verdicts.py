@@ -2,7 +2,7 @@
 
     python benchmarks/verdicts.py      # four minutes on an idle core
 
-Draws paired differences of many experiments whose true mean is known, and gives each to `compare_pairs`. All scenarios
+Draws paired differences of many experiments whose true mean is known, and gives them to `differences`. All scenarios
 but those called *shifted* have a true mean of 0, so that every claim on the mean is wrong:
 
 * normal; heavy-tailed (Student's t with 3 degrees of freedom); tied (half of the differences 0, the others rounded).
@@ -19,15 +19,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from nnunetv2_masam.evaluation.differences import METHODS, differences
 from nnunetv2_masam.evaluation.paired_tests import bca_interval, t_interval
-from nnunetv2_masam.evaluation.statistics import METHODS, PairedDifference, compare_pairs
 
 BENCHMARKS = Path(__file__).resolve().parent
 RESULT = BENCHMARKS / "results" / "verdicts.json"
@@ -64,72 +64,77 @@ FAILURES: dict[str, Draw] = {"failures in 5 %": failures(0.05), "failures in 10 
 SHIFTED: dict[str, Draw] = {"shifted by half a standard deviation": lambda random, n: random.normal(0.5, 1, n)}
 
 
-def compare(difference: np.ndarray, folds: list[int] | None = None) -> PairedDifference:
-    """The row of the comparison that these differences give."""
-    zeros = np.zeros(len(difference))
-    found = compare_pairs([difference], [zeros], higher_is_better=True, folds=None if folds is None else [folds])
-    return found[0]
+def compare(samples: Sequence[np.ndarray], folds: Sequence[int] | None = None) -> pd.DataFrame:
+    """The row of a comparison that each sample of differences gives."""
+    n = len(samples[0])
+    cases = pd.DataFrame(
+        {
+            "case": np.arange(n * len(samples)),
+            "group": np.repeat(np.arange(len(samples)), n),
+            "fold": np.tile(folds if folds is not None else np.full(n, -1), len(samples)),
+            "Dice": np.concatenate(samples),
+        }
+    ).assign(run=0, label="label")
+    scores = pd.concat([cases.assign(model="model"), cases.assign(model="baseline", Dice=0.0)], ignore_index=True)
+    return differences(scores, "baseline", by=["group"])
 
 
-def claims_mean(pair: PairedDifference) -> bool:
-    """Whether the verdict claims a difference on average."""
-    mixed = pair.verdict.startswith("mixed") and "not shown on average" not in pair.verdict
-    return mixed or pair.verdict in ("better", "worse")
+def claims_mean(rows: pd.DataFrame) -> pd.Series:
+    """Whether the verdicts claim a difference on average."""
+    verdict = rows["verdict"]
+    mixed = verdict.str.startswith("mixed") & ~verdict.str.contains("not shown on average")
+    return mixed | verdict.isin(["better", "worse"])
 
 
-def rates(draw: Draw, n: int, experiments: int, seed: int, true_mean: float = 0.0) -> dict[str, float]:
+def rates(samples: Sequence[np.ndarray], true_mean: float = 0.0) -> dict[str, float]:
     """Rates of claims by the verdict and by single tests, and coverage of intervals."""
+    rows = compare(samples)
+    found = {
+        "claim on the mean": claims_mean(rows),
+        "mixed, claim on most cases only": rows["verdict"].str.endswith("not shown on average"),
+        "permutation test alone": rows["p"] < 0.05,
+        "Wilcoxon alone": rows["wilcoxon_p"] < 0.05,
+        "coverage of interval": (rows["ci_low"] <= true_mean) & (true_mean <= rows["ci_high"]),
+    }
+    for name, interval in (("t", t_interval), ("BCa", bca_interval)):
+        # samples without spread have intervals without width
+        limits = [interval(sample) if np.ptp(sample) else (sample[0], sample[0]) for sample in samples]
+        found[f"coverage of {name}"] = pd.Series([low <= true_mean <= high for low, high in limits])
+    return {name: round(float(hits.mean()), 4) for name, hits in found.items()}
+
+
+def draws(draw: Draw, n: int, experiments: int, seed: int) -> list[np.ndarray]:
+    """Samples of n differences."""
     random = np.random.default_rng([seed, n])
-    counts: Counter[str] = Counter()
-    for _ in range(experiments):
-        difference = draw(random, n)
-        pair = compare(difference)
-        interval = pair.ci_low, pair.ci_high
-        covering = {"interval": interval, "t": interval, "BCa": interval}
-        if np.ptp(difference) > 0:  # else all of them have no width
-            covering |= {"t": t_interval(difference), "BCa": bca_interval(difference)}
-        counts["claim on the mean"] += claims_mean(pair)
-        counts["mixed, claim on most cases only"] += pair.verdict.endswith("not shown on average")
-        counts["permutation test alone"] += pair.p < 0.05
-        counts["Wilcoxon alone"] += pair.wilcoxon_p < 0.05
-        for name, (low, high) in covering.items():
-            counts[f"coverage of {name}"] += low <= true_mean <= high
-    names = ("claim on the mean", "mixed, claim on most cases only", "permutation test alone", "Wilcoxon alone")
-    coverage = (f"coverage of {name}" for name in ("interval", "t", "BCa"))
-    return {name: round(counts[name] / experiments, 4) for name in (*names, *coverage)}
+    return [draw(random, n) for _ in range(experiments)]
 
 
 def failure_rates(draw: Draw, n: int, experiments: int, seed: int) -> dict[str, float]:
     """The same apart for samples with and without a failure, as rates of each kind."""
-    held: list[np.ndarray] = []
-    without: list[np.ndarray] = []
-    random = np.random.default_rng([seed, n])
-    for _ in range(experiments):
-        difference = draw(random, n)
-        (held if difference.min() < -LOSS / 2 else without).append(difference)
-    left = iter(held)
-    with_failure = rates(lambda *_: next(left), n, len(held), seed)
+    samples = draws(draw, n, experiments, seed)
+    held = [sample for sample in samples if sample.min() < -LOSS / 2]
+    without = [sample for sample in samples if sample.min() >= -LOSS / 2]
     found = {"samples without a failure": round(len(without) / experiments, 4)}
-    found |= {f"with a failure: {name}": rate for name, rate in with_failure.items()}
+    found |= {f"with a failure: {name}": rate for name, rate in rates(held).items()}
     if without:
-        claims = sum(claims_mean(compare(difference)) for difference in without)
-        found["without a failure: claim on the mean"] = round(claims / len(without), 4)
+        found["without a failure: claim on the mean"] = round(float(claims_mean(compare(without)).mean()), 4)
     return found
 
 
 def fold_rates(n: int, experiments: int, seed: int) -> dict[str, float]:
     """Claims about the models and about the methods where folds differ by the luck of their training."""
-    random = np.random.default_rng([seed, n])
     folds = [i % FOLDS for i in range(n)]
-    counts: Counter[str] = Counter()
-    for _ in range(experiments):
-        pair = compare(random.normal(0, 1, n) + random.normal(0, FOLD_SD, FOLDS)[folds], folds)
-        assert pair.fold_level is not None
-        counts["claim on these trained models"] += claims_mean(pair)
-        counts["fold-level test alone"] += pair.fold_level.p < 0.05
-        counts["claim on the methods"] += pair.scope == METHODS
-    names = ("claim on these trained models", "fold-level test alone", "claim on the methods")
-    return {name: round(counts[name] / experiments, 4) for name in names}
+
+    def lucky(random: np.random.Generator, count: int) -> np.ndarray:
+        return random.normal(0, 1, count) + random.normal(0, FOLD_SD, FOLDS)[folds]
+
+    rows = compare(draws(lucky, n, experiments, seed), folds)
+    found = {
+        "claim on these trained models": claims_mean(rows),
+        "fold-level test alone": rows["fold_p"] < 0.05,
+        "claim on the methods": rows["scope"] == METHODS,
+    }
+    return {name: round(float(hits.mean()), 4) for name, hits in found.items()}
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -175,10 +180,10 @@ def main() -> None:
     }
     run = args.experiments, args.seed
     for name, draw in SYMMETRIC.items():
-        result[name] = {str(n): rates(draw, n, *run) for n in SIZES}
+        result[name] = {str(n): rates(draws(draw, n, *run)) for n in SIZES}
         print(name, file=sys.stderr)
     for name, draw in SHIFTED.items():
-        result[name] = {str(n): rates(draw, n, *run, true_mean=0.5) for n in SIZES}
+        result[name] = {str(n): rates(draws(draw, n, *run), true_mean=0.5) for n in SIZES}
     for name, draw in FAILURES.items():
         result[name] = {str(n): failure_rates(draw, n, *run) for n in SIZES}
         print(name, file=sys.stderr)

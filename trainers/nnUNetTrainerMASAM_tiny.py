@@ -1,7 +1,7 @@
 """A small MA-SAM trained from scratch: for CPUs, tests and the demo. Needs no SAM weights.
 
 Everything is trained, so FacT, which adapts frozen weights, is left out. Rotations are small and nothing is mirrored:
-a short run has no time to learn what a patient never does, and inference without mirroring is eight times as fast.
+a short run learns faster without poses that do not occur, and inference without mirroring is four times as fast.
 """
 
 from nnunetv2_masam.planning import PlanningRules
@@ -19,7 +19,7 @@ class nnUNetTrainerMASAM_tiny(MASAMTrainer):
         max_upsampling=3.0,
         arch_kwargs={"trainable": "all", "fact_rank": 0, "adapter_channels": 48},
     )
-    needs_sam_weights = False
+    needs_pretrained_weights = False
     base_lr = 1e-3
     weight_decay_masam = 0.05
     warmup_steps = 50

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nnunetv2_masam.cli.arguments import add_dataset, add_processes, group, positive_number
-
-if TYPE_CHECKING:
-    from nnunetv2_masam.planning.plan_dataset import PlannedDataset, PlanRequest
+from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.planning.plan_dataset import PlannedDataset, PlanRequest, plan_dataset
 
 EPILOG = """\
   nnUNetv2_masam plan -d 4
@@ -20,69 +18,13 @@ EPILOG = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Names as in nnU-Net's own planning commands."""
     parser.epilog = EPILOG
-    add_dataset(parser, "Numbers or names of the datasets", nargs="+")
-    add = group(parser, "plans").add_argument
-    add(
-        "-tr",
-        "--trainer",
-        default="nnUNetTrainerMASAM",
-        metavar="TRAINER",
-        help="Plan for this trainer (default: %(default)s)",
-    )
-    add(
-        "-gpu_memory_target",
-        type=positive_number,
-        metavar="GB",
-        help="Memory of one GPU in GB (default: the trainer's)",
-    )
-    add(
-        "-base",
-        "--baseline",
-        default="nnUNetPlans",
-        metavar="PLANS",
-        help="Plans of the baseline (default: %(default)s)",
-    )
-    add("-pl", "--planner", default="MASAMPlanner", metavar="PLANNER", help="Planner class (default: %(default)s)")
-    add("--explain", action="store_true", help="Print every plan beside its alternatives")
-    add = group(parser, "output").add_argument
-    add(
-        "-overwrite_plans_name",
-        default="nnUNetMASAMPlans",
-        metavar="NAME",
-        help="Name of the plans to write (default: %(default)s)",
-    )
-    add("--overwrite", action="store_true", help="Replace plans of that name that differ; never the baseline's")
-    add = group(parser, "preprocessing").add_argument
-    add(
-        "-c",
-        "--configurations",
-        nargs="+",
-        default=[],
-        metavar="CONFIGURATION",
-        help="Configurations to preprocess where that is missing (default: 3d_fullres, or 2d without a 3d_fullres)",
-    )
-    add("--no_pp", action="store_true", help="Write the plans only, preprocess nothing")
-    add_processes(parser)
+    add_options(parser, PlanRequest)
 
 
 def run(args: argparse.Namespace) -> int:
     """Plan, preprocess what is missing, and print what was decided."""
-    from nnunetv2_masam.planning.plan_dataset import PlanRequest, plan_dataset
-
     for dataset in args.dataset:
-        request = PlanRequest(
-            dataset,
-            trainer=args.trainer,
-            planner=args.planner,
-            baseline=args.baseline,
-            gpu_memory_target_gb=args.gpu_memory_target,
-            plans_name=args.overwrite_plans_name,
-            configurations=tuple(args.configurations),
-            preprocess=not args.no_pp,
-            processes=args.processes,
-            overwrite=args.overwrite,
-            explain=args.explain,
-        )
+        request = request_from(args, PlanRequest, dataset=dataset)
         _report(plan_dataset(request), request)
     return 0
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from nnunetv2_masam.datasets.volumes import Found, LabelRule, Volume, convert_volume
 from nnunetv2_masam.files import atomic_folder, write_json
+from nnunetv2_masam.processes import start_worker
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,14 @@ def _map(convert: Callable[[Volume], Found], volumes: Sequence[Volume], processe
 
     if processes <= 1:
         return progress(map(convert, volumes))
-    # Ctrl-C reaches every process: the workers ignore it, and this one stops them
-    context, ignore = get_context("spawn"), partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=ignore) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=start_worker) as pool:
         try:
             return progress(pool.map(convert, volumes))
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a converting process was killed, probably because memory ran out; nothing was written. Use fewer "
+                f"processes: -np {processes // 2}"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -1,4 +1,4 @@
-"""A finished comparison: scores per case, summaries per model, differences from the baseline, rankings, cost."""
+"""A finished comparison: measured values, scores, and what is said about them, each a frame."""
 
 from __future__ import annotations
 
@@ -8,38 +8,61 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 
-from nnunetv2_masam.evaluation.detection import Detection, DetectionDifference
+from nnunetv2_masam.evaluation.detection import detection, detection_differences
+from nnunetv2_masam.evaluation.differences import differences
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.lineup import LineUp
-from nnunetv2_masam.evaluation.metrics import METRICS
-from nnunetv2_masam.evaluation.model_cost import Cost
-from nnunetv2_masam.evaluation.prompted import Prompt
-from nnunetv2_masam.evaluation.ranking import Ranking
-from nnunetv2_masam.evaluation.scores import Records, Scores
-from nnunetv2_masam.evaluation.statistics import PairedDifference, Summary
-
-Summaries = dict[str, dict[str, dict[str, Summary]]]
-Differences = dict[str, dict[str, dict[str, PairedDifference]]]
-Detections = dict[str, dict[str, Detection]]
-DetectionDifferences = dict[str, dict[str, DetectionDifference]]
-Rankings = dict[str, dict[str, Ranking]]
+from nnunetv2_masam.evaluation.margins import margin_claims
+from nnunetv2_masam.evaluation.metrics import MILLIMETRES, PIXELS, Units
+from nnunetv2_masam.evaluation.model_cost import model_costs
+from nnunetv2_masam.evaluation.nnunet_results import Model
+from nnunetv2_masam.evaluation.prompted import Prompt, prompt_notes
+from nnunetv2_masam.evaluation.ranking import ranking
+from nnunetv2_masam.evaluation.runs import run_spread
+from nnunetv2_masam.evaluation.scores import metrics_in, over_runs, scores, summary
 
 
 @dataclass(frozen=True)
-class Group:
-    """What a comparison says about the cases of one group, such as a site.
+class Setup:
+    """What was compared, where the files are, and how they are read.
 
     Attributes:
-        cases: their names.
-        summaries: by model, structure (and `AVERAGE`) and metric.
-        differences: by model, structure (and `AVERAGE`) and metric; corrected over labels within the group.
+        title: what was compared.
+        models: by name, the baseline first.
+        cases: a row per model, run and case, with its files (`nnunet_results.Cases.table`).
+        structures: labels or regions by model, the same names in the same order.
+        reader: nnU-Net's reader of the files.
+        file_ending: of the files.
+        images: folder of the images that were segmented, if they are at hand.
+        settings: tolerances, seed, library versions and the like, for the record.
     """
 
-    cases: list[str]
-    summaries: Summaries
-    differences: Differences
+    title: str
+    models: Mapping[str, Model]
+    cases: pd.DataFrame
+    structures: Mapping[str, tuple[Structure, ...]]
+    reader: type[BaseReaderWriter]
+    file_ending: str
+    images: Path | None
+    settings: Mapping[str, Any]
+
+    @property
+    def baseline(self) -> str:
+        """The model that the others are compared with."""
+        return next(iter(self.models))
+
+    @property
+    def prompts(self) -> dict[str, Prompt | None]:
+        """What each model was prompted with."""
+        return {name: model.prompt for name, model in self.models.items()}
+
+    @property
+    def units(self) -> Units:
+        """Pixels for PNG and similar images, which know no physical size; else millimetres and millilitres."""
+        return PIXELS if issubclass(self.reader, NaturalImage2DIO) else MILLIMETRES
 
 
 @dataclass(frozen=True)
@@ -47,88 +70,132 @@ class Comparison:
     """Everything that the tables and the report show.
 
     Attributes:
-        title: what was compared.
-        lineup: models, cases, references.
-        structures: labels or regions, in order.
-        scores: what is compared, by the rule for empty masks.
-        baseline: the model that the others are compared with.
-        settings: tolerances, seed, library versions and the like, for the record.
-        reader: nnU-Net's reader of the files.
-        file_ending: of the files.
-        structures_of: the same as `structures` by model, as predictions may use other label values.
-        summaries: by model, structure (and `AVERAGE`) and metric.
-        differences: by model (without the baseline, and without those that a prompt tells apart from it), structure
-            (and `AVERAGE`) and metric.
-        detections: whether structures are found, by model and structure.
-        detection_differences: by model (as in `differences`) and structure.
-        rankings: by structure (and `AVERAGE`) and metric, over models without a prompt if there are enough of them.
-        groups: by name of the group, in the order of the names.
-        costs: by model.
+        setup: what was compared, and with which files.
+        values: as measured (`scores.KEYS`, metrics, volumes).
+        scores: by the rule for empty masks (`scores.scores`).
+        summary: by model, label and metric (`scores.summary`).
+        by_fold: the same by fold too; empty without folds.
+        differences: from the baseline, of the models that are comparable with it (`differences.differences`).
+        margins: what `differences` say about margins (`margins.margin_claims`); empty without margins.
+        run_spread: spread between trainings (`runs.run_spread`); empty where each model was trained once.
+        detection: whether structures are found (`detection.detection`).
+        detection_differences: the models of `differences` against the baseline.
+        ranking: of the models without a prompt (`ranking.ranking`).
+        group_summary: `summary` within groups of cases; empty without groups.
+        group_differences: `differences` within groups of cases.
+        costs: by model (`model_cost.model_costs`).
         notes: what a reader must know.
-        images: folder of the images that were segmented, if they are at hand.
     """
 
-    title: str
-    lineup: LineUp
-    structures: tuple[Structure, ...]
-    scores: Scores
-    baseline: str
-    settings: Mapping[str, Any]
-    reader: type[BaseReaderWriter]
-    file_ending: str
-    structures_of: Mapping[str, tuple[Structure, ...]]
-    summaries: Summaries
-    differences: Differences
-    detections: Detections
-    detection_differences: DetectionDifferences
-    rankings: Rankings
-    groups: dict[str, Group]
-    costs: dict[str, Cost]
+    setup: Setup
+    values: pd.DataFrame
+    scores: pd.DataFrame
+    summary: pd.DataFrame
+    by_fold: pd.DataFrame
+    differences: pd.DataFrame
+    margins: pd.DataFrame
+    run_spread: pd.DataFrame
+    detection: pd.DataFrame
+    detection_differences: pd.DataFrame
+    ranking: pd.DataFrame
+    group_summary: pd.DataFrame
+    group_differences: pd.DataFrame
+    costs: pd.DataFrame
     notes: list[str]
-    images: Path | None = None
 
     @property
-    def records(self) -> Records:
-        """Values by model, case and structure, as measured."""
-        return self.scores.records
+    def baseline(self) -> str:
+        """The model that the others are compared with."""
+        return self.setup.baseline
 
     @property
-    def model_names(self) -> list[str]:
-        """The baseline first, the others as given."""
-        return list(self.scores.models)
+    def models(self) -> list[str]:
+        """Their names, the baseline first."""
+        return list(self.setup.models)
 
     @property
-    def metrics(self) -> tuple[str, ...]:
+    def cases(self) -> list[str]:
+        """Their names, in order."""
+        return list(self.values["case"].unique())
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels or regions, then the average over them where there are several."""
+        return list(self.scores["label"].unique())
+
+    @property
+    def metrics(self) -> list[str]:
         """All metrics, the standard ones first."""
-        return tuple(self.settings.get("metrics", METRICS))
+        return metrics_in(self.values)
 
-    @property
-    def prompts(self) -> dict[str, Prompt | None]:
-        """What each model was prompted with."""
-        return {model.name: model.prompt for model in self.lineup.models}
-
-    @property
-    def structure_names(self) -> list[str]:
-        """The structures, then the average over them where there are several."""
-        return self.scores.names
-
-    def values(self, model: str, structure: str, metric: str) -> list[float]:
-        """Scores, or another column of the records, in the order of the cases: `Scores.values`."""
-        return self.scores.values(model, structure, metric)
-
-    def empty_counts(self, model: str, structure: str) -> dict[str, int]:
-        """How many cases have an empty reference, an empty prediction, or both."""
-        found = self.scores.empty(model, structure)
-        return {kind: found.count(kind) for kind in ("reference", "prediction", "both")}
-
-    def foreground_mean(self, model: str, metric: str) -> float:
-        """The mean of the structures' means as nnU-Net's ``foreground_mean`` has it: cases with a value only."""
-        means = []
-        for part in self.structures:
-            found = [float(self.records[model, case, part.name][metric]) for case in self.lineup.cases]
-            means.append(_mean([value for value in found if not math.isnan(value)]))
-        return _mean(means)
+    def by_case(self, label: str, metric: str) -> pd.DataFrame:
+        """Scores with a row per case and a column per model, the baseline first."""
+        rows = over_runs(self.scores[self.scores["label"] == label])
+        return rows.pivot(index="case", columns="model", values=metric)[self.models]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
+def analyse(
+    values: pd.DataFrame,
+    setup: Setup,
+    recorded: pd.DataFrame | None = None,
+    notes: Sequence[str] = (),
+    across_prompts: bool = False,
+) -> Comparison:
+    """Turn measured values into a comparison.
+
+    Args:
+        values: of all models, runs, cases and labels.
+        setup: what was compared.
+        recorded: what nnU-Net's ``summary.json`` files say (`nnunet_results.Cases.recorded`).
+        notes: what a reader must know, before what the values and prompts say.
+        across_prompts: also test differences between models with and without box prompts.
+    """
+    prompts, baseline, seed = setup.prompts, setup.baseline, setup.settings.get("seed", 0)
+    prompted = {name for name, prompt in prompts.items() if prompt is not None}
+    tested = [name for name in prompts if across_prompts or (name in prompted) == (baseline in prompted)]
+    scored = scores(values)
+    compared, automatic = scored[scored["model"].isin(tested)], scored[~scored["model"].isin(prompted)]
+    if setup.settings.get("rank_unseen"):
+        automatic = automatic[~automatic["model"].isin(setup.settings["seen"])]
+    differing = differences(compared, baseline, seed=seed)
+    return Comparison(
+        setup,
+        values,
+        scored,
+        summary=summary(scored),
+        by_fold=summary(scored[scored["fold"] >= 0], by=("model", "label", "fold")),
+        differences=differing,
+        margins=margin_claims(differing, setup.settings.get("margins", {})),
+        run_spread=run_spread(scored) if scored["run"].any() else pd.DataFrame(),
+        detection=detection(values),
+        detection_differences=detection_differences(values[values["model"].isin(tested)], baseline),
+        ranking=ranking(automatic, seed),
+        group_summary=summary(scored[scored["group"] != ""], by=("group", "model", "label")).sort_values(
+            "group", kind="stable"
+        ),
+        group_differences=differences(compared[compared["group"] != ""], baseline, by=["group"], seed=seed),
+        costs=model_costs(setup.cases),
+        notes=[*notes, *_changed_files(values, setup, recorded), *prompt_notes(prompts, baseline, tested)],
+    )
+
+
+def _changed_files(values: pd.DataFrame, setup: Setup, recorded: pd.DataFrame | None) -> list[str]:
+    """Our Dice must be the one in nnU-Net's ``summary.json``; where it is not, a file changed in between."""
+    if recorded is None or recorded.empty:
+        return []
+    keys = {part.name: part.key for part in setup.structures[setup.baseline]}
+    ours = values.assign(key=values["label"].map(keys))
+    both = ours.merge(recorded, on=["model", "run", "case", "key"], suffixes=("", "_recorded"))
+    notes = []
+    for model, rows in both.groupby("model", sort=False):
+        differing = [
+            f"{row['case']} {row['label']}: {row['Dice']!r}, summary.json {row['Dice_recorded']!r}"
+            for row in rows.to_dict("records")
+            if row["Dice"] != row["Dice_recorded"] and not (math.isnan(row["Dice"]) and pd.isna(row["Dice_recorded"]))
+        ]
+        if differing:
+            notes.append(
+                f"{model}: Dice differs from nnU-Net's summary.json, so predictions or references have "
+                f"changed since it was written ({len(differing)} values; {differing[0]})"
+            )
+    return notes

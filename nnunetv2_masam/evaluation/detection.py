@@ -7,121 +7,68 @@ errors of their own. McNemar's exact test compares two models on the cases in wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
+
+from nnunetv2_masam.evaluation.differences import BETTER, NO_DIFFERENCE, NO_VALUE, TOO_FEW, WORSE
 from nnunetv2_masam.evaluation.paired_tests import SIGNIFICANCE, holm, mcnemar_p, proportion_interval
-from nnunetv2_masam.evaluation.scores import EMPTY_REFERENCE
-from nnunetv2_masam.evaluation.statistics import BETTER, NO_DIFFERENCE, NO_VALUE, TOO_FEW, WORSE
+
+RATES = ("sensitivity", "specificity")
 
 
-@dataclass(frozen=True)
-class Detection:
-    """How often one model finds one structure.
-
-    Attributes:
-        present: cases whose reference holds the structure.
-        found: of these, cases whose prediction holds it, too (anywhere).
-        absent: cases whose reference does not hold it.
-        false_alarms: of these, cases whose prediction does.
-        sensitivity: found / present, NaN without such cases.
-        sensitivity_low: lower end of its 95 % Wilson interval.
-        sensitivity_high: upper end.
-        specificity: 1 - false_alarms / absent, NaN without such cases.
-        specificity_low: lower end of its 95 % Wilson interval.
-        specificity_high: upper end.
-    """
-
-    present: int
-    found: int
-    absent: int
-    false_alarms: int
-    sensitivity: float
-    sensitivity_low: float
-    sensitivity_high: float
-    specificity: float
-    specificity_low: float
-    specificity_high: float
-
-
-@dataclass(frozen=True)
-class Discordance:
-    """McNemar's test of one proportion of two models.
-
-    Attributes:
-        only_model: cases in which the model alone is right.
-        only_baseline: cases in which the baseline alone is right.
-        p: exact two-sided p-value; NaN where no case asks for it.
-        p_holm: after Holm's correction over labels.
-        verdict: ``better``, ``worse``, ``no difference shown``, ``too few cases to tell`` or ``no value``.
-    """
-
-    only_model: int
-    only_baseline: int
-    p: float
-    p_holm: float
-    verdict: str
-
-
-@dataclass(frozen=True)
-class DetectionDifference:
-    """A model against the baseline in finding one structure."""
-
-    sensitivity: Discordance
-    specificity: Discordance
-
-
-def detect(empty: Sequence[str]) -> Detection:
-    """Count from the records' ``empty``: which of the masks are empty, by case."""
-    absent = sum(kind in EMPTY_REFERENCE for kind in empty)
-    present = len(empty) - absent
-    found, alarms = present - empty.count("prediction"), empty.count("reference")
-    return Detection(
-        present,
-        found,
-        absent,
-        alarms,
-        found / present if present else math.nan,
-        *proportion_interval(found, present),
-        1 - alarms / absent if absent else math.nan,
-        *proportion_interval(absent - alarms, absent),
-    )
-
-
-def compare_detection(model: Sequence[Sequence[str]], baseline: Sequence[Sequence[str]]) -> list[DetectionDifference]:
-    """Compare a model with the baseline on a family of labels, with Holm's correction over them.
+def detection(values: pd.DataFrame) -> pd.DataFrame:
+    """How often each model finds each structure.
 
     Args:
-        model: the records' ``empty`` by label, then by case.
-        baseline: the same of the baseline.
+        values: as measured, with ``in_reference`` and ``in_prediction``.
+
+    Returns:
+        a row per model and label: cases ``present`` in the reference and ``found`` in the prediction too (anywhere),
+        ``absent`` and ``false_alarms``, and both rates with their 95 % Wilson intervals (``_low``, ``_high``).
     """
-    sensitivity = _discordances(model, baseline, absent=False)
-    specificity = _discordances(model, baseline, absent=True)
-    return [DetectionDifference(*pair) for pair in zip(sensitivity, specificity, strict=True)]
+    rows = []
+    for (model, label), cases in values.groupby(["model", "label"], sort=False):
+        present, predicted = cases["in_reference"], cases["in_prediction"]
+        row: dict[str, Any] = {"model": model, "label": label}
+        row |= {"present": int(present.sum()), "found": int((present & predicted).sum())}
+        row |= {"absent": int((~present).sum()), "false_alarms": int((~present & predicted).sum())}
+        right = (row["found"], row["present"]), (row["absent"] - row["false_alarms"], row["absent"])
+        for rate, (count, total) in zip(RATES, right, strict=True):
+            row[rate] = count / total if total else math.nan
+            row[f"{rate}_low"], row[f"{rate}_high"] = proportion_interval(count, total)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _discordances(model: Sequence[Sequence[str]], baseline: Sequence[Sequence[str]], absent: bool) -> list[Discordance]:
-    wrong = "reference" if absent else "prediction"
-    counts, p_values = [], []
-    for ours, theirs in zip(model, baseline, strict=True):
-        pairs = [
-            (kind == wrong, other == wrong)
-            for kind, other in zip(ours, theirs, strict=True)
-            if (kind in EMPTY_REFERENCE) == absent
-        ]
-        counts.append((pairs.count((False, True)), pairs.count((True, False))))
-        p_values.append(mcnemar_p(*counts[-1]) if pairs else math.nan)
-    family = sum(not math.isnan(p) for p in p_values)
-    return [
-        Discordance(*count, p, p_holm, _verdict(*count, p_holm, family))
-        for count, p, p_holm in zip(counts, p_values, holm(p_values), strict=True)
-    ]
+def detection_differences(values: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Compare models with the baseline in finding structures, with Holm's correction over the labels of a rate.
+
+    Returns:
+        a row per model, label and ``rate``: cases in which ``only_model`` or ``only_baseline`` is right, the exact
+        ``p`` (NaN where no case asks for it), ``p_holm`` and ``verdict``.
+    """
+    right = values.assign(right=values["in_reference"] == values["in_prediction"])
+    theirs = right.loc[right["model"] == baseline, ["run", "case", "label", "right"]]
+    paired = right[right["model"] != baseline].merge(theirs, on=["run", "case", "label"], suffixes=("", "_baseline"))
+    rows = []
+    for (model, label), cases in paired.groupby(["model", "label"], sort=False):
+        for rate, asked in zip(RATES, (cases["in_reference"], ~cases["in_reference"]), strict=True):
+            of = cases[asked]
+            only = int((of["right"] & ~of["right_baseline"]).sum()), int((~of["right"] & of["right_baseline"]).sum())
+            rows.append((model, label, rate, *only, mcnemar_p(*only) if len(of) else math.nan))
+    found = pd.DataFrame(rows, columns=["model", "label", "rate", "only_model", "only_baseline", "p"])
+    family = found.groupby(["model", "rate"], sort=False)["p"]
+    found["p_holm"] = family.transform(lambda p: holm(p.tolist()))
+    labels = family.transform("count")
+    found["verdict"] = [_verdict(row, size) for row, size in zip(found.to_dict("records"), labels, strict=True)]
+    return found
 
 
-def _verdict(only_model: int, only_baseline: int, p_holm: float, family: int) -> str:
-    if math.isnan(p_holm):
+def _verdict(row: dict[str, Any], family: float) -> str:
+    if math.isnan(row["p_holm"]):
         return NO_VALUE
-    if p_holm < SIGNIFICANCE:
-        return BETTER if only_model > only_baseline else WORSE
-    discordant = only_model + only_baseline
+    if row["p_holm"] < SIGNIFICANCE:
+        return BETTER if row["only_model"] > row["only_baseline"] else WORSE
+    discordant = row["only_model"] + row["only_baseline"]
     return TOO_FEW if discordant and 2.0 ** (1 - discordant) * family > SIGNIFICANCE else NO_DIFFERENCE

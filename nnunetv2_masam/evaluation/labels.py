@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_masam.nnunet_files import foreground_labels
+from nnunetv2_masam.files import read_json
+from nnunetv2_masam.nnunet_files import check_labels, foreground_labels
+
+if TYPE_CHECKING:
+    from nnunetv2_masam.evaluation.nnunet_results import Model
+    from nnunetv2_masam.evaluation.request import CompareRequest
 
 
 @dataclass(frozen=True)
@@ -87,9 +92,48 @@ class ModelLabels:
     prediction_values: frozenset[int]
 
 
-def same_labels(scheme: LabelScheme) -> ModelLabels:
-    """Of a model that predicts the labels of the references."""
-    return ModelLabels(scheme.structures, scheme.defined_values)
+def labels_by_model(
+    request: CompareRequest, models: Sequence[Model], scheme: LabelScheme, dataset_json: dict[str, Any]
+) -> tuple[dict[str, ModelLabels], list[str]]:
+    """What each model's label values mean, and notes on labels that were merged or left out.
+
+    Args:
+        request: whether labels are matched by name, and with which files.
+        models: the models.
+        scheme: labels of the references.
+        dataset_json: of the references.
+
+    Raises:
+        ValueError: a model was trained on other labels, or nothing says on which.
+    """
+    if not request.match_labels_by_name:
+        for model in models:
+            if model.dataset_json is not None and model.dataset_json["labels"] != dataset_json["labels"]:
+                raise ValueError(
+                    f"{model.folder}/dataset.json: its labels {model.dataset_json['labels']} "
+                    f"are not those of the references ({dataset_json['labels']}). "
+                    "Compare the labels they share with --match-labels-by-name."
+                )
+        return {model.name: ModelLabels(scheme.structures, scheme.defined_values) for model in models}, []
+    label_map = None
+    if request.label_map is not None:
+        label_map = read_label_map(read_json(request.label_map), str(request.label_map))
+    named: dict[str, dict[str, Any]] = {}
+    for model in models:
+        path = request.prediction_labels.get(model.name, request.prediction_labels.get(None))
+        content = model.dataset_json
+        if path is not None:
+            content = read_json(path, dict)
+            check_labels(path, content or {})
+        if model.values is not None:
+            content = content or dataset_json  # a table has names, and no values to match
+        if content is None:
+            raise ValueError(
+                f"{model.folder}: no dataset.json says what its labels mean. "
+                f"Give it with --prediction-labels {model.name}=dataset.json."
+            )
+        named[model.name] = content
+    return match_by_name(dataset_json, named, label_map)
 
 
 # a name → the ways to make it up: another name for it, or names that are merged into it

@@ -9,13 +9,16 @@ et al. 2021) and asks whether lesions are found; 0.5 asks for their outline too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-DEFAULT_LESION_IOU = 0.1
+from nnunetv2_masam.evaluation.metrics import DEFAULT_LESION_IOU
+
+PANOPTIC_IOU = 0.5  # of Kirillov et al. 2019
 
 
 class LesionCounts(NamedTuple):
@@ -26,6 +29,20 @@ class LesionCounts(NamedTuple):
     matched: int
 
 
+class PanopticQuality(NamedTuple):
+    """Panoptic quality and its two factors; NaN without any lesion.
+
+    Attributes:
+        quality: segmentation times recognition.
+        segmentation: mean IoU of the matched pairs; 0 without pairs.
+        recognition: F1 of finding lesions.
+    """
+
+    quality: float
+    segmentation: float
+    recognition: float
+
+
 def count_lesions(reference: np.ndarray, prediction: np.ndarray, iou: float = DEFAULT_LESION_IOU) -> LesionCounts:
     """Match the lesions of two boolean masks of the same shape.
 
@@ -34,29 +51,64 @@ def count_lesions(reference: np.ndarray, prediction: np.ndarray, iou: float = DE
         prediction: mask of the same shape.
         iou: smallest IoU of a pair, in (0, 1].
     """
-    neighbours = np.ones((3,) * reference.ndim)
-    truth, n_reference = ndimage.label(reference, neighbours)
-    found, n_prediction = ndimage.label(prediction, neighbours)
+    n_reference, n_prediction, matched = _match(reference, prediction, iou)
+    return LesionCounts(n_reference, n_prediction, len(matched))
+
+
+def panoptic_quality(reference: np.ndarray, prediction: np.ndarray, iou: float = PANOPTIC_IOU) -> PanopticQuality:
+    """Panoptic quality of two boolean masks (Kirillov et al. 2019, arXiv:1801.00868), a lesion being an instance.
+
+    Args:
+        reference: mask, (D, H, W) or (H, W).
+        prediction: mask of the same shape.
+        iou: smallest IoU of a pair, in (0, 1]. Kirillov et al. ask for more than 0.5; a pair of exactly 0.5 counts
+            here.
+    """
+    n_reference, n_prediction, matched = _match(reference, prediction, iou)
+    if not n_reference + n_prediction:
+        return PanopticQuality(float("nan"), float("nan"), float("nan"))
+    recognition = 2 * len(matched) / (n_reference + n_prediction)
+    segmentation = float(matched.mean()) if len(matched) else 0.0
+    return PanopticQuality(segmentation * recognition, segmentation, recognition)
+
+
+def components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number the lesions of a boolean mask from 1, and return how many there are."""
+    # cc3d is faster, but its version 4.1.1 joins parts of 2D masks that background separates
+    return ndimage.label(mask, np.ones((3,) * mask.ndim))
+
+
+def bounding_box(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The smallest box that holds all of the given ones, of which there is at least one."""
+    sides = zip(*boxes, strict=True)
+    return tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in sides)
+
+
+def _match(reference: np.ndarray, prediction: np.ndarray, iou: float) -> tuple[int, int, np.ndarray]:
+    """Numbers of lesions in the reference and the prediction, and the IoU of each matched pair."""
+    truth, n_reference = components(reference)
+    found, n_prediction = components(prediction)
+    if not n_reference or not n_prediction:
+        return n_reference, n_prediction, np.zeros(0)
+    inside = reference | prediction
+    truth, found = truth[inside].astype(np.int64), found[inside]
+    sizes, sizes_found = np.bincount(truth), np.bincount(found)
     both = (truth > 0) & (found > 0)
-    if not both.any():
-        return LesionCounts(n_reference, n_prediction, 0)
-    shape = (n_reference + 1, n_prediction + 1)
-    shared = sparse.coo_matrix((np.ones(np.count_nonzero(both)), (truth[both], found[both])), shape).tocsr()
-    sizes, sizes_found = np.bincount(truth.ravel()), np.bincount(found.ravel())
-    rows, columns = shared.nonzero()
-    overlap = np.asarray(shared[rows, columns]).ravel()
+    pairs, overlap = np.unique(truth[both] * (n_prediction + 1) + found[both], return_counts=True)
+    rows, columns = np.divmod(pairs, n_prediction + 1)
     score = overlap / (sizes[rows] + sizes_found[columns] - overlap)
     kept = score >= iou
-    return LesionCounts(n_reference, n_prediction, _most_pairs(rows[kept], columns[kept], score[kept]))
+    return n_reference, n_prediction, _most_pairs(rows[kept], columns[kept], score[kept])
 
 
-def _most_pairs(rows: np.ndarray, columns: np.ndarray, score: np.ndarray) -> int:
-    """The number of pairs in the largest one-to-one matching; `rows` and `columns` are its candidates."""
+def _most_pairs(rows: np.ndarray, columns: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Scores of the pairs in the largest one-to-one matching; `rows` and `columns` are its candidates."""
+    if not len(score):
+        return score
     _, row = np.unique(rows, return_inverse=True)
     _, column = np.unique(columns, return_inverse=True)
-    if not len(row):
-        return 0
-    worth = np.zeros((row.max() + 1, column.max() + 1))
-    worth[row, column] = 1 + score / (len(score) + 1)  # one more pair outweighs every difference in IoU
-    chosen = linear_sum_assignment(worth, maximize=True)
-    return int(np.count_nonzero(worth[chosen]))
+    scores = np.zeros((row.max() + 1, column.max() + 1))
+    scores[row, column] = score
+    worth = (scores > 0) + scores / (len(score) + 1)  # one more pair outweighs every difference in IoU
+    chosen = scores[linear_sum_assignment(worth, maximize=True)]
+    return chosen[chosen > 0]

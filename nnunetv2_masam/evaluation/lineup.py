@@ -3,101 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nnunetv2_masam.evaluation.results import NO_FOLD, Model
+import pandas as pd
+
 from nnunetv2_masam.files import shortened
-from nnunetv2_masam.nnunet_files import segmentations_in
 
-
-@dataclass(frozen=True)
-class LineUp:
-    """Models over the same cases.
-
-    Attributes:
-        models: each cut to `cases`.
-        cases: in order.
-        references: reference file by case.
-        notes: what a reader of the tables must know, such as that cases were left out.
-        groups: group by case, such as the site; empty without groups.
-    """
-
-    models: tuple[Model, ...]
-    cases: tuple[str, ...]
-    references: Mapping[str, Path]
-    notes: tuple[str, ...] = ()
-    groups: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def folds(self) -> dict[str, int]:
-        """The fold of each case; a model without folds does not know it, so the others are asked."""
-        return {case: max(model.cases[case].fold for model in self.models) for case in self.cases}
-
-    def without(self, cases: Sequence[str], reason: str) -> LineUp:
-        """Leave out cases of all models, and say so."""
-        kept = tuple(case for case in self.cases if case not in cases)
-        if not kept:
-            raise ValueError(f"no case is left: all {len(self.cases)} were left out ({reason})")
-        models = tuple(model.only(kept) for model in self.models)
-        note = f"{len(cases)} of {len(self.cases)} cases left out ({reason}): {', '.join(sorted(cases))}"
-        return replace(self, models=models, cases=kept, notes=(*self.notes, note))
+NO_FOLD = -1  # of predictions that belong to no fold, such as those of a test set
+Problems = dict[str, set[str]]
 
 
 def line_up(
-    models: Sequence[Model],
-    reference_folder: Path,
-    file_ending: str,
+    found: pd.DataFrame,
+    folders: Mapping[str, str],
+    references: tuple[Path, Mapping[str, Path]],
     *,
-    splits: Mapping[int, Sequence[str]] | None = None,
-    folds: Sequence[int] | None = None,
-    common: bool = False,
-    same_labels: bool = True,
-) -> LineUp:
-    """Check that the models line up, or cut them to what they share.
+    splits: Mapping[int, Sequence[str]] | None,
+    folds: Sequence[int] | None,
+    common: bool,
+    recorded: pd.DataFrame,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Check that all models have the same cases in the same folds, or cut them to what they share.
 
     Args:
-        models: as read from their folders.
-        reference_folder: holds one file per case.
-        file_ending: of the segmentations.
+        found: ``model, run, case, fold, prediction``, as read.
+        folders: of the models, for messages; their order is that of the result.
+        references: their folder, and the file of each case.
         splits: which validation cases each fold must have; without, every reference must be predicted.
-        folds: the folds asked for; all by default.
+        folds: the folds asked for; all if None.
         common: cut to the cases that every model has in the same fold, instead of refusing.
-        same_labels: label values mean the same in all models, so that their voxel counts can be compared.
+        recorded: what nnU-Net's summaries say, of models whose label values mean the same.
+
+    Returns:
+        the rows of the cases that are compared, by model, run and case, each with its fold, and notes.
 
     Raises:
         ValueError: with the list of everything that does not line up.
     """
-    references = segmentations_in(reference_folder, file_ending)
-    expected = _expected_cases(models, references, splits, folds)
-    problems: dict[str, set[str]] = {}
-    for model in models:
-        _check_against(model, expected, problems)
-    for case in sorted(expected):
-        if case not in references:
-            problems.setdefault(f"no reference in {reference_folder}", set()).add(case)
-    if same_labels:
-        _check_same_reference(models, problems)
-    every = tuple(sorted(set(expected).union(*(model.cases for model in models))))
+    expected = _expected_cases(found, references[1], splits, folds)
+    problems: Problems = {}
+    for model, folder in folders.items():
+        runs = found[found["model"] == model]
+        for _, cases in runs.groupby("run"):
+            _check_against(model, folder, cases, expected, problems)
+    missing = {case for case in expected if case not in references[1]}
+    if missing:
+        problems[f"no reference in {references[0]}"] = missing
+    counts = recorded.dropna(subset="n_ref").groupby(["case", "key"])["n_ref"].nunique()
+    if unequal := set(counts.index[counts > 1].get_level_values("case")):
+        problems["nnU-Net's summary.json files were computed against different references"] = unequal
+    every = set(expected) | set(found["case"])
     bad = set().union(*problems.values())
-    if not problems:
-        return LineUp(tuple(model.only(every) for model in models), every, references)
-    listing = "\n".join(f"  {problem}: {shortened(sorted(cases), 12)}" for problem, cases in problems.items())
-    if not common:
-        raise ValueError(
-            f"the models do not line up:\n{listing}\n"
-            "Predict what is missing (nnUNetv2_train … --val), name the folds to compare with --folds, "
-            "or compare on what all models share with --common."
-        )
-    kept = tuple(case for case in every if case not in bad)
-    if not kept:
-        raise ValueError(f"no case in common:\n{listing}")
-    note = f"cut to the {len(kept)} cases in common, of {len(every)}. Left out:\n{listing}"
-    return LineUp(tuple(model.only(kept) for model in models), kept, references, (note,))
+    kept = found[~found["case"].isin(bad)]
+    notes: tuple[str, ...] = ()
+    if problems:
+        listing = "\n".join(f"  {problem}: {shortened(sorted(cases), 12)}" for problem, cases in problems.items())
+        if not common:
+            raise ValueError(
+                f"the models do not line up:\n{listing}\n"
+                "Predict what is missing (nnUNetv2_train … --val), name the folds to compare with --folds, "
+                "or compare on what all models share with --common."
+            )
+        if kept.empty:
+            raise ValueError(f"no case in common:\n{listing}")
+        left = kept["case"].nunique()
+        notes = (f"cut to the {left} cases in common, of {len(every)}. Left out:\n{listing}",)
+    # a model without folds does not know the fold of a case, so the others are asked
+    kept = kept.assign(fold=kept.groupby("case")["fold"].transform("max"))
+    order = {name: place for place, name in enumerate(folders)}
+    kept = kept.sort_values(["model", "run", "case"], key=lambda c: c.map(order) if c.name == "model" else c)
+    return kept.reset_index(drop=True), notes
 
 
 def _expected_cases(
-    models: Sequence[Model],
+    found: pd.DataFrame,
     references: Iterable[str],
     splits: Mapping[int, Sequence[str]] | None,
     folds: Sequence[int] | None,
@@ -106,46 +85,38 @@ def _expected_cases(
 
     A case that no model predicted must be noticed too: without it, all would be measured on the rest in silence.
     """
-    if splits is not None and (folds is not None or any(model.folds != [NO_FOLD] for model in models)):
-        wanted = splits if folds is None else folds
-        if unknown := sorted(set(wanted) - set(splits)):
-            raise ValueError(f"--folds {unknown}: the cross-validation has the folds {sorted(splits)}")
-        return {case: fold for fold in wanted for case in splits[fold]}
+    if splits is not None and (folds is not None or (found["fold"] != NO_FOLD).any()):
+        return {case: fold for fold in (splits if folds is None else folds) for case in splits[fold]}
     expected = dict.fromkeys(references, NO_FOLD) if folds is None else {}
-    for model in models:
-        for case in model.cases.values():
-            if expected.get(case.case, NO_FOLD) == NO_FOLD:
-                expected[case.case] = case.fold
+    for case, fold in zip(found["case"], found["fold"], strict=True):
+        if expected.get(case, NO_FOLD) == NO_FOLD:
+            expected[case] = fold
     return expected
 
 
-def _check_against(model: Model, expected: Mapping[str, int], problems: dict[str, set[str]]) -> None:
-    missing_folds = sorted(set(expected.values()) - set(model.folds) - {NO_FOLD})
+def _check_against(
+    model: str, folder: str, cases: pd.DataFrame, expected: Mapping[str, int], problems: Problems
+) -> None:
+    fold_of = dict(zip(cases["case"], cases["fold"], strict=True))
+    folds = set(fold_of.values())
     for case, fold in expected.items():
-        if case in model.cases:
-            own = model.cases[case].fold
-            if own not in (fold, NO_FOLD):
-                problem = f"{model.name} predicts in fold {own} what belongs to fold {fold}: trained on other cases"
-                problems.setdefault(problem, set()).add(case)
-            continue
-        if fold in missing_folds and model.folds != [NO_FOLD]:
-            problem = f"{model.name} has no predictions of fold {fold} ({model.folder}/fold_{fold}/validation)"
+        if case in fold_of:
+            if fold_of[case] in (fold, NO_FOLD):
+                continue
+            problem = f"{model} predicts in fold {fold_of[case]} what belongs to fold {fold}: trained on other cases"
+        elif fold not in (*folds, NO_FOLD) and folds != {NO_FOLD}:
+            problem = f"{model} has no predictions of fold {fold} ({folder}/fold_{fold}/validation)"
         else:
-            problem = f"{model.name} lacks predictions ({model.folder})"
+            problem = f"{model} lacks predictions ({folder})"
         problems.setdefault(problem, set()).add(case)
-    for case in model.cases:
-        if case not in expected:
-            problems.setdefault(f"{model.name} has cases that the splits do not expect there", set()).add(case)
+    if unexpected := {case for case in fold_of if case not in expected}:
+        problems.setdefault(f"{model} has cases that the splits do not expect there", set()).update(unexpected)
 
 
-def _check_same_reference(models: Sequence[Model], problems: dict[str, set[str]]) -> None:
-    """By the reference's voxel counts in nnU-Net's summaries: unequal counts mean unequal references."""
-    for case in set().union(*(model.nnunet_metrics for model in models)):
-        seen: dict[str, set[int]] = {}
-        for model in models:
-            for key, values in model.nnunet_metrics.get(case, {}).items():
-                if "n_ref" in values:
-                    seen.setdefault(key, set()).add(int(values["n_ref"]))
-        if any(len(counts) > 1 for counts in seen.values()):
-            problem = "nnU-Net's summary.json files were computed against different references"
-            problems.setdefault(problem, set()).add(case)
+def leave_out(cases: pd.DataFrame, bad: Iterable[str], reason: str) -> tuple[pd.DataFrame, str]:
+    """Leave out cases of all models; returns the rest and a note that says so."""
+    left_out, total = sorted(set(bad)), cases["case"].nunique()
+    kept = cases[~cases["case"].isin(left_out)].reset_index(drop=True)
+    if kept.empty:
+        raise ValueError(f"no case is left: all {total} were left out ({reason})")
+    return kept, f"{len(left_out)} of {total} cases left out ({reason}): {', '.join(left_out)}"

@@ -6,33 +6,28 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from acvl_utils.cropping_and_padding.bounding_boxes import bounding_box_to_slice, get_bbox_from_mask, pad_bbox
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from tqdm import tqdm
 
+from nnunetv2_masam.evaluation.label_arrays import METRICS_REVISION, measure_labels
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.metrics import (
-    METRICS_REVISION,
-    MetricSettings,
-    image_diagonal_mm,
-    library_versions,
-    structure_metrics,
-)
+from nnunetv2_masam.evaluation.metrics import MetricSettings, library_versions
 from nnunetv2_masam.evaluation.segmentation import (
     Geometry,
     check_geometry,
-    mask_of,
     read_segmentation,
     spacing_of,
 )
@@ -40,32 +35,23 @@ from nnunetv2_masam.files import read_json, sha256_of, write_text
 from nnunetv2_masam.images import unreadable
 
 Values = dict[str, dict[str, Any]]  # by structure, by column
+FLAGS = ("in_reference", "in_prediction")
 
 
 @dataclass(frozen=True)
-class MeasureTask:
-    """One prediction to measure.
+class Protocol:
+    """What is measured of a model's predictions.
 
     Attributes:
-        model: name of the model.
-        case: name of the case.
-        reference: file.
-        prediction: file.
-        image: file of what was segmented, if it is at hand; read only where the other two do not lie in one place.
-        reader: nnU-Net's reader class for these files.
-        structures: what to measure.
-        tolerances_mm: NSD tolerance by structure name.
+        reader: nnU-Net's reader class for the files.
+        structures: labels or regions.
+        tolerances_mm: NSD tolerance of each structure.
         ignore_label: of the reference.
         reference_values: label values that the reference may hold, the ignore label included.
         prediction_values: label values that the prediction may hold.
         settings: the metrics and their definitions.
     """
 
-    model: str
-    case: str
-    reference: Path
-    prediction: Path
-    image: Path | None
     reader: type[BaseReaderWriter]
     structures: tuple[Structure, ...]
     tolerances_mm: tuple[float, ...]
@@ -74,139 +60,105 @@ class MeasureTask:
     prediction_values: frozenset[int]
     settings: MetricSettings = field(default_factory=MetricSettings)
 
-    def fingerprint(self, hashes: dict[Path, str] | None = None) -> str:
-        """Hash of everything that the values depend on: both files' content, the settings, the libraries.
 
-        Args:
-            hashes: of files that were read before; new ones are added.
-        """
-        hashes = {} if hashes is None else hashes
-        for path in (self.reference, self.prediction):
-            if path not in hashes:
-                hashes[path] = sha256_of(path)
-        settings = {
-            "reference": hashes[self.reference],
-            "prediction": hashes[self.prediction],
-            "reader": self.reader.__name__,
-            "structures": [asdict(structure) for structure in self.structures],
-            "tolerances_mm": self.tolerances_mm,
-            "ignore_label": self.ignore_label,
-            "values": [sorted(self.reference_values), sorted(self.prediction_values)],
-            "metrics": asdict(self.settings),
-            "revision": METRICS_REVISION,
-            "versions": library_versions(),
-        }
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+class Pair(NamedTuple):
+    """A prediction to measure; the image is read only where the other two do not lie in one place."""
+
+    reference: Path
+    prediction: Path
+    image: Path | None
+    protocol: Protocol
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Values by structure name, or the error that names the file.
+class Measured(NamedTuple):
+    """Values by structure and column, a note on them, or the error that names the file."""
 
-    Attributes:
-        model: name of the model.
-        case: name of the case.
-        values: by structure and column.
-        error: why there are none.
-        note: what a reader must know about them.
-        cached: they were measured before.
-    """
-
-    model: str
-    case: str
     values: Values
-    error: str = ""
     note: str = ""
-    cached: bool = False
+    error: str = ""
 
 
-def measure(task: MeasureTask) -> tuple[Values, str]:
-    """Read, check and measure one case.
-
-    Returns:
-        the values, and a note on them or "".
+def measure(pair: Pair) -> Measured:
+    """Read, check and measure one pair of files.
 
     Raises:
         ValueError: naming the file, where it is broken, lies elsewhere or has labels that are not defined.
     """
-    reference, reference_properties = read_segmentation(task.reference, task.reader)
-    prediction, prediction_properties = read_segmentation(task.prediction, task.reader)
+    protocol = pair.protocol
+    reference, properties = read_segmentation(pair.reference, protocol.reader)
+    prediction, prediction_properties = read_segmentation(pair.prediction, protocol.reader)
     note = _check_geometry(
-        task,
-        Geometry.of(reference.shape, reference_properties),
-        Geometry.of(prediction.shape, prediction_properties),
+        pair, Geometry.of(reference.shape, properties), Geometry.of(prediction.shape, prediction_properties)
     )
-    spacing_mm = spacing_of(reference_properties)
-    diagonal_mm = image_diagonal_mm(reference.shape, spacing_mm)
-    foreground = (reference != 0) | (prediction != 0)
-    if foreground.any():
-        crop = bounding_box_to_slice(pad_bbox(get_bbox_from_mask(foreground), 1, foreground.shape))
-        reference, prediction = reference[crop], prediction[crop]
-    del foreground
-    _check_values(task.reference, reference, task.reference_values)
-    _check_values(task.prediction, prediction, task.prediction_values)
-    ignore = None if task.ignore_label is None else reference == task.ignore_label
-    values = {
-        structure.name: structure_metrics(
-            mask_of(reference, structure.reference_values),
-            mask_of(prediction, structure.prediction_values),
-            spacing_mm,
-            tolerance_mm,
-            ignore,
-            diagonal_mm,
-            task.settings,
-        )
-        for structure, tolerance_mm in zip(task.structures, task.tolerances_mm, strict=True)
-    }
-    return values, note
+    _check_values(pair.reference, reference, protocol.reference_values)
+    _check_values(pair.prediction, prediction, protocol.prediction_values)
+    rows = measure_labels(
+        reference,
+        prediction,
+        protocol.structures,
+        spacing_of(properties),
+        protocol.tolerances_mm,
+        protocol.ignore_label,
+        protocol.settings,
+    )
+    return Measured({str(row.pop("label")): row for row in rows}, note)
 
 
 def measure_all(
-    tasks: Sequence[MeasureTask], cache: Path | None, processes: int | None = None, progress: bool = True
+    cases: pd.DataFrame,
+    protocols: Mapping[str, Protocol],
+    cache: Path | None,
+    processes: int | None = None,
+    progress: bool = True,
 ) -> list[Measured]:
-    """Measure all tasks; errors come back as values so that one broken file does not hide the others.
+    """Measure all rows; errors come back as values so that one broken file does not hide the others.
 
     Args:
-        tasks: what to measure.
+        cases: ``model`` and the files ``reference``, ``prediction``, ``image`` of each row.
+        protocols: what to measure, by model.
         cache: folder of remembered values; None remembers nothing.
         processes: nnU-Net's default number, at most one per core, if not given.
         progress: show a bar.
+
+    Returns:
+        what was measured, in the order of the rows.
 
     Raises:
         ValueError: a process was killed. What was measured before is remembered.
     """
     if processes is None:
         processes = min(default_num_processes, os.cpu_count() or 1)
-    done: list[Measured] = []
-    jobs: list[tuple[MeasureTask, Path | None]] = []
+    done: dict[int, Measured] = {}
+    jobs: list[tuple[int, Pair, Path | None]] = []
     hashes: dict[Path, str] = {}
-    for task in tasks:
-        entry = _cache_entry(task, cache, hashes)
-        remembered = None if entry is None else _recall(entry, task)
+    for place, row in enumerate(cases[["reference", "prediction", "image", "model"]].itertuples(index=False)):
+        pair = Pair(row.reference, row.prediction, row.image, protocols[row.model])
+        entry = _cache_entry(pair, cache, hashes)
+        remembered = None if entry is None else _recall(entry, pair.protocol)
         if remembered is None:
-            jobs.append((task, entry))
+            jobs.append((place, pair, entry))
         else:
-            done.append(Measured(task.model, task.case, remembered[0], note=remembered[1], cached=True))
+            done[place] = remembered
     with tqdm(total=len(jobs), desc="measuring", unit="case", disable=None if progress else True) as bar:
-        for result in _run(jobs, min(processes, len(jobs))):
-            done.append(result)
+        for place, result in _run(jobs, min(processes, len(jobs))):
+            done[place] = result
             bar.update()
-    return sorted(done, key=lambda result: (result.model, result.case))
+    return [done[place] for place in range(len(cases))]
 
 
-def _run(jobs: Sequence[tuple[MeasureTask, Path | None]], processes: int) -> Iterator[Measured]:
+def _run(jobs: Sequence[tuple[int, Pair, Path | None]], processes: int) -> Iterator[tuple[int, Measured]]:
     if processes <= 1:
         yield from map(_measure_safely, jobs)
         return
-    finished = 0
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    finished, spawn = 0, multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent) as pool:
         futures = [pool.submit(_measure_safely, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 yield future.result()
                 finished += 1
         except BrokenProcessPool as error:
-            kept = "; they are remembered" if jobs[0][1] is not None else ""
+            kept = "; they are remembered" if jobs[0][2] is not None else ""
             # a process starts by importing the script, which would compare again
             guard = "" if finished else ' A script has to call this under `if __name__ == "__main__":`.'
             raise ValueError(
@@ -217,32 +169,53 @@ def _run(jobs: Sequence[tuple[MeasureTask, Path | None]], processes: int) -> Ite
             pool.shutdown(cancel_futures=True)  # after an interruption, not the rest of the queue first
 
 
-def _measure_safely(job: tuple[MeasureTask, Path | None]) -> Measured:
-    task, entry = job
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, even if that was killed: a pool's workers would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch(sentinel: int) -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
+
+
+def _measure_safely(job: tuple[int, Pair, Path | None]) -> tuple[int, Measured]:
+    place, pair, entry = job
     try:
-        values, note = measure(task)
+        found = measure(pair)
     except MemoryError as error:
-        return Measured(task.model, task.case, {}, error=f"{task.prediction}: not enough memory ({error})")
+        return place, Measured({}, error=f"{pair.prediction}: not enough memory ({error})")
     except (OSError, ValueError) as error:
-        return Measured(task.model, task.case, {}, error=str(error))
+        return place, Measured({}, error=str(error))
     if entry is not None:
         # a full or read-only disk only costs time: the values are measured again
         with contextlib.suppress(OSError):
-            write_text(entry, json.dumps({"values": values, "note": note}))
-    return Measured(task.model, task.case, values, note=note)
+            write_text(entry, json.dumps({"values": found.values, "note": found.note}))
+    return place, found
 
 
-def _cache_entry(task: MeasureTask, cache: Path | None, hashes: dict[Path, str]) -> Path | None:
+def _cache_entry(pair: Pair, cache: Path | None, hashes: dict[Path, str]) -> Path | None:
+    """The file named by a hash of everything that the values depend on: both files, the settings, the libraries."""
     if cache is None:
         return None
     try:
-        return cache / f"{task.fingerprint(hashes)}.json"
+        for path in (pair.reference, pair.prediction):
+            if path not in hashes:
+                hashes[path] = sha256_of(path)
     except OSError:  # an unreadable file is named when it is to be measured
         return None
+    protocol = asdict(pair.protocol) | {"reader": pair.protocol.reader.__name__}
+    for name in ("reference_values", "prediction_values"):
+        protocol[name] = sorted(protocol[name])
+    settings = [hashes[pair.reference], hashes[pair.prediction], protocol, METRICS_REVISION, library_versions()]
+    return cache / f"{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}.json"
 
 
-def _recall(entry: Path, task: MeasureTask) -> tuple[Values, str] | None:
-    """What was remembered of a task; None if that is nothing, or not what this version writes."""
+def _recall(entry: Path, protocol: Protocol) -> Measured | None:
+    """What was remembered; None if that is nothing, or not what this version writes."""
     if not entry.is_file():
         return None
     try:
@@ -250,27 +223,25 @@ def _recall(entry: Path, task: MeasureTask) -> tuple[Values, str] | None:
     except ValueError:
         return None
     values, note = content.get("values"), content.get("note")
-    columns = {*task.settings.columns, "empty"}
-    whole = isinstance(values, dict) and set(values) == {structure.name for structure in task.structures}
-    if not whole or not isinstance(note, str):
+    kinds = dict.fromkeys(protocol.settings.columns, float) | dict.fromkeys(FLAGS, bool)
+    if not isinstance(note, str) or not isinstance(values, dict):
         return None
-    for record in values.values():
-        if not isinstance(record, dict) or set(record) != columns:
-            return None
-        if not all(isinstance(value, float if name != "empty" else str) for name, value in record.items()):
-            return None
-    return values, note
+    whole = set(values) == {structure.name for structure in protocol.structures} and all(
+        isinstance(record, dict) and {name: type(value) for name, value in record.items()} == kinds
+        for record in values.values()
+    )
+    return Measured(values, note) if whole else None
 
 
-def _check_geometry(task: MeasureTask, reference: Geometry, prediction: Geometry) -> str:
+def _check_geometry(pair: Pair, reference: Geometry, prediction: Geometry) -> str:
     image = None
-    if task.image is not None and prediction.differences(reference):
+    if pair.image is not None and prediction.differences(reference):
         try:
-            array, properties = task.reader().read_images((str(task.image),))
+            array, properties = pair.protocol.reader().read_images((str(pair.image),))
         except Exception as error:  # each reader has its own family of errors for a broken file
-            raise unreadable(task.image, error) from error
-        image = (task.image, Geometry.of(array.shape[1:], properties))
-    return check_geometry((task.reference, reference), (task.prediction, prediction), image)
+            raise unreadable(pair.image, error) from error
+        image = (pair.image, Geometry.of(array.shape[1:], properties))
+    return check_geometry((pair.reference, reference), (pair.prediction, prediction), image)
 
 
 def _check_values(path: Path, labels: np.ndarray, allowed: frozenset[int]) -> None:

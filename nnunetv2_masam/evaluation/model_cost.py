@@ -11,7 +11,6 @@
   ``trained_parameters``, ``peak_memory_bytes``, ``seconds_per_epoch``, ``inference_seconds_per_case``. Peak
   memory comes from nowhere else, as nnU-Net does not record it.
 
-What is not recorded is None.
 """
 
 from __future__ import annotations
@@ -21,16 +20,15 @@ import itertools
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.evaluation.results import NO_FOLD, Model
+import pandas as pd
+from torch import Tensor
+
 from nnunetv2_masam.files import read_json
-from nnunetv2_masam.weights.archive import read_index
-from nnunetv2_masam.weights.pickle_outline import TensorOutline, outline_pickle
+from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
 MODEL_FILES = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -38,35 +36,33 @@ TIMED_LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): +(.*?) *$")
 EPOCH_TIME = re.compile(r"Epoch time: (\d+(?:\.\d+)?) s")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Costs of one model: the mean over its folds of what each fold recorded."""
-
-    parameters: float | None = None
-    trained_parameters: float | None = None
-    training_hours_per_fold: float | None = None
-    seconds_per_epoch: float | None = None
-    epochs: float | None = None
-    inference_seconds_per_case: float | None = None
-    peak_memory_gib: float | None = None
-    checkpoint_mib: float | None = None
+COSTS = (
+    "parameters",
+    "trained_parameters",
+    "training_hours_per_fold",
+    "seconds_per_epoch",
+    "epochs",
+    "inference_seconds_per_case",
+    "peak_memory_gib",
+    "checkpoint_mib",
+)
 
 
-def model_cost(model: Model) -> Cost:
-    """Costs of a model, over the folds that its predictions come from; unknown for a table of values."""
-    if model.measured_elsewhere is not None:
-        return Cost()
-    folders = {case.path.parent.parent for case in model.cases.values() if case.fold != NO_FOLD}
-    found = [fold_cost(folder) for folder in sorted(folders)]
-    means: dict[str, float | None] = {}
-    for name in (entry.name for entry in fields(Cost)):
-        values = [value for cost in found if (value := getattr(cost, name)) is not None]
-        means[name] = statistics.fmean(values) if values else None
-    return Cost(**means)
+def model_costs(cases: pd.DataFrame) -> pd.DataFrame:
+    """Costs by model (index), the mean over the folds that its predictions come from; NaN where nothing is recorded.
+
+    Args:
+        cases: ``model`` and the file ``prediction`` of each row.
+    """
+    found = {}
+    for model, files in cases.groupby("model", sort=False)["prediction"]:
+        folders = {path.parent.parent for path in files if path.parent.name == "validation" and path.suffix != ".csv"}
+        found[model] = pd.DataFrame(map(fold_cost, sorted(folders)), columns=COSTS).astype(float).mean()
+    return pd.DataFrame(found).T
 
 
-def fold_cost(folder: Path) -> Cost:
-    """Costs of one fold."""
+def fold_cost(folder: Path) -> dict[str, float | None]:
+    """Costs of one fold; what is not recorded is missing or None."""
     costs: dict[str, float | None] = {}
     checkpoint = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
     if checkpoint is not None:
@@ -80,7 +76,7 @@ def fold_cost(folder: Path) -> Cost:
         for name in ("parameters", "trained_parameters", "seconds_per_epoch", "inference_seconds_per_case"):
             if stated.get(name) is not None:
                 costs[name] = stated[name]
-    return Cost(**costs)
+    return costs
 
 
 def _read_stated(path: Path) -> dict[str, float | None]:
@@ -94,13 +90,12 @@ def _read_stated(path: Path) -> dict[str, float | None]:
 def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
     """Parameters and trained parameters in a checkpoint; None where it is no such checkpoint.
 
-    Only what the checkpoint describes is read: no tensor is loaded, and no code in it is executed.
+    Tensors are mapped from the file rather than read, and no code in it is executed.
     """
     try:
-        archive = read_index(checkpoint)
-        content = outline_pickle(BytesIO(archive.read(archive.pickle_name))).root
-        weights = content["network_weights"]
-        counted = {tensor: tensor.numel for key, tensor in weights.items() if not key.endswith(NOT_PARAMETERS)}
+        content = read_nnunet_checkpoint(checkpoint, values=False)
+        tensors = [t for key, t in content["network_weights"].items() if not key.endswith(NOT_PARAMETERS)]
+        counted = {(t.data_ptr(), t.shape): t.numel() for t in tensors}
         return sum(counted.values()), _with_optimizer_state(content.get("optimizer_state"))
     except Exception:  # a file of another kind can raise anything, and costs only these two numbers
         return None, None
@@ -112,7 +107,7 @@ def _with_optimizer_state(optimizer_state: Any) -> int | None:
         return None
     total = 0
     for state in optimizer_state["state"].values():
-        total += max((value.numel for value in state.values() if isinstance(value, TensorOutline)), default=0)
+        total += max((value.numel() for value in state.values() if isinstance(value, Tensor)), default=0)
     return total or None
 
 

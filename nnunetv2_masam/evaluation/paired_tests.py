@@ -8,6 +8,7 @@ Every test here has an exact form for small samples:
 * `wilcoxon_p`: Wilcoxon's signed-rank test with the exact distribution of midranks, also under ties and zeros, where
   `scipy.stats.wilcoxon` changes to a normal approximation.
 * `mcnemar_p`: McNemar's exact test of paired proportions.
+* `false_order`: the probability that the order of two means is false.
 * `corrected_resampled_t`: the t-test of Nadeau and Bengio (2003, doi:10.1023/A:1024068626366) over folds.
 """
 
@@ -111,6 +112,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, float(p[index]) * (len(order) - rank)))
         corrected[index] = running
     return [float(value) for value in corrected]
+
+
+def false_order(difference: np.ndarray) -> float:
+    """Probability that the true mean has the other sign than the observed one; NaN below two cases.
+
+    Under a flat prior, the posterior of the mean of normal differences is a t distribution around the observed mean.
+    Christodoulou et al. (2025, arXiv:2505.04720) estimate this probability for published claims, and have to assume
+    the correlation of the two models' scores; here the pairs are at hand.
+    """
+    if len(difference) < 2:
+        return math.nan
+    error = float(np.std(difference, ddof=1)) / math.sqrt(len(difference))
+    mean = abs(float(np.mean(difference)))
+    if error <= 10.0**-DECIMALS:
+        return 0.5 if mean == 0 else 0.0
+    return float(stats.t.sf(mean / error, len(difference) - 1))
 
 
 def mcnemar_p(only_model: int, only_baseline: int) -> float:

@@ -82,3 +82,24 @@ def oracle_prompts(oracles: Mapping[str, float | None], names: Sequence[str]) ->
         if name not in names:
             raise ValueError(f"--oracle {name}: the models are {', '.join(names)}")
     return {name: Prompt(FROM_REFERENCE, margin) for name, margin in oracles.items()}
+
+
+def prompt_notes(prompts: Mapping[str, Prompt | None], baseline: str, tested: Sequence[str]) -> list[str]:
+    """Which models were told where to look, and what is therefore not claimed.
+
+    Args:
+        prompts: by model.
+        baseline: name of the baseline.
+        tested: models whose difference from it is tested.
+    """
+    prompted = [f"{name} ({prompt.text})" for name, prompt in prompts.items() if prompt is not None]
+    if not prompted:
+        return []
+    note = f"given box prompts: {', '.join(prompted)}. An oracle box is made of the reference itself."
+    if len(prompted) < len(prompts):
+        note += " Such results say what a user's box is worth, not which model finds more by itself"
+        untested = [name for name in prompts if name != baseline and name not in tested]
+        if untested:
+            note += f"; no difference from {baseline} is tested for {', '.join(untested)} (--across-prompts)"
+        note += "."
+    return [note]

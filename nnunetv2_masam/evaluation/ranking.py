@@ -10,102 +10,66 @@ whether it hangs on the cases.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from nnunetv2_masam.evaluation.metrics import METRICS
 from nnunetv2_masam.evaluation.paired_tests import DECIMALS, SIGNIFICANCE, holm, sign_flip_p
+from nnunetv2_masam.evaluation.scores import over_runs, tall
 
 RANKING_RESAMPLES = 1000
+MIN_MODELS_TO_RANK = 3
 
 
-@dataclass(frozen=True)
-class ModelRank:
-    """The place of one model; 1 is the best, ties share the better place.
+def ranking(scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Rank the models by every label and metric, over the cases in which all of them have a score.
 
-    Attributes:
-        model: its name.
-        mean: mean score over cases.
-        rank: by the mean.
-        rank_low: 2.5 % quantile of that rank over bootstrap samples of the cases.
-        rank_high: 97.5 % quantile.
-        first: share of bootstrap samples in which it is first.
-        mean_rank: mean over cases of its rank in each.
-        rank_by_mean_rank: by that mean rank.
-        beats: models that it is significantly better than.
+    Returns:
+        a row per label, metric and model, the best model first: ``mean``, ``rank`` of it (1 is the best, ties share the
+        better place) with the 95 % range ``rank_low, rank_high`` over bootstrap samples of the cases, share of samples
+        in which it is ``first``, ``mean_rank`` over cases and ``rank_by_mean_rank``, how many models it ``beats``;
+        ``cases`` and ``kendall_tau``, the mean of tau between this ranking and those of the samples. Empty with fewer
+        than three models.
     """
-
-    model: str
-    mean: float
-    rank: int
-    rank_low: float
-    rank_high: float
-    first: float
-    mean_rank: float
-    rank_by_mean_rank: int
-    beats: int
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Models from best to worst by mean score.
-
-    Attributes:
-        cases: in which all models have a score.
-        models: best first.
-        kendall_tau: mean of Kendall's tau between the ranking of all cases and that of a bootstrap sample; 1 is
-            perfectly stable.
-        resamples: bootstrap samples.
-    """
-
-    cases: int
-    models: tuple[ModelRank, ...]
-    kendall_tau: float
-    resamples: int
+    if scores["model"].nunique() < MIN_MODELS_TO_RANK:
+        return pd.DataFrame()
+    ranked = []
+    for (label, metric), rows in tall(over_runs(scores)).groupby(["label", "metric"], sort=False):
+        values = rows.pivot(index="case", columns="model", values="value")[list(rows["model"].unique())].dropna()
+        if len(values):
+            found = rank_models(values, METRICS[metric].higher_is_better, seed)
+            ranked.append(found.assign(label=label, metric=metric, cases=len(values)))
+    return pd.concat(ranked, ignore_index=True) if ranked else pd.DataFrame()
 
 
-def rank_models(scores: Mapping[str, np.ndarray], *, higher_is_better: bool, seed: int = 0) -> Ranking | None:
-    """Rank models by their scores; None without a case in which all of them have one.
-
-    Args:
-        scores: by model, in the order of the cases.
-        higher_is_better: sense of the metric.
-        seed: of bootstrap and permutation test.
-    """
-    names = list(scores)
-    values = np.array([scores[name] for name in names]).T  # (cases, models)
-    values = np.round(values[~np.isnan(values).any(axis=1)], DECIMALS)
-    if not len(values):
-        return None
-    losses = -values if higher_is_better else values
-    means = losses.mean(axis=0)
+def rank_models(values: pd.DataFrame, higher_is_better: bool, seed: int = 0) -> pd.DataFrame:
+    """Rank the columns (models) of a frame with a row per case."""
+    values = values.round(DECIMALS)
+    losses = (-values if higher_is_better else values).to_numpy()  # (cases, models)
     mean_ranks = stats.rankdata(losses, axis=1).mean(axis=0)
-    ranks = _places(means)
+    ranks = _places(losses.mean(axis=0))
     uniform = np.full(len(values), 1 / len(values))
     weights = np.random.default_rng(seed).multinomial(len(values), uniform, RANKING_RESAMPLES)  # (resamples, cases)
     sampled = _places(weights @ losses / len(values))  # (resamples, models)
     low, high = np.quantile(sampled, (0.025, 0.975), axis=0, method="inverted_cdf")
-    beats = _beats(losses, seed)
-    places = _places(mean_ranks)
-    order = sorted(range(len(names)), key=lambda i: (ranks[i], places[i], i))
-    rows = tuple(
-        ModelRank(
-            names[i],
-            float(values[:, i].mean()),
-            int(ranks[i]),
-            float(low[i]),
-            float(high[i]),
-            float((sampled[:, i] == 1).mean()),
-            float(mean_ranks[i]),
-            int(places[i]),
-            beats[i],
-        )
-        for i in order
+    found = pd.DataFrame(
+        {
+            "model": values.columns,
+            "mean": values.to_numpy().mean(axis=0),
+            "rank": ranks.astype(int),
+            "rank_low": low.astype(float),
+            "rank_high": high.astype(float),
+            "first": (sampled == 1).mean(axis=0),
+            "mean_rank": mean_ranks,
+            "rank_by_mean_rank": _places(mean_ranks).astype(int),
+            "beats": _beats(losses, seed),
+            "kendall_tau": _mean_tau(ranks, sampled),
+        }
     )
-    return Ranking(len(values), rows, _mean_tau(ranks, sampled), RANKING_RESAMPLES)
+    return found.sort_values(["rank", "rank_by_mean_rank"], kind="stable", ignore_index=True)
 
 
 def _places(values: np.ndarray) -> np.ndarray:
@@ -116,13 +80,11 @@ def _places(values: np.ndarray) -> np.ndarray:
 
 def _beats(losses: np.ndarray, seed: int) -> list[int]:
     """How many other models each is significantly better than."""
-    models = losses.shape[1]
-    pairs = list(combinations(range(models), 2))
+    pairs = list(combinations(range(losses.shape[1]), 2))
     differences = [np.round(losses[:, a] - losses[:, b], DECIMALS) for a, b in pairs]
-    counts = [0] * models
-    for (a, b), difference, p in zip(
-        pairs, differences, holm([sign_flip_p(difference, seed) for difference in differences]), strict=True
-    ):
+    counts = [0] * losses.shape[1]
+    corrected = holm([sign_flip_p(difference, seed) for difference in differences])
+    for (a, b), difference, p in zip(pairs, differences, corrected, strict=True):
         if p < SIGNIFICANCE:
             counts[a if difference.mean() < 0 else b] += 1
     return counts

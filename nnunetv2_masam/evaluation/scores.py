@@ -1,8 +1,8 @@
-"""What is compared: one score per model, case, structure and metric, by one rule for empty masks.
+"""What is compared: one score per model, case, label and metric, by one rule for empty masks; and its summaries.
 
-`metrics` leaves a value undefined where reference and prediction are empty, as nnU-Net does. Means over what is left
-would compare models over different cases: a false alarm counts 0, and the model that rightly found nothing would not
-have the case at all. So the scores of a comparison follow one rule, for all models alike:
+`label_arrays` leaves a value undefined where reference and prediction are empty, as nnU-Net does. Means over what is
+left would compare models over different cases: a false alarm counts 0, and the model that rightly found nothing would
+not have the case at all. So the scores of a comparison follow one rule, for all models alike:
 
 ==============  ==========  ==============================================================================
 reference       prediction  score
@@ -13,96 +13,77 @@ not empty       empty       as measured: 0, for distances the image diagonal
 not empty       not empty   as measured
 ==============  ==========  ==============================================================================
 
-Exceptions: a metric that divides by the reference (`NEEDS_REFERENCE`) has no score in any model where the reference is
-empty, and a label that no reference and no prediction holds has none at all.
+Exceptions: a metric that divides by the reference (`Metric.needs_reference`) has no score in any model where the
+reference is empty, and a label that no reference and no prediction holds has none at all.
+
+The frames are tidy: a row per ``model, run, case, label`` with ``fold, group, in_reference, in_prediction`` and a
+column per metric; statistics are long, a row per ``model, label, metric``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
+import pandas as pd
 
-from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER
+from nnunetv2_masam.evaluation.metrics import METRICS
 
-NEEDS_REFERENCE = frozenset({"sensitivity", "lesion_sensitivity", "relative_volume_error"})
-EMPTY_REFERENCE = ("reference", "both")
-AVERAGE = "average"  # in the place of a structure: a case's mean over the structures
-
-Records = Mapping[tuple[str, str, str], Mapping[str, Any]]
+AVERAGE = "average"  # in the place of a label: a case's mean over the labels
+KEYS = ["model", "run", "case", "label", "fold", "group"]
 
 
-class Scores:
-    """Scores by model, structure and metric, in the order of the cases.
+def metrics_in(frame: pd.DataFrame) -> list[str]:
+    """The metrics among the columns, in their order."""
+    return [name for name in METRICS if name in frame]
 
-    Args:
-        records: values by model, case and structure, as measured.
-        models: names, the baseline first.
-        cases: names, in order.
-        structures: names, in order.
+
+def scores(values: pd.DataFrame) -> pd.DataFrame:
+    """Scores of measured values, with rows of `AVERAGE` where there are several labels.
+
+    A score is missing only where every model that has the metric has none.
     """
+    both_empty = ~(values["in_reference"] | values["in_prediction"])
+    by_model, by_case = [values["label"], values["model"]], [values["label"], values["case"]]
+    occurs = (~both_empty).groupby(values["label"]).transform("any")
+    in_model = (~both_empty).groupby(by_model).transform("any")
+    made = values[[*KEYS, "in_reference", "in_prediction"]].copy()
+    for name in metrics_in(values):
+        metric, column = METRICS[name], values[name]
+        score = column.mask(both_empty & column.isna(), metric.best)
+        if metric.needs_reference:
+            score = score.where(values["in_reference"])
+        # such as another tool's model: it has no score, and takes no case from the others
+        unknown = in_model & ~(column.notna() & ~both_empty).groupby(by_model).transform("any")
+        gap = (score.isna() & ~unknown).groupby(by_case).transform("any")
+        made[name] = score.mask(unknown | gap | ~occurs)
+    if made["label"].nunique() == 1:
+        return made
+    averages = made.groupby([key for key in KEYS if key != "label"], sort=False)[metrics_in(made)].mean()
+    return pd.concat([made, averages.reset_index().assign(label=AVERAGE)], ignore_index=True)
 
-    def __init__(
-        self, records: Records, models: Sequence[str], cases: Sequence[str], structures: Sequence[str]
-    ) -> None:
-        self.records, self.models, self.cases, self.structures = records, models, cases, structures
-        self._known: dict[tuple[str, str], dict[str, np.ndarray]] = {}
 
-    @property
-    def names(self) -> list[str]:
-        """The structures, then `AVERAGE` where there are several."""
-        return [*self.structures, AVERAGE] if len(self.structures) > 1 else list(self.structures)
+def over_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each case's mean over the trainings of a model."""
+    if not frame["run"].any():
+        return frame
+    keys = [key for key in KEYS if key != "run"]
+    return frame.groupby(keys, sort=False)[metrics_in(frame)].mean().reset_index().assign(run=0)
 
-    def values(self, model: str, structure: str, metric: str) -> list[float]:
-        """Scores in the order of the cases; of `AVERAGE`, a case's mean over the structures that have one.
 
-        `metric` may be another column of the records, such as a volume: then its values as measured.
-        """
-        if metric not in HIGHER_IS_BETTER:
-            return [float(self.records[model, case, structure][metric]) for case in self.cases]
-        found = self.average(model, metric) if structure == AVERAGE else self.of(model, structure, metric)
-        return [float(value) for value in found]
+def tall(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row per score: the keys, ``metric`` and ``value``."""
+    return frame.melt(KEYS, metrics_in(frame), var_name="metric")
 
-    def empty(self, model: str, structure: str) -> list[str]:
-        """Which of the masks are empty, in the order of the cases."""
-        return [str(self.records[model, case, structure]["empty"]) for case in self.cases]
 
-    def of(self, model: str, structure: str, metric: str) -> np.ndarray:
-        """Scores of one structure; NaN only where every model that has the metric has NaN."""
-        key = structure, metric
-        if key not in self._known:
-            self._known[key] = self._score(structure, metric)
-        return self._known[key][model]
+def summary(frame: pd.DataFrame, by: Sequence[str] = ("model", "label")) -> pd.DataFrame:
+    """Mean, standard deviation, median and numbers of cases with and without a score, by metric and other columns."""
+    grouped = tall(over_runs(frame)).groupby([*by, "metric"], sort=False)["value"]
+    found = grouped.agg(n="count", n_undefined="size", mean="mean", sd="std", median="median")
+    found["n_undefined"] -= found["n"]
+    return found.reset_index()
 
-    def average(self, model: str, metric: str) -> np.ndarray:
-        """Mean over the structures that have a score, by case: the same structures in every model."""
-        rows = np.array([self.of(model, name, metric) for name in self.structures])
-        counts = (~np.isnan(rows)).sum(axis=0)
-        return np.where(counts > 0, np.nansum(rows, axis=0) / np.maximum(counts, 1), math.nan)
 
-    def _score(self, structure: str, metric: str) -> dict[str, np.ndarray]:
-        best = 1.0 if HIGHER_IS_BETTER[metric] else 0.0
-        scores: dict[str, np.ndarray] = {}
-        without: list[str] = []  # models of which this metric is not known, such as another tool's
-        occurs = False
-        for model in self.models:
-            records = [self.records[model, case, structure] for case in self.cases]
-            values = np.array([float(record[metric]) for record in records])
-            empty = np.array([record["empty"] for record in records])
-            occurs |= bool((empty != "both").any())
-            if np.isnan(values[empty != "both"]).all() and (empty != "both").any():
-                without.append(model)
-            values[(empty == "both") & np.isnan(values)] = best
-            if metric in NEEDS_REFERENCE:
-                values[np.isin(empty, EMPTY_REFERENCE)] = math.nan
-            scores[model] = values
-        nothing = np.full(len(self.cases), math.nan)
-        if not occurs:
-            return dict.fromkeys(self.models, nothing)
-        known = [scores[model] for model in self.models if model not in without]
-        gaps = np.isnan(known).any(axis=0) if known else np.ones(len(nothing), dtype=bool)
-        return {
-            model: nothing if model in without else np.where(gaps, math.nan, values) for model, values in scores.items()
-        }
+def foreground_mean(values: pd.DataFrame) -> pd.DataFrame:
+    """nnU-Net's ``foreground_mean`` by model and metric: the mean of the labels' means over cases with a value."""
+    means = values.groupby(["model", "label"], sort=False)[metrics_in(values)].mean()
+    return means.groupby("model", sort=False).mean()

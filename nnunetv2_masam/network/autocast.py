@@ -23,6 +23,13 @@ def bf16_autocast(device: torch.device, on_cpu: bool = False) -> AbstractContext
     return nullcontext()
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """A context in which a caller's autocast has no effect; devices without autocast, such as meta, have none."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def remember_autocast(ctx: Any, like: Tensor) -> None:
     """In the forward pass of an autograd function: note the precision for its backward pass."""
     device_type = like.device.type

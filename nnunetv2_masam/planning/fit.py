@@ -1,4 +1,4 @@
-"""What is given up for a memory target, in this order: micro-batch size, time, pixels."""
+"""Choose the first plan that fits a memory target; micro-batch size is given up first, then time, then pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE
-from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
+from nnunetv2_masam.architecture import DEFAULTS
+from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane, token_side
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
 from nnunetv2_masam.planning.rules import PlanningRules
 
@@ -18,7 +18,7 @@ _BUSY_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """What the dataset asks of a plan.
+    """What a plan depends on besides the recipe.
 
     Attributes:
         extent: median in-plane extent, voxels.
@@ -85,13 +85,13 @@ def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vr
 
 
 def candidates(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any]) -> Iterator[Candidate]:
-    """Plans from the one that is best if memory is no matter to the most frugal.
+    """Yield plans in order of preference, from the fastest at full resolution to the smallest.
 
     A smaller micro-batch costs nothing as long as it keeps the GPU busy; gradient checkpointing costs half as much time
     again; idle GPUs more; fewer pixels cost accuracy, and are the last resort.
     """
     wanted = plan_in_plane(task.extent, rules)
-    tokens = task.slices * math.prod(side // PATCH_SIZE for side in wanted.image_size)  # of a sample
+    tokens = task.slices * math.prod(side // token_side(rules) for side in wanted.image_size)  # of a sample
     enough = min(_BUSY_TOKENS, rules.batch_size * tokens)
     for few in (False, True):
         for checkpointing in _checkpointing(arch_kwargs):

@@ -1,4 +1,4 @@
-"""Plan a dataset: fingerprint, plans beside the baseline's, and preprocessing where it is missing."""
+"""Plan a dataset: fingerprint, MA-SAM's plans beside nnU-Net's, and preprocessing where it is missing."""
 
 from __future__ import annotations
 
@@ -17,38 +17,49 @@ from nnunetv2_masam.nnunet_files import (
     raw_dataset,
     read_dataset_json,
 )
+from nnunetv2_masam.options import option
 from nnunetv2_masam.planning.rules import PLANS_NAME, find_masam_trainer
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What to plan.
+    """What to plan: one dataset, for one recipe."""
 
-    Attributes:
-        dataset: number or name.
-        trainer: class whose recipe will train on the plans.
-        planner: planner class.
-        baseline: name of the plans that spacing, normalisation and preprocessed data are taken from.
-        gpu_memory_target_gb: memory of one GPU; the trainer's by default.
-        plans_name: name of the plans to write.
-        configurations: those to preprocess; by default ``3d_fullres``, or ``2d`` where there is no ``3d_fullres``.
-        preprocess: run nnU-Net's preprocessing where a case is missing.
-        processes: how many; by default one per core, at most 8.
-        overwrite: replace plans of ours that differ.
-        explain: also tabulate every plan beside its alternatives.
-    """
-
-    dataset: str
-    trainer: str = "nnUNetTrainerMASAM"
-    planner: str = "MASAMPlanner"
-    baseline: str = "nnUNetPlans"
-    gpu_memory_target_gb: float | None = None
-    plans_name: str = PLANS_NAME
-    configurations: tuple[str, ...] = ()
-    preprocess: bool = True
-    processes: int | None = None
-    overwrite: bool = False
-    explain: bool = False
+    dataset: str = option(
+        "-d", "--dataset", help="Numbers or names of the datasets", group="input", metavar="ID", nargs="+"
+    )
+    trainer: str = option(
+        "-tr", "--trainer", help="Plan for this trainer", default="nnUNetTrainerMASAM", group="plans", metavar="TRAINER"
+    )
+    planner: str = option(
+        "-pl", "--planner", help="Planner class", default="MASAMPlanner", group="plans", metavar="PLANNER"
+    )
+    baseline: str = option(
+        "-base", "--baseline", help="Plans that spacing, normalisation and preprocessed data are taken from",
+        default="nnUNetPlans", group="plans", metavar="PLANS",
+    )  # fmt: skip
+    gpu_memory_target_gb: float | None = option(
+        "-gpu_memory_target", help="Memory of one GPU in GB (default: the trainer's)", default=None, group="plans",
+        metavar="GB", above=0,
+    )  # fmt: skip
+    explain: bool = option(help="Print every plan beside its alternatives", default=False, group="plans")
+    plans_name: str = option(
+        "-overwrite_plans_name", help="Name of the plans to write", default=PLANS_NAME, group="output", metavar="NAME"
+    )
+    overwrite: bool = option(
+        help="Replace plans of that name that differ; never nnU-Net's", default=False, group="output"
+    )
+    configurations: tuple[str, ...] = option(
+        "-c", "--configurations", default=(), group="preprocessing", metavar="CONFIGURATION",
+        help="Configurations to preprocess where that is missing (default: 3d_fullres, or 2d without a 3d_fullres)",
+    )  # fmt: skip
+    preprocess: bool = option(
+        "--no_pp", help="Write the plans only, preprocess nothing", default=True, group="preprocessing"
+    )
+    processes: int | None = option(
+        "-np", "--processes", help="Number of processes (default: one for each core, at most 8)", default=None,
+        group="speed", metavar="N", at_least=1,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ def _ensure_fingerprint(name: str, processes: int) -> str:
 def _preprocess_missing(
     name: str, baseline: str, plans: dict[str, Any], wanted: Sequence[str], processes: int
 ) -> dict[str, Path]:
-    """Run nnU-Net's preprocessing, with the baseline's plans, for wanted configurations that lack a case.
+    """Run nnU-Net's preprocessing, with the plans named ``baseline``, for wanted configurations that lack a case.
 
     Returns:
         configuration → folder, for those that lack none.

@@ -1,4 +1,4 @@
-"""What all trainers here share, whichever network they train, on top of nnU-Net's training loop.
+"""The base of all trainers, whichever network they train, on top of nnU-Net's training loop.
 
 An *iteration* of nnU-Net is one optimizer step here, on the plans' ``batch_size`` samples. They go through the network
 ``micro_batch_size`` at a time and their gradients add up (gradient accumulation), so that the effective batch size is
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,19 +23,21 @@ from torch.nn.parallel import DistributedDataParallel
 from nnunetv2_masam.files import atomic_file, shortened
 from nnunetv2_masam.training import seed
 from nnunetv2_masam.training.clock import StepClock
+from nnunetv2_masam.training.continued import changed_dataset
 from nnunetv2_masam.training.cost_record import write_cost
-from nnunetv2_masam.training.finite import damaged_cases, nonfinite_tensors, of_all_ranks, too_many_skipped
+from nnunetv2_masam.training.finite import SkippedSteps, damaged_cases, nonfinite_tensors
 from nnunetv2_masam.training.lock import FoldLock
 from nnunetv2_masam.training.log import log_to
 from nnunetv2_masam.training.microbatches import copied_ahead, split_batch
+from nnunetv2_masam.training.ranks import global_rank
 
 
 class BaseTrainer(nnUNetTrainer):
-    """nnU-Net's trainer with gradient accumulation, and careful with what users have.
+    """nnU-Net's trainer with gradient accumulation, which protects what a user has trained already.
 
-    A fold is trained by one process at a time. Steps whose loss or gradient is not finite are skipped, and a training
-    with many of them stops. Checkpoints are saved whole or not at all, and never with values that are not finite. With
-    ``MASAM_SEED`` in the environment a training can be repeated.
+    One process trains a fold at a time. Steps whose loss or gradient is not finite are skipped, and a training with
+    many of them stops. Checkpoints are saved atomically, and never with values that are not finite. With ``MASAM_SEED``
+    in the environment a training can be repeated.
 
     Attributes:
         gradient_clip: largest norm of the gradient; None does not clip.
@@ -62,8 +64,7 @@ class BaseTrainer(nnUNetTrainer):
         self.fold_lock = FoldLock(self.output_folder)
         self.step_clock = StepClock()
         self.times_logged = False
-        self.skipped_steps = 0
-        self.skipped_cases: tuple[Counter[str], Counter[str]] = Counter(), Counter()  # damaged, others
+        self.skipped = SkippedSteps(self.skipped_share)
         if self.device.type == "cpu":
             torch.set_flush_denormal(True)  # gradients of a well-fitted background are denormal, and slow
 
@@ -81,17 +82,22 @@ class BaseTrainer(nnUNetTrainer):
         """Compile only on request (``nnUNet_compile=t``): what it gains here on which GPU is not measured."""
         return "nnUNet_compile" in os.environ and super()._do_i_compile()
 
+    def print_to_log_file(self, *args: Any, **options: Any) -> None:
+        """nnU-Net's, which writes where ``local_rank`` is 0; here by one process of all nodes."""
+        if global_rank() == 0 or self.local_rank != 0:
+            super().print_to_log_file(*args, **options)
+
     # ---- start and end
 
     def initialize(self) -> None:
-        """nnU-Net's, and checkpoints at least ten times in a training."""
+        """Set up as nnU-Net does, and save checkpoints at least ten times in a training."""
         if self.seed is not None:
             seed.seed_all(self.seed, seed.WEIGHTS)
         super().initialize()
         self.save_every = min(self.save_every, max(1, self.num_epochs // 10))
 
     def _build_loss(self) -> nn.Module:
-        """nnU-Net's; batch Dice sees all ranks where their micro-batches are alike, and its own rank's elsewhere."""
+        """Build nnU-Net's loss. Batch Dice gathers over ranks only where their micro-batches have equal sizes."""
         loss = super()._build_loss()
         if self.is_ddp and self.configuration_manager.batch_size % distributed.get_world_size():
             for module in loss.modules():
@@ -100,21 +106,13 @@ class BaseTrainer(nnUNetTrainer):
         return loss
 
     def get_dataloaders(self) -> tuple:
-        """nnU-Net's; with a seed, batches that follow from the seed and their number."""
+        """Make nnU-Net's loaders; with a seed, each batch follows from the seed and its number."""
         if self.seed is None:
             return super().get_dataloaders()
         with seed.no_workers():
             training, validation = super().get_dataloaders()
-        streams = (
-            (training, seed.TRAINING_BATCH, self.num_iterations_per_epoch),
-            (validation, seed.VALIDATION_BATCH, self.num_val_iterations_per_epoch),
-        )
-        return tuple(
-            seed.numbered_augmenter(
-                augmenter.data_loader, (self.seed, stream, self.local_rank), first=self.current_epoch * steps
-            )
-            for augmenter, stream, steps in streams
-        )
+        steps = self.num_iterations_per_epoch, self.num_val_iterations_per_epoch
+        return seed.numbered_loaders(training, validation, steps, (self.seed, global_rank()), self.current_epoch)
 
     def lock_fold(self) -> None:
         """Keep other processes from training or validating this fold.
@@ -122,7 +120,7 @@ class BaseTrainer(nnUNetTrainer):
         Raises:
             FoldInUse: another one does so already.
         """
-        if self.local_rank == 0:
+        if global_rank() == 0:
             self.fold_lock.acquire()
 
     def on_train_start(self) -> None:
@@ -134,19 +132,19 @@ class BaseTrainer(nnUNetTrainer):
             self.print_to_log_file(f"{seed.VARIABLE}={self.seed}: weights, batches and dropout follow from it")
 
     def on_train_end(self) -> None:
-        """nnU-Net's, and a note of the cost that ``nnUNetv2_masam compare`` reads."""
+        """End as nnU-Net does, and write the cost that ``nnUNetv2_masam compare`` reads."""
         super().on_train_end()
-        if self.local_rank == 0:
+        if global_rank() == 0:
             write_cost(Path(self.output_folder), self.bare_network, self.device)
         self.fold_lock.release()
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's, but whole or not at all.
+        """Save atomically: a process that is killed leaves the old file.
 
         Raises:
             ValueError: the network holds values that are not finite; the file stays as it was.
         """
-        if self.local_rank != 0:
+        if global_rank() != 0:
             return
         if names := nonfinite_tensors(self.bare_network.state_dict()):
             raise ValueError(
@@ -155,6 +153,20 @@ class BaseTrainer(nnUNetTrainer):
             )
         with atomic_file(filename) as unfinished:
             super().save_checkpoint(str(unfinished))
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """nnU-Net's.
+
+        Raises:
+            ValueError: labels or channels of the dataset have changed since the training began.
+        """
+        try:
+            super().load_checkpoint(*args, **kwargs)
+        except RuntimeError as error:  # of load_state_dict
+            changed = changed_dataset(Path(self.output_folder_base), self.dataset_json)
+            if changed is None:
+                raise
+            raise ValueError(changed) from error
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """nnU-Net's, for one process at a time."""
@@ -168,20 +180,19 @@ class BaseTrainer(nnUNetTrainer):
 
     @property
     def micro_batch_size(self) -> int:
-        """Samples that go through the network at once; all of a batch unless the plans say otherwise."""
+        """Samples of one forward pass: the whole batch, unless the plans have a ``micro_batch_size``."""
         return min(self.batch_size, self.configuration_manager.configuration.get("micro_batch_size", self.batch_size))
 
     def on_train_epoch_start(self) -> None:
-        """nnU-Net's; with a seed, what the epoch draws does not depend on those before."""
+        """Start as nnU-Net does; with a seed, what the epoch draws does not depend on earlier epochs."""
         super().on_train_epoch_start()
         if self.seed is not None:
-            seed.seed_all(self.seed, seed.EPOCH, self.local_rank, self.current_epoch)
-        self.skipped_steps = 0
-        self.skipped_cases = Counter(), Counter()
+            seed.seed_all(self.seed, seed.EPOCH, global_rank(), self.current_epoch)
+        self.skipped.start_epoch()
         self.step_clock.start_epoch()
 
     def _before_step(self) -> None:
-        """What a trainer does before each optimizer step, such as setting the learning rate."""
+        """Do what a trainer needs before each optimizer step, such as setting the learning rate."""
 
     def train_step(self, batch: dict) -> dict:
         """One optimizer step on ``batch``, a micro-batch at a time, with one synchronisation of the GPU.
@@ -208,12 +219,12 @@ class BaseTrainer(nnUNetTrainer):
             total_loss += loss.detach()
         mean_loss, taken = self._step_optimizer(total_loss)
         if not taken:
-            self._note_skipped_step(batch, mean_loss)
+            self.print_to_log_file(self.skipped.note(batch, mean_loss, self.num_iterations_per_epoch))
         self.step_clock.step_ends()
         return {"loss": np.asarray(mean_loss)}
 
     def _step_optimizer(self, loss: Tensor) -> tuple[float, bool]:
-        """The mean loss of all ranks, and whether the step was taken: all ranks decide alike.
+        """Take the step, and return the mean loss of all ranks and whether it was taken. All ranks decide alike.
 
         Gradients are the same on all ranks. Where a scaler looks for overflow in them, it skips such steps itself.
         """
@@ -237,41 +248,20 @@ class BaseTrainer(nnUNetTrainer):
             self.grad_scaler.update(self.grad_scaler.get_scale())  # no smaller scale helps here
         return mean_loss, taken
 
-    def _note_skipped_step(self, batch: dict, loss: float) -> None:
-        """Log a skipped step with the cases of its batch, and stop if there are too many.
-
-        Raises:
-            ValueError: more than ``skipped_share`` of the epoch's steps were skipped.
-        """
-        damaged, keys = of_all_ranks([damaged_cases(batch), [str(key) for key in batch["keys"]]])
-        self.skipped_steps += 1
-        self.skipped_cases[0].update(damaged)
-        self.skipped_cases[1].update(keys)
-        which = f"data that is not finite in {shortened(damaged)}" if damaged else f"cases {shortened(keys)}"
-        self.print_to_log_file(
-            f"Skipped a step, the {self.skipped_steps}. of this epoch: loss {loss:g} or its gradient is not finite; "
-            f"{which}"
-        )
-        if self.skipped_steps > max(2, self.skipped_share * self.num_iterations_per_epoch):
-            self._stop_for_skipped_steps()
-
-    def _stop_for_skipped_steps(self) -> None:
-        raise ValueError(too_many_skipped(self.skipped_steps, self.num_iterations_per_epoch, *self.skipped_cases))
-
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """nnU-Net's, over the steps that were taken; once, what they spent their time on."""
+        """Log as nnU-Net does, over the steps that were taken; in the first epoch, also what limits the training."""
         if not self.times_logged:
             self.times_logged = True
             self.print_to_log_file(f"Measured in the first epoch, {self.step_clock}")
         finite = [output for output in train_outputs if np.isfinite(output["loss"])]
         if not finite:
-            self._stop_for_skipped_steps()
-        if self.skipped_steps:
-            self.print_to_log_file(f"{self.skipped_steps} of {len(train_outputs)} steps were skipped")
+            raise ValueError(self.skipped.reason(self.num_iterations_per_epoch))
+        if self.skipped.number:
+            self.print_to_log_file(f"{self.skipped.number} of {len(train_outputs)} steps were skipped")
         super().on_train_epoch_end(finite)
 
     def validation_step(self, batch: dict) -> dict:
-        """nnU-Net's, a micro-batch at a time: counts add up, losses are averaged."""
+        """Validate one micro-batch after the other: counts add up, losses are averaged."""
         parts = self._split(batch)
         results = [super(BaseTrainer, self).validation_step(part) for part in parts]
         weights = [len(part["data"]) for part in parts]

@@ -1,9 +1,11 @@
-"""How long a training waits for data, and how long it computes."""
+"""Measure how long a training waits for data, and how long it computes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+
+WAITING_LIMITS = 0.1  # share of the time from which more data workers are worth a thought
 
 
 class StepClock:
@@ -26,17 +28,17 @@ class StepClock:
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        """Begin anew; from here on the first batch is waited for."""
+        """Start anew, with waiting for the first batch."""
         self.waiting_s = self.computing_s = 0.0
         self.steps = 0
         self._mark = self._now()
 
     def step_begins(self) -> None:
-        """A batch is there."""
+        """Count the time since the last call as waiting: the batch has arrived."""
         self.waiting_s += self._lap()
 
     def step_ends(self) -> None:
-        """The next batch is waited for."""
+        """Count the time since the last call as computing: the step has ended."""
         self.computing_s += self._lap()
         self.steps += 1
 
@@ -52,5 +54,14 @@ class StepClock:
         share = self.waiting_s / total_s
         return (
             f"{self.steps} steps: waiting for data {self.waiting_s:.1f} s ({waiting:.3f} s a step, {share:.0%}), "
-            f"computing {self.computing_s:.1f} s ({computing:.3f} s a step, {1 - share:.0%})"
+            f"computing {self.computing_s:.1f} s ({computing:.3f} s a step, {1 - share:.0%}). {self._limit(share)}"
+        )
+
+    def _limit(self, share: float) -> str:
+        """What to do about the data, if anything."""
+        if share < WAITING_LIMITS:
+            return "The network limits this training, not the data"
+        return (
+            "Loading and augmenting the data limits this training: give it more processes (nnUNet_n_proc_DA) where "
+            "there are idle CPU cores, or smaller images (nnUNetv2_masam plan --explain says if they are too large)"
         )

@@ -1,4 +1,4 @@
-"""The plans that a recipe trains on: a baseline's re-planned in memory, or MA-SAM's own, checked."""
+"""Make the plans that a recipe trains on from nnU-Net's, or check MA-SAM's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE, resolve_vit
+from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE, complete_arguments, resolve_vit
 from nnunetv2_masam.planning import (
     MIN_SLICES,
     PlanningRules,
@@ -91,20 +91,21 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
     if encoder != rules.encoder:
         raise ValueError(
             f"the plans {plans_name!r} are for the encoder {encoder!r}, {trainer} trains {rules.encoder!r}. Train on "
-            f"the baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
+            f"nnU-Net's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
         )
     if encoder == DEFAULTS.encoder and resolve_vit(vit) != resolve_vit(rules.vit):
         raise ValueError(
-            f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on the "
-            f"baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
+            f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on "
+            f"nnU-Net's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
         )
     name = "training_patch_size" if "training_patch_size" in configuration else "patch_size"
     patch, tile = configuration[name], configuration["patch_size"]
-    if min(patch[-2:]) < PATCH_SIZE:
+    token = resolve_vit(vit).stride if encoder == DEFAULTS.encoder else PATCH_SIZE
+    if min(patch[-2:]) < token:
         raise ValueError(
             f"the plans {plans_name!r} have a patch of {tuple(patch)} voxels, which in plane is smaller than one token "
-            f"of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of {name} to {PATCH_SIZE} or more (nnU-Net "
-            "pads smaller images to the patch)"
+            f"of {token} x {token}. Set both in-plane sides of {name} to {token} or more (nnU-Net pads smaller images "
+            "to the patch)"
         )
     if len(patch) == 3 and patch[0] < MIN_SLICES:
         raise ValueError(
@@ -130,7 +131,7 @@ def _check_what_the_recipe_changes(
     configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str
 ) -> None:
     """Refuse plans of another network than the recipe is named for: an ablation would train what it leaves out."""
-    planned = {**asdict(DEFAULTS), **configuration["architecture"]["arch_kwargs"]}
+    planned = complete_arguments(configuration["architecture"]["arch_kwargs"])
     wanted = dict(rules.arch_kwargs)
     patch = configuration.get("training_patch_size", configuration["patch_size"])
     if len(patch) == 3 and rules.slices != PlanningRules.slices:
@@ -140,7 +141,7 @@ def _check_what_the_recipe_changes(
         got = ", ".join(f"{name} {planned[name]!r}" for name in differing)
         expected = ", ".join(f"{name} {wanted[name]!r}" for name in differing)
         raise ValueError(
-            f"the plans {plans_name!r} have {got}; {trainer} trains {expected}. Train on the baseline's plans, write "
+            f"the plans {plans_name!r} have {got}; {trainer} trains {expected}. Train on nnU-Net's plans, write "
             f"fitting ones with nnUNetv2_masam plan -tr {trainer} -overwrite_plans_name NAME, or take a trainer that "
             "leaves this to the plans"
         )

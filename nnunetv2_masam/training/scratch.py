@@ -8,12 +8,12 @@ from nnunetv2_masam.planning import PlanningRules
 
 
 class FromScratch:
-    """What a recipe from random weights has in place of its pretrained counterpart's; stands before it as a base.
+    """Optimisation of a recipe from random weights; precedes the pretrained recipe among the bases of a class.
 
     Learning rate and weight decay are those of the ViTs that come with nnU-Net (Primus), the exponent is nnU-Net's.
     """
 
-    needs_sam_weights = False
+    needs_pretrained_weights = False
     base_lr = 3e-4
     weight_decay_masam = 0.05
     lr_exponent = 0.9

@@ -1,4 +1,4 @@
-"""Trainings that can be repeated bit by bit: ``MASAM_SEED``.
+"""Make trainings repeatable bit by bit with ``MASAM_SEED``.
 
 nnU-Net's checkpoints hold no random state. So nothing here continues a random stream: what an epoch draws follows from
 the seed and the epoch's number, and what a batch holds from the seed and the batch's number. A training that was killed
@@ -76,6 +76,26 @@ def numbered_augmenter(loader: Any, key: tuple[int, ...], first: int) -> SingleT
     """Batches of :class:`NumberedBatches` in the order of their numbers."""
     _without_timing(loader.transforms)
     return SingleThreadedAugmenter(NumberedBatches(loader, key, first), None)
+
+
+def numbered_loaders(
+    training: Any, validation: Any, steps: tuple[int, int], key: tuple[int, int], epoch: int
+) -> tuple[SingleThreadedAugmenter, SingleThreadedAugmenter]:
+    """nnU-Net's two loaders, each with a stream of its own that goes on where ``epoch`` begins.
+
+    Args:
+        training, validation: as nnU-Net makes them without workers.
+        steps: of an epoch, for each of the two.
+        key: seed and rank.
+        epoch: the first one that is drawn for.
+    """
+    value, rank = key
+    streams = zip((training, validation), (TRAINING_BATCH, VALIDATION_BATCH), steps, strict=True)
+    first, second = (
+        numbered_augmenter(augmenter.data_loader, (value, stream, rank), first=epoch * number)
+        for augmenter, stream, number in streams
+    )
+    return first, second
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""The machinery under every MA-SAM recipe in ``trainers/``.
+"""The trainer under every MA-SAM recipe in ``trainers/``.
 
-What a recipe sets are class attributes; a recipe defines no methods unless it does something that no other does.
+A recipe sets class attributes. It defines methods only for what no other recipe does.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, cast
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
 from nnunetv2_masam.files import env_flag
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.autocast import has_bf16
-from nnunetv2_masam.planning import PlanningRules, predict_limit
+from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.base import BaseTrainer
 from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.cost_record import parameter_counts
 from nnunetv2_masam.training.plans import plans_for_training, training_configuration
+from nnunetv2_masam.training.ranks import global_rank
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import identify, load_sam_checkpoint, resolve_checkpoint
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
@@ -37,7 +37,7 @@ class MASAMTrainer(BaseTrainer):
 
     Attributes:
         rules: what the recipe asks of its plans; plans that are not MA-SAM's are re-planned in memory by them.
-        needs_sam_weights: training starts from SAM's weights, and does not start without.
+        needs_pretrained_weights: training starts from the encoder's published weights, and does not start without.
         base_lr, weight_decay_masam, warmup_steps, lr_exponent: AdamW and its schedule.
         epochs: nnU-Net epochs of ``steps_per_epoch`` optimiser steps.
         schedule_epochs: epochs after which the learning rate would be zero; None is ``epochs``.
@@ -47,7 +47,7 @@ class MASAMTrainer(BaseTrainer):
     """
 
     rules = PlanningRules()
-    needs_sam_weights = True
+    needs_pretrained_weights = True
     base_lr = 8e-4
     weight_decay_masam = 0.1
     warmup_steps = 250
@@ -131,18 +131,18 @@ class MASAMTrainer(BaseTrainer):
         """Say which layers ``-pretrained_weights`` leaves as they are: nnU-Net passes the network's own for those."""
         own = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
         left = [name for name, tensor in state_dict.items() if own.get(name) == tensor.data_ptr()]
-        if left and len(left) < len(own):
+        if left and all(".seg_layers." in name for name in left):
             self.print_to_log_file(
                 f"Transferred {len(own) - len(left)} tensors; the {len(left)} that depend on the classes "
                 f"(mask_decoder.seg_layers: mask tokens and hypernetworks) start anew"
             )
 
     def on_train_start(self) -> None:
-        """Load SAM's weights into a network that nothing else was loaded into, then as every trainer."""
+        """Load pretrained weights, unless a checkpoint was loaded, then start as every trainer does."""
         self.lock_fold()
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
-            checkpoint = self._pretrained_checkpoint() if self.needs_sam_weights else None
+            checkpoint = self._pretrained_checkpoint() if self.needs_pretrained_weights else None
             self.initialize()
             if checkpoint is not None:
                 self._load_pretrained(checkpoint)
@@ -154,15 +154,7 @@ class MASAMTrainer(BaseTrainer):
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
             f"batch size {self.batch_size} in micro-batches of {self.micro_batch_size}; kernels: {self.masam.kernels}"
         )
-        self.print_to_log_file(self._predicted_limit())
         super().on_train_start()
-
-    def _predicted_limit(self) -> str:
-        """What a step of this process is predicted to take, and what will limit it."""
-        configuration = {**self.prediction_configuration.configuration, "batch_size": self.batch_size}
-        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
-        heads = self.label_manager.num_segmentation_heads
-        return predict_limit(configuration, heads, 0 if self.seed is not None else get_allowed_n_proc_DA(), gpu)
 
     def _pretrained_checkpoint(self) -> Path:
         """The file that training starts from."""
@@ -178,16 +170,16 @@ class MASAMTrainer(BaseTrainer):
 
     def _prepare_slim_saving(self) -> None:
         """Find the base of slim checkpoints before training rather than after its first epochs."""
-        if not slim_checkpoints_wanted() or self.local_rank != 0:
+        if not slim_checkpoints_wanted() or global_rank() != 0:
             return
-        if not self.needs_sam_weights or self.rules.encoder != "sam":
+        if not self.needs_pretrained_weights or self.rules.encoder != "sam":
             self.print_to_log_file("MASAM_SLIM_CHECKPOINTS: no SAM weights in this recipe, checkpoints are saved whole")
             return
         self.slim_saving = SlimSaving(self.masam, self._pretrained_checkpoint())
         self.print_to_log_file(str(self.slim_saving))
 
     def save_checkpoint(self, filename: str) -> None:
-        """As every trainer's, and slim if asked for."""
+        """Save as every trainer does, and slim if requested."""
         with nullcontext() if self.slim_saving is None else self.slim_saving.applied(self.masam):
             super().save_checkpoint(filename)
 
@@ -206,7 +198,7 @@ class MASAMTrainer(BaseTrainer):
         return optimizer, schedule
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple:
-        """nnU-Net's choice, but for what the recipe sets."""
+        """Take nnU-Net's choice, except for what the recipe sets."""
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
@@ -219,7 +211,7 @@ class MASAMTrainer(BaseTrainer):
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        """Nothing: the decoder has one output."""
+        """Do nothing, because the decoder has one output."""
 
     # ---- steps
 
@@ -232,7 +224,7 @@ class MASAMTrainer(BaseTrainer):
         self.steps_taken += 1
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """nnU-Net's, with the tiles that prediction takes."""
+        """Validate as nnU-Net does, with the tiles of prediction."""
         configuration, self.configuration_manager = self.configuration_manager, self.prediction_configuration
         try:
             super().perform_actual_validation(save_probabilities)

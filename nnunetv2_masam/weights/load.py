@@ -1,8 +1,8 @@
-"""Checkpoints into a network: every key is loaded, resized, left new or refused, and the report says which.
+"""Load checkpoints into a network. Every key is loaded, resized, left new or refused, and the report says which.
 
-Two kinds of file: SAM's format (official SAM, MedSAM, and what :mod:`.formats` turns into it) and the files that the
-MA-SAM authors' code saves. Position tables and the patch embedding are fitted to the network as the authors do it
-(``load_from`` in their ``build_sam.py``); anything else that does not fit is an error, and nothing is loaded then.
+Reads two kinds of file: SAM's format (official SAM, MedSAM, and what :mod:`.formats` turns into it) and the files that
+the MA-SAM authors' code saves. Position tables and the patch embedding are fitted to the network as the authors do it
+(``load_from`` in their ``build_sam.py``). Any other tensor that does not fit is an error, and nothing is loaded.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from torch import Tensor
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.weights.formats import checked_weight, read_sam_checkpoint
-from nnunetv2_masam.weights.recognition import recognise_vit
+from nnunetv2_masam.weights.recognition import fits, recognise_encoder
 from nnunetv2_masam.weights.safe_read import read_tensors
 from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading
 
 _logger = logging.getLogger("nnunetv2_masam")
 
+_PATCHES = (".patch_embed.proj.weight", ".patch_embed.seq.0.c.weight")
 _EFFICIENT_GRID = (14, 14)  # position table of EfficientSAM, in tokens
 
-# Parts of SAM that MA-SAM starts anew or does not have.
+# Parts of SAM that MA-SAM initialises anew or does not have.
 _NOT_FROM_SAM = {
     "mask_decoder.mask_tokens.": "MA-SAM has one mask token for each output channel, started anew",
     "mask_decoder.output_hypernetworks_mlps.": "MA-SAM has one hypernetwork for each output channel, started anew",
@@ -51,6 +52,7 @@ class LoadReport:
     """What became of every key.
 
     Attributes:
+        path: the file.
         loaded: the network's names, taken as they are.
         resized: the network's names → how the checkpoint's tensor was fitted.
         new: the network's names that the checkpoint lacks; they keep their initialisation.
@@ -91,7 +93,7 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     """Load a checkpoint in SAM's format (SAM, MedSAM, fine-tuned or Hugging Face's naming) into ``network``.
 
     Args:
-        network: any image size and number of channels; the ViT must be the checkpoint's.
+        network: any image size and number of channels; the encoder must be the checkpoint's.
         path: see :func:`~nnunetv2_masam.weights.formats.read_sam_state_dict`.
 
     Returns:
@@ -99,8 +101,8 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: the file is not a SAM checkpoint, is damaged, is of another ViT or lacks a part of the image
-            encoder. Nothing is loaded then.
+        CheckpointError: the file is not a SAM checkpoint, is damaged, is of another encoder or lacks a part of it.
+            Nothing is loaded then.
     """
     checkpoint = read_sam_checkpoint(path)
     report = LoadReport(Path(path))
@@ -111,8 +113,11 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
             tensors[name] = tensor
         else:
             report.refused[name] = why
-    _check_vit(network, tensors, report.path)
     own = network.state_dict()
+    wanted = recognise_encoder(own)
+    if not fits(checkpoint.geometry, wanted):
+        remedy = "Take a checkpoint of the network's encoder, or the trainer for the checkpoint's."
+        raise bad_file(checkpoint.path, checkpoint.geometry.kind, f"the network's encoder, {wanted.kind}", remedy)
     added = {name for name, _ in network.adapter_parameters()}
     needed = [name for name in own if name.startswith("image_encoder.") and name not in added]
     if missing := [name for name in needed if name not in tensors]:
@@ -168,21 +173,8 @@ def masam_name(name: str) -> str:
     return name
 
 
-def _check_vit(network: MASAM, tensors: dict[str, Tensor], path: Path) -> None:
-    found, vit = recognise_vit(tensors), network.vit
-    # without relative positions a file does not tell the number of heads
-    heads = vit.num_heads if found.num_heads is None and not vit.rel_pos else found.num_heads
-    if (found.embed_dim, found.depth, heads) != (vit.embed_dim, vit.depth, vit.num_heads):
-        raise CheckpointError(
-            f"{path}: holds a ViT of width {found.embed_dim}, {found.depth} blocks and {found.num_heads} heads "
-            f"({found}); the network's has width {vit.embed_dim}, {vit.depth} blocks and {vit.num_heads} heads. Take "
-            "the checkpoint for the network's ViT, or the trainer for the checkpoint's: nnUNetTrainerMASAM is ViT-B, "
-            "nnUNetTrainerMASAM_L is L, nnUNetTrainerMASAM_H is H"
-        )
-
-
 def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
-    """``tensors`` in the shapes of ``own``; what became of each goes into ``report``.
+    """Resize ``tensors`` to the shapes of ``own`` where there is a rule for it, and report what became of each.
 
     Raises:
         CheckpointError: a tensor has a shape that there is no rule for.
@@ -211,14 +203,14 @@ def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report
 
 
 def load_fitted(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
-    """Fit and copy ``tensors``, all or nothing."""
+    """Fit and copy ``tensors``. An error leaves the network as it was."""
     own = network.state_dict()
     network.load_state_dict({**own, **fit_tensors(own, tensors, report)})
     return report
 
 
 def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
-    """``tensor`` in the shape of ``like`` where there is a rule for it, else as it is."""
+    """Resize ``tensor`` to the shape of ``like`` where there is a rule for it; else return it unchanged."""
     if tensor.shape == like.shape or tensor.ndim != like.ndim:
         return tensor
     if name == "image_encoder.pos_embed" and tensor.shape[-1] == like.shape[-1]:
@@ -230,7 +222,7 @@ def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
     if ".attn.rel_pos_" in name and tensor.shape[1] == like.shape[1]:
         table = tensor.T[None]  # (1, E/heads, distances)
         return F.interpolate(table, like.shape[0], mode="linear", align_corners=False)[0].T
-    if name.endswith(".patch_embed.proj.weight") and tensor.shape[0] == like.shape[0]:
+    if name.endswith(_PATCHES) and (tensor.shape[0], tensor.shape[2:]) == (like.shape[0], like.shape[2:]):
         summed = tensor.sum(dim=1, keepdim=True)  # (E, 1, 16, 16)
         channels = like.shape[1]
         return (summed / channels).expand(-1, channels, -1, -1).contiguous()

@@ -1,8 +1,8 @@
-"""Slim state dicts: what training left as the SAM file has it is left out, and put back when they are loaded.
+"""Slim state dicts: tensors that equal the SAM file's are left out, and put back when the state dict is loaded.
 
-Left out are tensors that equal the base file's bit by bit, and nothing else: what was resized or summed on loading
-stays in, so that no interpolation has to come out the same on another machine. One further entry of the state dict,
-:data:`MARKER`, says which file is the base and which of its tensors are missing.
+Only tensors that are bitwise equal to the base file's are left out. Tensors that were resized or summed on loading are
+stored, so nothing depends on an interpolation on another machine. One further entry of the state dict, :data:`MARKER`,
+names the base file and the missing tensors. (SlimSAM, a pruned SAM, has nothing to do with this.)
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nnunetv2_masam.files import cache_folder, env_flag, sha256_of, shortened
 from nnunetv2_masam.weights.formats import read_sam_checkpoint
+from nnunetv2_masam.weights.local_files import find_installed
 from nnunetv2_masam.weights.published import known_by_file_name, known_by_sha256
 from nnunetv2_masam.weights.weight_files import (
     CheckpointError,
@@ -47,7 +48,7 @@ class SlimBase:
 
 @dataclass(frozen=True)
 class BaseTensors:
-    """A SAM file as read: which one it is, and its tensors under SAM's names, which are the network's too."""
+    """A SAM file as read, with its tensors under the network's names."""
 
     base: SlimBase
     tensors: Mapping[str, Tensor]
@@ -63,21 +64,16 @@ def is_slim(state_dict: Mapping[str, Any]) -> bool:
     return MARKER in state_dict
 
 
-def read_base(path: str | Path, *, verified: bool = False) -> BaseTensors:
-    """Read a SAM file to be the base of slim state dicts.
-
-    Args:
-        path: the file, or a folder with one.
-        verified: its sha256 is the one that is needed.
-    """
-    checkpoint = read_sam_checkpoint(path, verified=verified)
+def read_base(path: str | Path) -> BaseTensors:
+    """Read a SAM file (or a folder with one) to be the base of slim state dicts."""
+    checkpoint = read_sam_checkpoint(path)
     file = checkpoint.path
     with reading(file):
         return BaseTensors(SlimBase(file.name, file.stat().st_size, sha256_of(file)), checkpoint.state_dict)
 
 
 def unchanged_names(state_dict: Mapping[str, Tensor], base: BaseTensors) -> list[str]:
-    """Names of the tensors that a state dict and its base have in common, bit by bit."""
+    """Names of the tensors that are bitwise equal in a state dict and its base."""
     return [
         name
         for name, tensor in state_dict.items()
@@ -86,14 +82,14 @@ def unchanged_names(state_dict: Mapping[str, Tensor], base: BaseTensors) -> list
 
 
 def slim_state_dict(state_dict: Mapping[str, Any], names: Collection[str], base: SlimBase) -> dict[str, Any]:
-    """A state dict without the tensors ``names``, which the base file holds, and with the marker."""
+    """Leave out the tensors ``names``, which the base file holds, and add the marker."""
     kept = {name: tensor for name, tensor in state_dict.items() if name not in set(names)}
     kept[MARKER] = {"file": base.file_name, "bytes": base.bytes, "sha256": base.sha256, "tensors": list(names)}
     return kept
 
 
 def base_of(state_dict: Mapping[str, Any]) -> SlimBase:
-    """The base that a slim state dict names.
+    """Read the base that a slim state dict names.
 
     Raises:
         CheckpointError: the marker is damaged.
@@ -109,7 +105,7 @@ def base_of(state_dict: Mapping[str, Any]) -> SlimBase:
 
 
 def complete_state_dict(state_dict: Mapping[str, Any], base: BaseTensors) -> dict[str, Any]:
-    """A slim state dict with its base's tensors put back.
+    """Put the base's tensors back into a slim state dict.
 
     Raises:
         CheckpointError: ``base`` is not the file that the state dict was made from.
@@ -129,10 +125,10 @@ def complete_state_dict(state_dict: Mapping[str, Any], base: BaseTensors) -> dic
 
 
 def find_base(needed: SlimBase) -> Path:
-    """The base file, by size and hash whatever its name, in ``MASAM_CHECKPOINT`` (file or folder) and the cache.
+    """Find the base file by size and hash in ``MASAM_CHECKPOINT`` (file or folder), the cache or a package.
 
     Raises:
-        FileNotFoundError: it is in neither; the message says what is needed and how to get it.
+        FileNotFoundError: it is in none of them; the message says what is needed and how to get it.
     """
     looked = []
     for label, place in (("MASAM_CHECKPOINT", os.environ.get("MASAM_CHECKPOINT")), ("cache", cache_folder())):
@@ -148,14 +144,19 @@ def find_base(needed: SlimBase) -> Path:
                 return file
         found = ", ".join(f"{file.name} ({file.stat().st_size} bytes)" for file in files)
         looked.append(f"{label}: {path}: {f'not among {found}' if found else 'not there'}")
-    known = known_by_sha256(needed.sha256) or known_by_file_name(needed.file_name)
-    download = f"nnUNetv2_masam weights download {known.name}" if known else "ask whoever trained the model for it"
+    known = known_by_sha256(needed.sha256)
+    if known is not None and (installed := find_installed(known)):
+        return installed
+    known = known or known_by_file_name(needed.file_name)
+    get = "ask whoever trained the model for it"
+    if known is not None:
+        get = f"nnUNetv2_masam weights download {known.name}" if known.url else known.origin
     raise FileNotFoundError(
-        f"the checkpoint is slim: it needs the SAM file that it was trained from.\n"
+        f"the SAM file that the model was trained from is missing.\n"
         f"Needed:\n  {needed.file_name}, {needed.bytes} bytes\n  sha256 {needed.sha256}\n"
         f"Looked at:\n  " + "\n  ".join(looked) + f"\n"
-        f"To get it: {download}; or copy it into {cache_folder()}, or set MASAM_CHECKPOINT to it. Where the file is, "
-        f"nnUNetv2_masam merge FOLDER -o OUT makes a model folder that needs it no more."
+        f"To get it: {get}; or copy it into {cache_folder()}, or set MASAM_CHECKPOINT to it. Where the file is, "
+        f"nnUNetv2_masam merge FOLDER -o OUT makes slim checkpoints whole."
     )
 
 
@@ -167,10 +168,10 @@ def _sha256_if_readable(file: Path) -> str | None:
 
 
 class SlimCompletion:
-    """Completes slim state dicts as a network loads them; other state dicts pass through.
+    """Complete slim state dicts as a network loads them; other state dicts pass through.
 
-    To be registered with ``register_load_state_dict_pre_hook``. nnU-Net loads a model's weights again for every case
-    that it predicts, so the base is read (and hashed) once and kept.
+    Register it with ``register_load_state_dict_pre_hook``. nnU-Net loads a model's weights again for every case that it
+    predicts, so the base is read and hashed once and kept.
 
     Attributes:
         base: the base that was last used.
@@ -184,7 +185,7 @@ class SlimCompletion:
             return
         needed = base_of(state_dict)
         if self.base is None or self.base.base.sha256 != needed.sha256:
-            self.base = read_base(find_base(needed), verified=True)
+            self.base = read_base(find_base(needed))
         completed = complete_state_dict(state_dict, self.base)
         del state_dict[MARKER]
         state_dict.update(completed)

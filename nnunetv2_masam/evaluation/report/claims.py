@@ -4,115 +4,133 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from nnunetv2_masam.evaluation.comparison import Comparison, Differences
-from nnunetv2_masam.evaluation.metrics import METRIC_INFO
-from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
-from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, interval, number, p_value
+from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.metrics import METRICS
+from nnunetv2_masam.evaluation.ranking import RANKING_RESAMPLES
+from nnunetv2_masam.evaluation.report.quality import MAIN_METRICS, in_order, shown_metrics
+from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, interval, number, numbers, p_value
 from nnunetv2_masam.files import shortened
 
 
-def difference_table(comparison: Comparison, metrics: Sequence[str] | None = None) -> Table:
-    """Paired differences from the baseline."""
-    chosen = metrics or shown_metrics(comparison)
-    rows = _difference_rows(comparison, comparison.differences, chosen)
-    with_folds = any(row["p over folds"] != NOTHING for row in rows)
-    cells = pd.DataFrame(rows)
+def difference_table(comparison: Comparison, metrics: Sequence[str] | None = None) -> Table | None:
+    """Paired differences from the baseline; None for a model alone."""
+    found = comparison.differences
+    if found.empty:
+        return None
+    found = found[found["metric"].isin(metrics or comparison.metrics)]
+    cells = _differences(comparison, found, "model", "metric", "label")
     caption = (
         f"Mean of the paired differences from {comparison.baseline} with its 95 % interval (at each end the "
         "wider of t and BCa bootstrap; none below 6 cases), "
         "permutation test of that mean and Wilcoxon's signed-rank test, both with Holm's correction over labels (the "
         "average stands alone), rank-biserial correlation as effect (1: better in every case, -1: worse in every "
-        "case). Mixed: the two tests do not say the same. "
+        "case), and the probability that the order of the two means is false (flat prior). Mixed: the two tests do not "
+        "say the same. "
     )
-    if with_folds:
-        caption += (
-            "A verdict holds for these trained models; it holds for the methods where the corrected resampled t-test "
-            "over folds agrees."
-        )
-    else:
-        cells = cells.drop(columns="p over folds")
-        caption += "A verdict holds for these trained models, not for training with the methods again."
-    warned = [
-        f"{model} {units_of(comparison).heading(metric)} {name}"
-        for model, found in comparison.differences.items()
-        for name, by_metric in found.items()
-        for metric in chosen
-        if by_metric[metric].warning
-    ]
-    if warned:
-        caption += f" The interval has no width, because all cases differ by the same: {shortened(warned)}."
+    levels = {
+        "p over runs": "Welch's t-test over trainings",
+        "p over folds": "the corrected resampled t-test over folds",
+    }
+    there = [column for column in levels if (cells[column] != NOTHING).any()]
+    cells = cells.drop(columns=[column for column in levels if column not in there])
+    caption += "A verdict holds for these trained models" + (
+        f"; it holds for the methods where {levels[there[0]]} agrees."
+        if there
+        else ", not for training with the methods again."
+    )
+    warned = found[found["warning"] != ""]
+    if len(warned):
+        rows = zip(warned["model"], warned["metric"].map(comparison.setup.units.heading), warned["label"], strict=True)
+        listed = shortened(map(" ".join, rows))
+        caption += f" The interval has no width, because all cases differ by the same: {listed}."
     return Table("Difference from the baseline", cells, 3, caption, words=frozenset({"verdict", "holds for"}))
 
 
-def _difference_rows(comparison: Comparison, differences: Differences, metrics: Sequence[str]) -> list[dict[str, str]]:
-    units = units_of(comparison)
-    rows = []
-    for model, found in differences.items():
-        for metric in metrics:
-            for name in comparison.structure_names:
-                pair, digits = found[name][metric], METRIC_INFO[metric].digits
-                rows.append(
-                    {
-                        "model": model,
-                        "metric": units.heading(metric),
-                        "label": name,
-                        "cases": str(pair.n),
-                        "difference": number(pair.mean, digits, sign=True),
-                        "95 % CI": interval(pair.ci_low, pair.ci_high, digits),
-                        "p (Holm)": p_value(pair.p_holm),
-                        "verdict": pair.verdict,
-                        "holds for": pair.scope.replace("trained ", "") or NOTHING,
-                        "p over folds": p_value(pair.fold_level.p_holm if pair.fold_level else None),
-                        "Wilcoxon p (Holm)": p_value(pair.wilcoxon_p_holm),
-                        "effect": number(pair.effect, 2),
-                    }
-                )
-    return rows
+def _differences(comparison: Comparison, found: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """The rows of differences as text, sorted by the keys."""
+    rows = in_order(comparison, found, *keys)
+    digits = [METRICS[metric].digits for metric in rows["metric"]]
+    heading = {"metric": rows["metric"].map(comparison.setup.units.heading)}
+    return pd.DataFrame(
+        {key: heading.get(key, rows[key]) for key in keys}
+        | {
+            "cases": rows["n"].astype(str),
+            "difference": numbers(rows["mean"], digits, sign=True),
+            "95 % CI": _intervals(rows["ci_low"], rows["ci_high"], digits),
+            "p (Holm)": rows["p_holm"].map(p_value),
+            "verdict": rows["verdict"],
+            "holds for": rows["scope"].str.replace("trained ", "").replace("", NOTHING),
+            "p over folds": rows["fold_p_holm"].map(p_value),
+            "p over runs": rows["run_p_holm"].map(p_value),
+            "Wilcoxon p (Holm)": rows["wilcoxon_p_holm"].map(p_value),
+            "effect": numbers(rows["effect"], 2),
+            "order false": rows["false_order"].map(p_value),
+        }
+    ).reset_index(drop=True)
+
+
+def _intervals(low: pd.Series, high: pd.Series, digits: Sequence[int]) -> list[str]:
+    return [interval(*row) for row in zip(low, high, digits, strict=True)]
 
 
 def fold_difference_table(comparison: Comparison) -> Table | None:
     """The differences with one value per fold, averaged over labels; None where there are no folds."""
-    name, units = comparison.structure_names[-1], units_of(comparison)
-    rows = []
-    for model, found in comparison.differences.items():
-        for metric in shown_metrics(comparison):
-            fold_level, digits = found[name][metric].fold_level, METRIC_INFO[metric].digits
-            if fold_level is None or fold_level.folds < 2:
-                continue
-            rows.append(
-                {
-                    "model": model,
-                    "metric": units.heading(metric),
-                    "folds": str(fold_level.folds),
-                    "difference": number(fold_level.mean, digits, sign=True),
-                    "95 % CI": interval(fold_level.ci_low, fold_level.ci_high, digits),
-                    "p": p_value(fold_level.p),
-                    "verdict": fold_level.verdict,
-                }
-            )
-    if not rows:
+    name, found = comparison.labels[-1], comparison.differences
+    if found.empty or not (found["folds"] > 1).any():
         return None
+    rows = in_order(comparison, found[(found["label"] == name) & (found["folds"] > 1)], "model", "metric")
+    digits = [METRICS[metric].digits for metric in rows["metric"]]
+    cells = {
+        "model": rows["model"],
+        "metric": rows["metric"].map(comparison.setup.units.heading),
+        "folds": numbers(rows["folds"], 0),
+        "difference": numbers(rows["fold_mean"], digits, sign=True),
+        "95 % CI": _intervals(rows["fold_ci_low"], rows["fold_ci_high"], digits),
+        "p": rows["fold_p"].map(p_value),
+        "verdict": rows["fold_verdict"],
+    }
     caption = (
         f"{name.capitalize()}: mean over folds of the mean difference from {comparison.baseline}, with interval and "
         "p-value of the corrected resampled t-test (Nadeau and Bengio), which counts training anew as a source of "
         "variation."
     )
-    return Table("Difference over folds", pd.DataFrame(rows), 2, caption, words=frozenset({"verdict"}))
+    table = pd.DataFrame(cells).reset_index(drop=True)
+    return Table("Difference over folds", table, 2, caption, words=frozenset({"verdict"}))
+
+
+def margin_claim_table(comparison: Comparison) -> Table | None:
+    """Equivalence, non-inferiority and cases needed; None without margins."""
+    if comparison.margins.empty:
+        return None
+    rows = in_order(comparison, comparison.margins, "model", "metric", "label")
+    cells = {
+        "model": rows["model"],
+        "metric": rows["metric"].map(comparison.setup.units.heading),
+        "label": rows["label"],
+        "margin": rows["margin"].map("{:g}".format),
+        "claim": rows["claim"],
+        "cases": rows["n"].astype(str),
+        "cases needed": numbers(rows["cases_needed"], 0),
+    }
+    caption = (
+        f"Read off the 95 % interval of the mean difference from {comparison.baseline}: equivalent where all of it is "
+        "within the margin, not worse where its worse end is. Cases needed: in which a paired t-test shows a "
+        "difference of the margin with a power of 80 %, given the spread at hand. Not corrected over labels."
+    )
+    return Table("Margins", pd.DataFrame(cells).reset_index(drop=True), 3, caption, words=frozenset({"claim"}))
 
 
 def group_difference_table(comparison: Comparison) -> Table | None:
     """Differences within each group of cases; None without groups."""
-    rows = [
-        {"group": group, **row}
-        for group, found in comparison.groups.items()
-        for row in _difference_rows(comparison, found.differences, MAIN_METRICS)
-    ]
-    if not rows:
+    found = comparison.group_differences
+    if found.empty:
         return None
-    cells = pd.DataFrame(rows).drop(columns=["p over folds", "Wilcoxon p (Holm)", "effect", "holds for"])
+    rows = _differences(comparison, found[found["metric"].isin(MAIN_METRICS)], "group", "model", "metric", "label")
+    cells = rows.drop(
+        columns=["p over folds", "p over runs", "Wilcoxon p (Holm)", "effect", "order false", "holds for"]
+    )
     caption = (
         f"Paired differences from {comparison.baseline} within each group, tested as those of all cases. Holm's "
         "correction is over the labels of a group, not over groups."
@@ -122,94 +140,83 @@ def group_difference_table(comparison: Comparison) -> Table | None:
 
 def detection_table(comparison: Comparison) -> Table | None:
     """Whether structures are found at all; None where no mask is empty."""
-    rows = []
-    for part in comparison.structures:
-        found = {model: comparison.detections[model][part.name] for model in comparison.model_names}
-        if all(d.found == d.present and not d.absent for d in found.values()):
-            continue
-        for model, d in found.items():
-            rows.append(
-                {
-                    "label": part.name,
-                    "model": model,
-                    "found / present": f"{d.found} / {d.present}",
-                    "sensitivity": _rate(d.sensitivity, d.sensitivity_low, d.sensitivity_high),
-                    "false alarms / absent": f"{d.false_alarms} / {d.absent}",
-                    "specificity": _rate(d.specificity, d.specificity_low, d.specificity_high),
-                }
-            )
-    if not rows:
+    found = comparison.detection
+    shown = ((found["found"] < found["present"]) | (found["absent"] > 0)).groupby(found["label"]).transform("any")
+    rows = in_order(comparison, found[shown], "label", "model").reset_index(drop=True)
+    if rows.empty:
         return None
+    cells = pd.DataFrame(
+        {
+            "label": rows["label"],
+            "model": rows["model"],
+            "found / present": rows["found"].astype(str) + " / " + rows["present"].astype(str),
+            "sensitivity": _rates(rows, "sensitivity"),
+            "false alarms / absent": rows["false_alarms"].astype(str) + " / " + rows["absent"].astype(str),
+            "specificity": _rates(rows, "specificity"),
+        }
+    )
     caption = (
         "Cases whose reference holds the structure and in how many of them the prediction holds it, too, anywhere; "
         "cases without it and in how many of them it was predicted; with 95 % Wilson intervals. Labels that every "
         "case holds and every model finds are left out."
     )
-    return Table("Detection", pd.DataFrame(rows), 2, caption)
+    return Table("Detection", cells, 2, caption)
 
 
-def _rate(value: float, low: float, high: float) -> str:
-    return NOTHING if np.isnan(value) else f"{number(value, 3)} ({number(low, 3)} to {number(high, 3)})"
+def _rates(rows: pd.DataFrame, rate: str) -> list[str]:
+    parts = rows[[rate, f"{rate}_low", f"{rate}_high"]].to_numpy()
+    texts = ([number(value, 3) for value in part] for part in parts)
+    return [NOTHING if text == NOTHING else f"{text} ({low} to {high})" for text, low, high in texts]
 
 
 def detection_difference_table(comparison: Comparison) -> Table | None:
     """McNemar's test of sensitivity and specificity, for labels in which the models are not right in the same cases."""
-    rows = []
-    for model, by_label in comparison.detection_differences.items():
-        for kind in ("sensitivity", "specificity"):
-            for name, difference in by_label.items():
-                pair = getattr(difference, kind)
-                if pair.only_model + pair.only_baseline == 0:
-                    continue
-                rows.append(
-                    {
-                        "model": model,
-                        "rate": kind,
-                        "label": name,
-                        "only it is right": str(pair.only_model),
-                        "only baseline is right": str(pair.only_baseline),
-                        "p (Holm)": p_value(pair.p_holm),
-                        "verdict": pair.verdict,
-                    }
-                )
-    if not rows:
+    found = comparison.detection_differences
+    found = found[found["only_model"] + found["only_baseline"] > 0]
+    if found.empty:
         return None
+    rows = in_order(comparison, found, "model", "rate", "label").reset_index(drop=True)
+    cells = pd.DataFrame(
+        {
+            **{key: rows[key] for key in ("model", "rate", "label")},
+            "only it is right": rows["only_model"].astype(str),
+            "only baseline is right": rows["only_baseline"].astype(str),
+            "p (Holm)": rows["p_holm"].map(p_value),
+            "verdict": rows["verdict"],
+        }
+    )
     caption = (
         f"Against {comparison.baseline}: cases in which one of the two alone is right about the structure's presence, "
         "with McNemar's exact test, corrected over labels by Holm's method. Labels without such a case are left out."
     )
-    return Table("Difference in detection", pd.DataFrame(rows), 3, caption, words=frozenset({"verdict"}))
+    return Table("Difference in detection", cells, 3, caption, words=frozenset({"verdict"}))
 
 
 def ranking_table(comparison: Comparison) -> Table | None:
     """Ranks of the models by every metric, averaged over labels, and how stable they are; None for two models."""
-    name, units = comparison.structure_names[-1], units_of(comparison)
-    rankings = comparison.rankings.get(name, {})
-    rows = []
-    for metric in shown_metrics(comparison):
-        if metric not in rankings:
-            continue
-        for place in rankings[metric].models:
-            rows.append(
-                {
-                    "metric": units.heading(metric),
-                    "model": place.model,
-                    "rank": str(place.rank),
-                    "95 % of samples": f"{place.rank_low:g} to {place.rank_high:g}",
-                    "first in": f"{place.first:.0%}".replace("%", " %"),
-                    "mean": number(place.mean, METRIC_INFO[metric].digits),
-                    "mean rank": number(place.mean_rank, 2),
-                    "by mean rank": str(place.rank_by_mean_rank),
-                    "models beaten": str(place.beats),
-                }
-            )
-    if not rows:
+    if comparison.ranking.empty:
         return None
-    taus = ", ".join(f"{units.heading(metric)} {number(found.kendall_tau, 2)}" for metric, found in rankings.items())
+    name, heading = comparison.labels[-1], comparison.setup.units.heading
+    found = comparison.ranking[comparison.ranking["label"] == name]
+    rows = found.sort_values("metric", key=lambda m: m.map(shown_metrics(comparison).index), kind="stable")
+    ranges = zip(rows["rank_low"], rows["rank_high"], strict=True)
+    cells = {
+        "metric": rows["metric"].map(heading),
+        "model": rows["model"],
+        "rank": rows["rank"].astype(str),
+        "95 % of samples": [f"{low:g} to {high:g}" for low, high in ranges],
+        "first in": [f"{share:.0%}".replace("%", " %") for share in rows["first"]],
+        "mean": numbers(rows["mean"], [METRICS[metric].digits for metric in rows["metric"]]),
+        "mean rank": numbers(rows["mean_rank"], 2),
+        "by mean rank": rows["rank_by_mean_rank"].astype(str),
+        "models beaten": rows["beats"].astype(str),
+    }
+    taus = found.drop_duplicates("metric")[["metric", "kendall_tau"]].itertuples(index=False)
     caption = (
         f"{name.capitalize()}: rank of the mean; the range of that rank and how often it is the first over "
-        f"{next(iter(rankings.values())).resamples} bootstrap samples of the cases; rank of the mean rank by case; "
+        f"{RANKING_RESAMPLES} bootstrap samples of the cases; rank of the mean rank by case; "
         "models that it is better than in a permutation test, corrected over all pairs. Mean Kendall's tau between "
-        f"the ranking and those of the samples (1: always the same): {taus}."
+        "the ranking and those of the samples (1: always the same): "
+        f"{', '.join(f'{heading(metric)} {number(tau, 2)}' for metric, tau in taus)}."
     )
-    return Table("Ranking", pd.DataFrame(rows), 2, caption)
+    return Table("Ranking", pd.DataFrame(cells).reset_index(drop=True), 2, caption)

@@ -11,9 +11,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRIC_INFO
-from nnunetv2_masam.evaluation.report.quality import margins
-from nnunetv2_masam.evaluation.report.shown import units_of
+from nnunetv2_masam.evaluation.metrics import METRICS
+from nnunetv2_masam.evaluation.report.quality import margins, mean_dice
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
 from nnunetv2_masam.evaluation.report.text_table import interval, number, with_minus
 from nnunetv2_masam.files import shortened
@@ -24,13 +23,13 @@ MOST_NUMBERS = 6  # numbers in an alternative text
 
 def colours(comparison: Comparison) -> dict[str, str]:
     """One colour per model, the same in every picture."""
-    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(comparison.model_names)}
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(comparison.models)}
 
 
 def distribution(comparison: Comparison, metric: str, name: str) -> Picture:
     """A metric of one structure: a box per model, a point per case, and a thin line from model to model."""
-    models, heading = comparison.model_names, units_of(comparison).heading(metric)
-    values = np.array([comparison.values(model, name, metric) for model in models])
+    models, heading = comparison.models, comparison.setup.units.heading(metric)
+    values = comparison.by_case(name, metric).to_numpy().T
     with drawing():
         figure, axes = new_axes(PANEL_IN, 0.75 + 0.4 * len(models))
         places = np.arange(len(models))
@@ -41,7 +40,7 @@ def distribution(comparison: Comparison, metric: str, name: str) -> Picture:
         axes.set_ylim(len(models) - 0.5, -0.5)
         _stretch(axes, values[~np.isnan(values)], metric)
         axes.grid(axis="x")
-        alone = len(comparison.structures) == 1
+        alone = len(comparison.labels) == 1
         axes.set_title(heading if alone else name)
         if not alone:
             axes.set_xlabel(heading)
@@ -63,7 +62,7 @@ def _box(axes: Axes, values: np.ndarray, place: float, colour: str) -> None:
 def _stretch(axes: Axes, values: np.ndarray, metric: str) -> None:
     """A logarithmic scale above 1 for distances of which a few are far from the others."""
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    if HIGHER_IS_BETTER[metric] or values.max(initial=0) <= 10 * max(np.median([1, *values]), 1):
+    if METRICS[metric].higher_is_better or values.max(initial=0) <= 10 * max(np.median([1, *values]), 1):
         return
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(0, 1.5 * values.max())
@@ -71,21 +70,21 @@ def _stretch(axes: Axes, values: np.ndarray, metric: str) -> None:
 
 
 def _distribution_alt(comparison: Comparison, metric: str, name: str) -> str:
-    digits, found = METRIC_INFO[metric].digits, []
-    for model in comparison.model_names:
-        s = comparison.summaries[model][name][metric]
-        found.append(f"{model} {number(s.median, digits)} (mean {number(s.mean, digits)}, {s.n} cases)")
-    return f"{units_of(comparison).heading(metric)} of {name}, medians: {shortened(found, MOST_NUMBERS)}."
+    digits, found = METRICS[metric].digits, []
+    rows = comparison.summary[(comparison.summary["label"] == name) & (comparison.summary["metric"] == metric)]
+    for row in rows.to_dict("records"):
+        means = f"mean {number(row['mean'], digits)}, {row['n']} cases"
+        found.append(f"{row['model']} {number(row['median'], digits)} ({means})")
+    return f"{comparison.setup.units.heading(metric)} of {name}, medians: {shortened(found, MOST_NUMBERS)}."
 
 
 def case_against_case(comparison: Comparison, model: str, metric: str) -> list[Picture]:
     """Each case with the baseline (x) and the model (y), and the Bland-Altman plot of the two."""
-    names = [part.name for part in comparison.structures]
-    ours, theirs = (
-        np.array([comparison.values(who, name, metric) for name in names]) for who in (model, comparison.baseline)
-    )
+    names = list(comparison.values["label"].unique())
+    tables = [comparison.by_case(name, metric) for name in names]
+    ours, theirs = (np.array([table[who] for table in tables]) for who in (model, comparison.baseline))
     both = ~np.isnan(ours - theirs)
-    heading = units_of(comparison).heading(metric)
+    heading = comparison.setup.units.heading(metric)
     with drawing():
         legend = 0.17 * ((len(names) + 2) // 3) if len(names) > 1 else 0
         figure, scatter = new_axes(PAIR_IN, 3.5 + legend)
@@ -105,7 +104,7 @@ def case_against_case(comparison: Comparison, model: str, metric: str) -> list[P
         figure, axes = new_axes(PAIR_IN, 3.5)
         for i in range(len(names)):
             axes.scatter((ours[i] + theirs[i]) / 2, ours[i] - theirs[i], s=16, **_marker(i))
-        agreement = _limits_of_agreement(axes, (ours - theirs)[both], METRIC_INFO[metric].digits)
+        agreement = _limits_of_agreement(axes, (ours - theirs)[both], METRICS[metric].digits)
         axes.set(
             title="Bland-Altman",
             xlabel=f"mean of both, {heading}",
@@ -141,30 +140,27 @@ def _marker(i: int) -> dict[str, Any]:
 def margin_curve(comparison: Comparison) -> Picture | None:
     """Mean Dice against the margin of oracle boxes, a curve per label; dashed: the best model without prompts."""
     found = margins(comparison)
-    if not found:
+    if found.empty:
         return None
-    automatic = [name for name, prompt in comparison.prompts.items() if prompt is None]
-    once = len({margin for margin, _ in found}) == len(found)  # else models are mixed, and a line would mislead
+    means = mean_dice(comparison)
+    automatic = [name for name, prompt in comparison.setup.prompts.items() if prompt is None]
+    once = found.is_unique  # else models are mixed, and a line would mislead
     with drawing():
         figure, axes = new_axes(5.2, 3.4)
-        for i, name in enumerate(comparison.structure_names):
-            means = [comparison.summaries[model][name]["Dice"].mean for _, model in found]
+        for i, name in enumerate(comparison.labels):
             colour = COLOURS[i % len(COLOURS)]
-            axes.plot(
-                [margin for margin, _ in found], means, "o-" if once else "o", color=colour, label=in_legend(name)
-            )
+            line = "o-" if once else "o"
+            axes.plot(found.to_numpy(), means.loc[found.index, name], line, color=colour, label=in_legend(name))
             if automatic:
-                best = max(comparison.summaries[model][name]["Dice"].mean for model in automatic)
-                axes.axhline(best, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
+                axes.axhline(means.loc[automatic, name].max(), color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
         figure.legend(loc="outside lower left", ncols=3)
         axes.set_title("Oracle boxes" + (" (dashed: the best without a prompt)" if automatic else ""))
         axes.set(xlabel="margin of the box (mm)", ylabel="mean Dice")
         axes.grid(axis="y")
-        last = comparison.structure_names[-1]
-        by_margin = [f"{m:g} mm {number(comparison.summaries[model][last]['Dice'].mean, 3)}" for m, model in found]
-        means_in_words = shortened(by_margin, MOST_NUMBERS)
-        alt = f"Mean Dice of {last} against the margin of boxes around the reference: {means_in_words}."
-        return as_svg(figure, alt)
+        last = comparison.labels[-1]
+        by_margin = [f"{margin:g} mm {number(means.at[model, last], 3)}" for model, margin in found.items()]
+        words = shortened(by_margin, MOST_NUMBERS)
+        return as_svg(figure, f"Mean Dice of {last} against the margin of boxes around the reference: {words}.")
 
 
 def in_legend(name: str) -> str:

@@ -1,114 +1,148 @@
-"""The files of a comparison: ``table.md``, ``table.tex``, ``cases.csv`` and ``summary.json``."""
+"""``cases.csv`` and ``summary.json``: the frames of a comparison for other programs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import LESION_COUNTS
-from nnunetv2_masam.evaluation.report.latex import document_part
-from nnunetv2_masam.evaluation.report.shown import units_of
-from nnunetv2_masam.evaluation.report.tables import all_tables
-from nnunetv2_masam.evaluation.report.text_table import as_markdown
-from nnunetv2_masam.evaluation.results import NO_FOLD
-from nnunetv2_masam.files import write_json, write_text
+from nnunetv2_masam.evaluation.differences import FOLD_LEVEL, RUN_LEVEL
+from nnunetv2_masam.evaluation.lineup import NO_FOLD
+from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, VOLUMES
+from nnunetv2_masam.evaluation.ranking import RANKING_RESAMPLES
+from nnunetv2_masam.evaluation.scores import foreground_mean
+from nnunetv2_masam.files import write_json
 
-
-def write_latex(comparison: Comparison, path: Path) -> None:
-    """All tables, for ``\\input``."""
-    write_text(path, document_part(all_tables(comparison), [comparison.title, *comparison.notes]))
+BY_LABEL = ("model", "label", "metric")
 
 
 def case_values(comparison: Comparison) -> pd.DataFrame:
     """One row per model, case and label; undefined values are NaN."""
-    units, lineup = units_of(comparison), comparison.lineup
-    folds = lineup.folds
-    counts = LESION_COUNTS if "lesion_F1" in comparison.metrics else ()
-    columns = (*comparison.metrics, *counts, "volume_reference_ml", "volume_prediction_ml")
-    rows = []
-    for model, case, part in product(comparison.model_names, lineup.cases, comparison.structures):
-        record = comparison.records[model, case, part.name]
-        fold = "" if folds[case] == NO_FOLD else folds[case]
-        row = {"model": model, "case": case, "fold": fold, "group": lineup.groups.get(case, ""), "label": part.name}
-        values = {units.column(column): units.value(column, float(record[column])) for column in columns}
-        rows.append({**row, **values, "empty": record["empty"]})
-    return pd.DataFrame(rows)
+    values, units = comparison.values, comparison.setup.units
+    numbers = [*comparison.metrics, *(name for name in LESION_COUNTS if name in values), *VOLUMES[:2]]
+    keys = ["model", *(["run"] if values["run"].any() else []), "case", "fold", "group", "label"]
+    made = values[[*keys, *numbers]].copy()
+    made["fold"] = made["fold"].astype(object).where(made["fold"] != NO_FOLD, "")
+    made[list(VOLUMES[:2])] *= units.size_per_ml
+    return made.rename(columns=units.column).assign(empty=_empty(values))
 
 
-def write_cases_csv(comparison: Comparison, path: Path) -> None:
-    """The values of every case; undefined values are empty cells."""
-    write_text(path, case_values(comparison).to_csv(index=False, lineterminator="\n"))
-
-
-def write_markdown(comparison: Comparison, path: Path) -> None:
-    """All tables and notes."""
-    notes = [f"- {note}" for note in comparison.notes]
-    parts = [
-        f"# {comparison.title}",
-        "",
-        *notes,
-        "",
-        *(as_markdown(table) for table in all_tables(comparison)),
+def _empty(values: pd.DataFrame) -> list[str]:
+    """Which of the masks are empty: ``reference``, ``prediction``, ``both``, or nothing."""
+    words = {(True, True): "", (False, True): "reference", (True, False): "prediction", (False, False): "both"}
+    return [
+        words[bool(there), bool(here)]
+        for there, here in zip(values["in_reference"], values["in_prediction"], strict=True)
     ]
-    write_text(path, "\n".join(parts))
 
 
 def write_summary_json(comparison: Comparison, path: Path) -> None:
     """Everything: settings, notes, values per case, summaries, differences, costs; NaN becomes null."""
-    cases = [
-        {"model": model, "case": case, "label": label, **record}
-        for (model, case, label), record in sorted(comparison.records.items())
-    ]
+    setup, values = comparison.setup, comparison.values.assign(empty=_empty(comparison.values))
+    measured = values.drop(columns=["fold", "group", "in_reference", "in_prediction"])
+    measured = measured if measured["run"].any() else measured.drop(columns="run")
+    counts = pd.crosstab([values["model"], values["label"]], values["empty"])
+    counts = counts.reindex(columns=["reference", "prediction", "both"], fill_value=0).reset_index()
+    groups = dict(zip(values["case"], values["group"], strict=True)) if (values["group"] != "").any() else {}
     content = {
-        "title": comparison.title,
-        "settings": comparison.settings,
+        "title": setup.title,
+        "settings": setup.settings,
         "notes": comparison.notes,
         "baseline": comparison.baseline,
-        "models": {model.name: str(model.folder) for model in comparison.lineup.models},
-        "prompts": {name: None if p is None else asdict(p) for name, p in comparison.prompts.items()},
-        "labels": [asdict(part) for part in comparison.structures],
-        "cases": list(comparison.lineup.cases),
-        "groups": dict(comparison.lineup.groups),
-        "summaries": _plain(comparison.summaries),
-        "foreground_mean": {
-            model: {metric: comparison.foreground_mean(model, metric) for metric in comparison.metrics}
-            for model in comparison.model_names
-        },
-        "differences": _plain(comparison.differences),
-        "detection": _plain(comparison.detections),
-        "detection_differences": _plain(comparison.detection_differences),
-        "rankings": _plain(comparison.rankings),
-        "by_group": _plain(comparison.groups),
-        "empty": {
-            model: {part.name: comparison.empty_counts(model, part.name) for part in comparison.structures}
-            for model in comparison.model_names
-        },
-        "costs": {model: asdict(cost) for model, cost in comparison.costs.items()},
-        "values": cases,
+        "models": {name: model.folder for name, model in setup.models.items()},
+        "prompts": {name: None if prompt is None else asdict(prompt) for name, prompt in setup.prompts.items()},
+        "labels": [asdict(part) for part in setup.structures[comparison.baseline]],
+        "cases": comparison.cases,
+        "groups": groups,
+        "summaries": _summaries(comparison, comparison.summary, comparison.by_fold),
+        "foreground_mean": foreground_mean(values).to_dict("index"),
+        "differences": nested(_with_folds(comparison.differences), BY_LABEL),
+        "margins": nested(comparison.margins, BY_LABEL),
+        "runs": nested(comparison.run_spread, BY_LABEL),
+        "detection": nested(comparison.detection, ("model", "label")),
+        "detection_differences": nested(comparison.detection_differences, ("model", "label", "rate")),
+        "rankings": _rankings(comparison.ranking),
+        "by_group": _by_group(comparison, groups),
+        "empty": nested(counts, ("model", "label")),
+        "costs": comparison.costs.to_dict("index"),
+        "values": measured.sort_values(["model", "case", "label"]).to_dict("records"),
     }
     write_json(path, without_nan(content))
 
 
-def _plain(content: Any) -> Any:
-    """Dictionaries of dataclasses as dictionaries."""
-    if isinstance(content, Mapping):
-        return {key: _plain(value) for key, value in content.items()}
-    return asdict(content)
+def nested(frame: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
+    """A frame as dictionaries: one level per key, the other columns inside."""
+    if frame.empty:
+        return {}
+    found: dict[str, Any] = {}
+    for row in frame.to_dict("records"):
+        level = found
+        for key in keys[:-1]:
+            level = level.setdefault(row[key], {})
+        level[row[keys[-1]]] = {name: value for name, value in row.items() if name not in keys}
+    return found
+
+
+def _summaries(comparison: Comparison, summary: pd.DataFrame, by_fold: pd.DataFrame) -> dict[str, Any]:
+    folds: dict[tuple[str, ...], dict[int, float]] = {}
+    for row in by_fold.to_dict("records"):
+        folds.setdefault(tuple(row[key] for key in BY_LABEL), {})[row["fold"]] = row["mean"]
+    keys = zip(*(summary[key] for key in BY_LABEL), strict=True)
+    return nested(summary.assign(fold_means=[folds.get(key, {}) for key in keys]), BY_LABEL)
+
+
+def _with_folds(differences: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the tests over folds and runs as one dictionary each, or None without folds or runs."""
+    made = differences
+    for level, columns in (("fold", FOLD_LEVEL), ("run", RUN_LEVEL)):
+        names = [name.removeprefix(f"{level}_") for name in columns]
+        rows = made[list(columns)].itertuples(index=False)
+        found = [None if math.isnan(row[0]) else dict(zip(names, (int(row[0]), *row[1:]), strict=True)) for row in rows]
+        made = made.drop(columns=list(columns)).assign(**{f"{level}_level": found})
+    return made
+
+
+def _rankings(ranking: pd.DataFrame) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if ranking.empty:
+        return found
+    for (label, metric), rows in ranking.groupby(["label", "metric"], sort=False):
+        models = rows.drop(columns=["label", "metric", "cases", "kendall_tau"]).to_dict("records")
+        about = {"cases": rows["cases"].iloc[0], "models": models, "kendall_tau": rows["kendall_tau"].iloc[0]}
+        found.setdefault(label, {})[metric] = about | {"resamples": RANKING_RESAMPLES}
+    return found
+
+
+def _by_group(comparison: Comparison, groups: dict[str, str]) -> dict[str, Any]:
+    found = {}
+    scores, differences = comparison.scores, comparison.group_differences
+    for group in sorted(set(groups.values())):
+        summary = comparison.group_summary[comparison.group_summary["group"] == group].drop(columns="group")
+        of = differences[differences["group"] == group].drop(columns="group")
+        found[group] = {
+            "cases": [case for case, name in groups.items() if name == group],
+            "summaries": _summaries(comparison, summary, _fold_means(scores[scores["group"] == group])),
+            "differences": nested(_with_folds(of), BY_LABEL),
+        }
+    return found
+
+
+def _fold_means(scores: pd.DataFrame) -> pd.DataFrame:
+    from nnunetv2_masam.evaluation.scores import summary
+
+    return summary(scores[scores["fold"] >= 0], by=("model", "label", "fold"))
 
 
 def without_nan(content: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON does not have."""
+    """The same with null for NaN and infinity, which JSON does not have, and without NumPy's types."""
     if isinstance(content, dict):
         return {str(key): without_nan(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
         return [without_nan(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content
+    content = content.item() if hasattr(content, "item") else content
+    return None if isinstance(content, float) and not math.isfinite(content) else content

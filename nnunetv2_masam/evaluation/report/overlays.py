@@ -20,36 +20,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
-from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.comparison import Comparison, Setup
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.report.figures import colours
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, drawing
 from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
-from nnunetv2_masam.nnunet_files import first_channel
 
 REFERENCE_COLOUR = "#FFFFFF"
 PLANES = ("axial", "coronal", "sagittal")  # by array axis (D, H, W), where the axes are those of the body
 
 
-def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Path | None) -> Picture:
+def overlay(comparison: Comparison, case: str, models: Sequence[str]) -> Picture:
     """The slice where the models' errors differ most: the image, and on it the reference and each model.
 
     Args:
         comparison: what was compared.
         case: which case.
-        models: whose contours to draw; those that were measured elsewhere have none.
-        images: folder with ``case_0000`` images; without it the reference's labels are the background.
+        models: whose contours to draw, of their first training; those that were measured elsewhere have none.
     """
-    reader = comparison.reader
-    files = {
-        model.name: model.cases[case].path
-        for model in comparison.lineup.models
-        if model.name in models and model.measured_elsewhere is None
-    }
-    reference, properties = read_segmentation(comparison.lineup.references[case], reader)
+    setup, reader = comparison.setup, comparison.setup.reader
+    drawn = [name for name in models if setup.models[name].values is None]
+    rows = setup.cases[(setup.cases["case"] == case) & setup.cases["model"].isin(drawn)].drop_duplicates("model")
+    files = rows.set_index("model")["prediction"].to_dict()
+    image_file, reference_file = setup.cases.loc[setup.cases["case"] == case, ["image", "reference"]].iloc[0]
+    structures = setup.structures[setup.baseline]
+    reference, properties = read_segmentation(reference_file, reader)
     spacing_mm, flips = spacing_of(properties), upright_flips(properties)
     axis = 0 if len(spacing_mm) == 2 else int(np.argmax(spacing_mm))
-    place = _choose_slice(comparison, reference, files, axis)
+    place = _choose_slice(setup, reference, files, axis)
     kept = tuple(a - (a > axis) for a in flips if a != axis)
 
     def cut(volume: np.ndarray) -> np.ndarray:
@@ -58,12 +56,12 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Pa
     shape, truth = reference.shape, cut(reference)
     del reference
     predicted = {name: cut(read_segmentation(path, reader)[0]) for name, path in files.items()}
-    reference_masks = [mask_of(truth, part.reference_values) for part in comparison.structures]
+    reference_masks = [mask_of(truth, part.reference_values) for part in structures]
     masks = {
-        name: [mask_of(labels, part.prediction_values) for part in comparison.structures_of[name]]
+        name: [mask_of(labels, part.prediction_values) for part in setup.structures[name]]
         for name, labels in predicted.items()
     }
-    image = _read_image(images, case, comparison.file_ending, reader)
+    image = _read_image(image_file, reader)
     fits = image is not None and image.shape == shape
     background = cut(image) if image is not None and fits else truth.astype(float)
     rows, columns = _window(np.any([*reference_masks, *(m for group in masks.values() for m in group)], axis=0))
@@ -73,18 +71,18 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str], images: Pa
     return _draw_overlay(comparison, case, view, background, reference_masks, masks)
 
 
-def _choose_slice(comparison: Comparison, reference: np.ndarray, files: Mapping[str, Path], axis: int) -> int:
+def _choose_slice(setup: Setup, reference: np.ndarray, files: Mapping[str, Path], axis: int) -> int:
     """The telling slice of a reference along an axis, for the predictions of some models."""
     counted = np.ones(reference.shape, bool)
-    if (ignore_label := comparison.settings.get("ignore_label")) is not None:
+    if (ignore_label := setup.settings.get("ignore_label")) is not None:
         counted = reference != ignore_label
     wrong = {}
     for name, path in files.items():
-        prediction, _ = read_segmentation(path, comparison.reader)
-        structures = comparison.structures, comparison.structures_of[name]
+        prediction, _ = read_segmentation(path, setup.reader)
+        structures = setup.structures[setup.baseline], setup.structures[name]
         wrong[name] = _wrong_by_slice(reference, prediction, counted, structures, axis)
         del prediction  # before the next one is read
-    return telling_slice(wrong, _present_by_slice(reference, comparison.structures, axis))
+    return telling_slice(wrong, _present_by_slice(reference, setup.structures[setup.baseline], axis))
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,9 @@ def _draw_overlay(
     height, width = shown.shape[0] * view.aspect, shown.shape[1]
     panel = 2.9
     drawn = [any(m.any() for m in found) for found in zip(reference_masks, *masks.values(), strict=True)]
-    labels = ", ".join(part.name for part, here in zip(comparison.structures, drawn, strict=True) if here)
+    labels = ", ".join(
+        part.name for part, here in zip(comparison.setup.structures[comparison.baseline], drawn, strict=True) if here
+    )
     with drawing():
         figure = Figure(
             figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.5),
@@ -141,10 +141,9 @@ def _draw_overlay(
     return Picture(buffer.getvalue(), "image/png", _description(comparison, case, view, labels, list(masks)))
 
 
-def _description(comparison: Comparison, case: str, view: _View, labels: str, models: Sequence[str]) -> str:
+def _description(comparison: Comparison, case: str, view: _View, labels: str, models: list[str]) -> str:
     """The alternative text: which slice of what, and how good each model is in this case."""
-    place, name = comparison.lineup.cases.index(case), comparison.structure_names[-1]
-    dice = {model: comparison.values(model, name, "Dice")[place] for model in models}
+    dice = comparison.by_case(comparison.labels[-1], "Dice").loc[case, models]
     scores = ", ".join(f"{m} (Dice {value:.3f})" if not math.isnan(value) else m for m, value in dice.items())
     under = "on the image" if view.on_image else "on the reference's labels, as its image could not be shown"
     where = f", {view.where}" if view.where else ""
@@ -225,9 +224,8 @@ def _window(mask: np.ndarray) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def _read_image(folder: Path | None, case: str, file_ending: str, reader: type[BaseReaderWriter]) -> np.ndarray | None:
+def _read_image(path: Path | None, reader: type[BaseReaderWriter]) -> np.ndarray | None:
     """The first channel of a case; None if it is missing or damaged, which costs only the picture's background."""
-    path = first_channel(folder, case, file_ending)
     if path is None:
         return None
     try:

@@ -2,145 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
-
-import numpy as np
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import HIGHER_IS_BETTER, METRIC_INFO
-from nnunetv2_masam.evaluation.report.shown import MAIN_METRICS, shown_metrics, units_of
-from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, number, spread
+from nnunetv2_masam.evaluation.metrics import METRICS, VOLUMES
+from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, number, numbers, spread
 from nnunetv2_masam.evaluation.scores import AVERAGE
 
+MAIN_METRICS = ("Dice", "HD95_mm", "NSD")  # those of the terminal, the plots and the groups
 MARGIN_TITLE = "Dice against box margin"
 EMPTY_RULE = (
     "Where reference and prediction are empty, the score is the best (1, distances 0); where one of them is, "
     "it is the worst (0, distances the image diagonal)."
 )
-
-
-def quality_table(comparison: Comparison) -> Table:
-    """Mean ± standard deviation and median of every metric, by structure and model; the best mean in bold.
-
-    Where a model was prompted, a column says with what, and the best is sought among those that were not.
-    """
-    units, prompts, metrics = units_of(comparison), comparison.prompts, shown_metrics(comparison)
-    prompted = any(prompts.values())
-    ranked = [model for model in comparison.model_names if prompts[model] is None] or comparison.model_names
-    rows: list[dict[str, str]] = []
-    best: set[tuple[int, str]] = set()
-    for name in comparison.structure_names:
-        found = {model: comparison.summaries[model][name] for model in comparison.model_names}
-        for metric in metrics:
-            winners = _best({model: found[model][metric].mean for model in ranked}, HIGHER_IS_BETTER[metric])
-            places = [len(rows) + comparison.model_names.index(model) for model in winners]
-            best |= {(place, units.heading(metric)) for place in places}
-        for model, summaries in found.items():
-            counted = sorted({summary.n for summary in summaries.values()})
-            row = {"label": name, "model": model}
-            if prompted:
-                row["prompt"] = "none" if (prompt := prompts[model]) is None else prompt.text
-            row["cases"] = "/".join(map(str, counted))
-            for metric in metrics:
-                s = summaries[metric]
-                row[units.heading(metric)] = spread(s.mean, s.sd, s.median, METRIC_INFO[metric].digits)
-            rows.append(row)
-    caption = "Mean ± standard deviation (median) over the same cases in all models; the best mean in bold"
-    caption += ", among models without a prompt." if prompted and len(ranked) < len(prompts) else "."
-    if any(
-        comparison.scores.empty(model, part.name).count("") < len(comparison.lineup.cases)
-        for model in comparison.model_names
-        for part in comparison.structures
-    ):
-        caption += f" {EMPTY_RULE}"
-    for metric, text in comparison.settings.get("definitions", {}).items():
-        heading = units.heading(metric)
-        caption += f" {heading[0].upper()}{heading[1:]}: {text}."
-    return Table("Quality", pd.DataFrame(rows), 2, caption, frozenset(best), frozenset({"prompt"}))
-
-
-def volume_table(comparison: Comparison) -> Table:
-    """Volumes (or areas) of reference and prediction, and their difference."""
-    units = units_of(comparison)
-    rows = []
-    for part in comparison.structures:
-        for model in comparison.model_names:
-            columns = ("volume_reference_ml", "volume_prediction_ml", "volume_difference_ml")
-            values = np.array([comparison.values(model, part.name, column) for column in columns])
-            reference, prediction, difference = values * units.size_per_ml
-            digits = units.size_digits
-            rows.append(
-                {
-                    "label": part.name,
-                    "model": model,
-                    f"reference ({units.size})": number(_mean(reference), digits),
-                    f"prediction ({units.size})": number(_mean(prediction), digits),
-                    f"difference ({units.size})": number(_mean(difference), digits, sign=True),
-                    "its standard deviation": number(_sd(difference), digits),
-                    f"absolute difference ({units.size})": number(_mean(np.abs(difference)), digits),
-                }
-            )
-    caption = "Means over all cases, empty ones included; difference: prediction minus reference."
-    return Table(f"{units.size_name.capitalize()}s", pd.DataFrame(rows), 2, caption)
-
-
-def fold_table(comparison: Comparison) -> Table | None:
-    """Mean per fold, averaged over structures; None where there are no folds."""
-    last, units = comparison.structure_names[-1], units_of(comparison)
-    folds = sorted(comparison.summaries[comparison.baseline][last]["Dice"].fold_means)
-    if not folds:
-        return None
-    rows = []
-    for metric in shown_metrics(comparison):
-        for model in comparison.model_names:
-            means = comparison.summaries[model][last][metric].fold_means
-            row = {f"fold {fold}": number(means.get(fold), METRIC_INFO[metric].digits) for fold in folds}
-            rows.append({"metric": units.heading(metric), "model": model, **row})
-    caption = "Mean over the cases of each fold" + (", averaged over labels." if last == AVERAGE else ".")
-    return Table("Folds", pd.DataFrame(rows), 2, caption)
-
-
-def group_table(comparison: Comparison) -> Table | None:
-    """Quality by group of cases; None without groups."""
-    units = units_of(comparison)
-    rows = []
-    for group, found in comparison.groups.items():
-        for name in comparison.structure_names:
-            for model in comparison.model_names:
-                summaries = found.summaries[model][name]
-                row = {"group": group, "label": name, "model": model, "cases": str(summaries["Dice"].n)}
-                for metric in MAIN_METRICS:
-                    s = summaries[metric]
-                    row[units.heading(metric)] = spread(s.mean, s.sd, s.median, METRIC_INFO[metric].digits)
-                rows.append(row)
-    caption = "Mean ± standard deviation (median) over the cases of a group."
-    return Table("Groups", pd.DataFrame(rows), 3, caption) if rows else None
-
-
-def margin_table(comparison: Comparison) -> Table | None:
-    """Mean Dice against the margin of oracle boxes; None with fewer than two margins."""
-    models = margins(comparison)
-    if len({margin for margin, _ in models}) < 2:
-        return None
-    rows = [
-        {"margin (mm)": f"{margin:g}", "model": model}
-        | {name: number(comparison.summaries[model][name]["Dice"].mean, 4) for name in comparison.structure_names}
-        for margin, model in models
-    ]
-    caption = "Mean Dice with boxes around the reference that are wider by the margin on every side."
-    return Table(MARGIN_TITLE, pd.DataFrame(rows), 2, caption)
-
-
-def margins(comparison: Comparison) -> list[tuple[float, str]]:
-    """Margin in mm and model, for models with oracle boxes of a known margin, tightest first."""
-    known = [(prompt.margin_mm, model) for model, prompt in comparison.prompts.items() if prompt is not None]
-    return sorted((margin, model) for margin, model in known if margin is not None)
-
-
-COSTS: Mapping[str, tuple[str, float, int]] = {
+COSTS = {  # heading, factor, decimals
     "parameters": ("parameters (million)", 1e-6, 2),
     "trained_parameters": ("trained (million)", 1e-6, 2),
     "training_hours_per_fold": ("training per fold (h)", 1, 2),
@@ -152,17 +27,156 @@ COSTS: Mapping[str, tuple[str, float, int]] = {
 }
 
 
+def shown_metrics(comparison: Comparison) -> list[str]:
+    """The metrics in the order of the tables: first those of which more is better, then distances and errors."""
+    return sorted(comparison.metrics, key=lambda metric: not METRICS[metric].higher_is_better)
+
+
+def in_order(comparison: Comparison, frame: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """Rows sorted by keys, of which labels, models and metrics have the comparison's order."""
+    order = {"label": comparison.labels, "model": comparison.models, "metric": shown_metrics(comparison)}
+    return frame.sort_values(
+        list(keys), key=lambda key: key.map(order[str(key.name)].index) if key.name in order else key
+    )
+
+
+def wide(comparison: Comparison, frame: pd.DataFrame, keys: list[str], metrics: list[str]) -> pd.DataFrame:
+    """Summaries in words, with the keys as index and a column per metric."""
+    digits = [METRICS[metric].digits for metric in frame["metric"]]
+    words = [spread(*row) for row in zip(frame["mean"], frame["sd"], frame["median"], digits, strict=True)]
+    table = in_order(comparison, frame.assign(words=words), *keys).pivot_table(
+        "words", keys, "metric", "first", sort=False
+    )
+    return table[metrics].rename(columns=comparison.setup.units.heading)
+
+
+def quality_table(comparison: Comparison) -> Table:
+    """Mean ± standard deviation and median of every metric, by label and model; the best mean in bold.
+
+    Where a model was prompted, a column says with what, and the best is sought among those that were not.
+    """
+    metrics, prompts = shown_metrics(comparison), comparison.setup.prompts
+    cells = wide(comparison, comparison.summary, ["label", "model"], metrics)
+    counts = comparison.summary.groupby(["label", "model"])["n"].agg(lambda n: "/".join(map(str, sorted(set(n)))))
+    cells.insert(0, "cases", counts)
+    if prompted := any(prompts.values()):
+        texts = {name: "none" if prompt is None else prompt.text for name, prompt in prompts.items()}
+        cells.insert(0, "prompt", cells.index.get_level_values("model").map(texts))
+    cells = cells.reset_index()
+    ranked = [model for model in comparison.models if prompts[model] is None] or comparison.models
+    means = comparison.summary[comparison.summary["model"].isin(ranked)]
+    best: set[tuple[int, str]] = set()
+    for (label, metric), rows in means.dropna(subset="mean").groupby(["label", "metric"]):
+        winner = rows["mean"].max() if METRICS[metric].higher_is_better else rows["mean"].min()
+        winners = rows.loc[rows["mean"] == winner, "model"] if len(ranked) > 1 else []
+        places = cells.index[(cells["label"] == label) & cells["model"].isin(winners)]
+        best |= {(int(place), comparison.setup.units.heading(metric)) for place in places}
+    caption = "Mean ± standard deviation (median) over the same cases in all models; the best mean in bold"
+    caption += ", among models without a prompt." if prompted and len(ranked) < len(prompts) else "."
+    if not (comparison.values["in_reference"] & comparison.values["in_prediction"]).all():
+        caption += f" {EMPTY_RULE}"
+    for metric, text in comparison.setup.settings.get("definitions", {}).items():
+        heading = comparison.setup.units.heading(metric)
+        caption += f" {heading[0].upper()}{heading[1:]}: {text}."
+    return Table("Quality", cells, 2, caption, frozenset(best), frozenset({"prompt"}))
+
+
+def volume_table(comparison: Comparison) -> Table:
+    """Volumes (or areas) of reference and prediction, and their difference."""
+    units, digits = comparison.setup.units, comparison.setup.units.size_digits
+    sizes = comparison.values.assign(**{name: comparison.values[name] * units.size_per_ml for name in VOLUMES})
+    sizes["absolute"] = sizes["volume_difference_ml"].abs()
+    grouped = in_order(comparison, sizes, "label", "model").groupby(["label", "model"], sort=False)
+    means = grouped[[*VOLUMES, "absolute"]].mean()
+    cells = {
+        f"{name} ({units.size})": numbers(means[column], digits, column == "volume_difference_ml")
+        for name, column in zip(("reference", "prediction", "difference"), VOLUMES, strict=True)
+    }
+    cells["its standard deviation"] = numbers(grouped["volume_difference_ml"].std(), digits)
+    cells[f"absolute difference ({units.size})"] = numbers(means["absolute"], digits)
+    caption = "Means over all cases, empty ones included; difference: prediction minus reference."
+    return Table(f"{units.size_name.capitalize()}s", pd.DataFrame(cells, means.index).reset_index(), 2, caption)
+
+
+def fold_table(comparison: Comparison) -> Table | None:
+    """Mean per fold, averaged over labels; None where there are no folds."""
+    last = comparison.labels[-1]
+    rows = comparison.by_fold[comparison.by_fold["label"] == last]
+    if rows.empty:
+        return None
+    means = [number(mean, METRICS[metric].digits) for mean, metric in zip(rows["mean"], rows["metric"], strict=True)]
+    rows = in_order(
+        comparison, rows.assign(text=means, fold="fold " + rows["fold"].astype(str)), "metric", "model", "fold"
+    )
+    cells = rows.pivot_table("text", ["metric", "model"], "fold", "first", sort=False).reset_index()
+    cells["metric"] = cells["metric"].map(comparison.setup.units.heading)
+    caption = "Mean over the cases of each fold" + (", averaged over labels." if last == AVERAGE else ".")
+    return Table("Folds", cells, 2, caption)
+
+
+def run_table(comparison: Comparison) -> Table | None:
+    """Spread between trainings beside that between cases; None where each model was trained once."""
+    found = comparison.run_spread
+    if found.empty:
+        return None
+    rows = in_order(comparison, found[found["label"] == comparison.labels[-1]], "metric", "model")
+    digits = [METRICS[metric].digits for metric in rows["metric"]]
+    cells = {"metric": rows["metric"].map(comparison.setup.units.heading), "model": rows["model"]}
+    cells["trainings"] = rows["runs"].astype(str)
+    headings = {
+        "mean": "mean",
+        "sd_between_runs": "standard deviation of trainings",
+        "lowest": "lowest training",
+        "highest": "highest training",
+        "sd_between_cases": "standard deviation of cases",
+    }
+    cells |= {heading: numbers(rows[column], digits) for column, heading in headings.items()}
+    caption = (
+        f"{comparison.labels[-1].capitalize()}: means over all cases of each training of a model, and their spread."
+    )
+    return Table("Trainings", pd.DataFrame(cells).reset_index(drop=True), 2, caption)
+
+
+def group_table(comparison: Comparison) -> Table | None:
+    """Quality by group of cases; None without groups."""
+    keys = ["group", "label", "model"]
+    found = comparison.group_summary[comparison.group_summary["metric"].isin(MAIN_METRICS)]
+    if found.empty:
+        return None
+    cells = wide(comparison, found, keys, list(MAIN_METRICS))
+    cells.insert(0, "cases", found[found["metric"] == "Dice"].set_index(keys)["n"].astype(str))
+    caption = "Mean ± standard deviation (median) over the cases of a group."
+    return Table("Groups", cells.reset_index(), 3, caption)
+
+
+def margin_table(comparison: Comparison) -> Table | None:
+    """Mean Dice against the margin of oracle boxes; None with fewer than two margins."""
+    models = margins(comparison)
+    if models.nunique() < 2:
+        return None
+    means = mean_dice(comparison).loc[models.index].map(lambda mean: number(mean, 4))
+    keys = pd.DataFrame({"margin (mm)": models.map("{:g}".format), "model": models.index}, models.index)
+    caption = "Mean Dice with boxes around the reference that are wider by the margin on every side."
+    return Table(MARGIN_TITLE, keys.join(means), 2, caption)
+
+
+def margins(comparison: Comparison) -> pd.Series:
+    """Margin in mm by model, for models with oracle boxes of a known margin, tightest first."""
+    known = {name: prompt.margin_mm for name, prompt in comparison.setup.prompts.items() if prompt is not None}
+    return pd.Series(known, dtype=float).dropna().sort_index().sort_values(kind="stable")
+
+
+def mean_dice(comparison: Comparison) -> pd.DataFrame:
+    """Mean Dice, a row per model and a column per label."""
+    rows = comparison.summary[comparison.summary["metric"] == "Dice"]
+    return rows.pivot(index="model", columns="label", values="mean")[comparison.labels]
+
+
 def cost_table(comparison: Comparison) -> Table | None:
     """Costs by model, the mean over folds; None where nothing is recorded."""
-    rows = []
-    for model in comparison.model_names:
-        cost: dict[str, Any] = asdict(comparison.costs[model]) if model in comparison.costs else {}
-        row = {"model": model}
-        for key, (heading, factor, digits) in COSTS.items():
-            value = cost.get(key)
-            row[heading] = number(None if value is None else value * factor, digits)
-        rows.append(row)
-    cells = pd.DataFrame(rows)
+    cells = pd.DataFrame({"model": comparison.models})
+    for key, (heading, factor, digits) in COSTS.items():
+        cells[heading] = numbers(comparison.costs[key].loc[comparison.models] * factor, digits)
     if (cells.iloc[:, 1:] == NOTHING).all(axis=None):
         return None
     caption = (
@@ -170,19 +184,3 @@ def cost_table(comparison: Comparison) -> Table | None:
         "between cases in nnU-Net's validation, reading and export included."
     )
     return Table("Cost", cells, 1, caption)
-
-
-def _best(means: Mapping[str, float], higher_is_better: bool) -> list[str]:
-    """The models with the best mean; none where there is nothing to choose from."""
-    defined = pd.Series(dict(means), dtype=float).dropna()
-    if len(means) < 2 or defined.empty:
-        return []
-    return list(defined.index[defined == (defined.max() if higher_is_better else defined.min())])
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(pd.Series(values).mean())  # without undefined values; NaN without any
-
-
-def _sd(values: np.ndarray) -> float:
-    return float(pd.Series(values).std())

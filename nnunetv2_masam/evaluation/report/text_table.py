@@ -68,6 +68,12 @@ def number(value: float | None, digits: int, sign: bool = False) -> str:
     return text if float(text) else text.lstrip("+-")
 
 
+def numbers(values: pd.Series, digits: int | Sequence[int], sign: bool = False) -> list[str]:
+    """A column of rounded numbers; `digits` of all, or of each."""
+    each = [digits] * len(values) if isinstance(digits, int) else digits
+    return [number(value, places, sign) for value, places in zip(values, each, strict=True)]
+
+
 def interval(low: float, high: float, digits: int) -> str:
     """The ends of a confidence interval of a difference."""
     return NOTHING if math.isnan(low) else f"{number(low, digits, True)} to {number(high, digits, True)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,29 @@ def write_volume(path: Path, labels: np.ndarray, spacing_xyz: tuple[float, ...] 
     image.SetSpacing(spacing_xyz)
     image.SetOrigin((-3.0, 4.0, 5.5))
     sitk.WriteImage(image, str(path))
+
+
+def score_rows(
+    model: str,
+    metrics: dict[str, list[float]],
+    *,
+    label: str = "kidney",
+    folds: list[int] | None = None,
+    groups: list[str] | None = None,
+    run: int = 0,
+    **columns: Any,
+) -> list[dict[str, Any]]:
+    """Rows of a frame of values: metrics by case; further columns are the same in all rows."""
+    cases = len(next(iter(metrics.values())))
+    return [
+        {
+            **{"model": model, "run": run, "case": f"case_{c}", "label": label},
+            **{"fold": folds[c] if folds else -1, "group": groups[c] if groups else ""},
+            **{"in_reference": True, "in_prediction": True, **columns},
+            **{name: values[c] for name, values in metrics.items()},
+        }
+        for c in range(cases)
+    ]
 
 
 def blobs(case: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A reader that kills its process at one file, as the kernel does when memory runs out; imported by workers."""
+"""Readers for tests of the pool, imported by its workers: one kills its process, one waits."""
 
 from __future__ import annotations
 
@@ -20,4 +20,13 @@ class KilledReader(SimpleITKIO):
             while not (Path(seg_fname).parent / "done").exists() and time.monotonic() < until:
                 time.sleep(0.05)
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().read_seg(seg_fname)
+
+
+class WaitingReader(SimpleITKIO):
+    """Leaves its process's number beside the file as ``N.pid``, and waits."""
+
+    def read_seg(self, seg_fname: str) -> Any:
+        (Path(seg_fname).parent / f"{os.getpid()}.pid").touch()
+        time.sleep(300)
         return super().read_seg(seg_fname)

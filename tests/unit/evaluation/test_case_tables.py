@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.evaluation.case_tables import read_case_table, read_groups, read_measured_elsewhere
+from nnunetv2_masam.csv_tables import read_case_table
+from nnunetv2_masam.evaluation.value_tables import read_groups, read_values
 
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
 COMPARE = ["compare", "-d", "901", "-np", "1", BASE]
@@ -73,7 +74,7 @@ def test_folds_that_are_none(folds: tuple[str, str], message: str, tmp_path: Pat
     rows = [f"A,a,{fold},{label},0.5" for fold, label in zip(folds, ("kidney", "liver"), strict=True)]
     table.write_text("\n".join(["model,case,fold,label,Dice", *rows]))
     with pytest.raises(ValueError, match=message):
-        read_measured_elsewhere("A", table)
+        read_values("A", table)
 
 
 def test_a_table_of_our_own_knows_the_folds(dataset: Any, tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_the_table_of_another_tool(dataset: Any, tmp_path: Path, capsys: pytest.
 def test_damaged_tables(tmp_path: Path, text: str, complaint: str) -> None:
     table = write(tmp_path / "t.csv", text)
     with pytest.raises(ValueError, match=rf"t\.csv.*{complaint}"):
-        read_measured_elsewhere("name", table)
+        read_values("name", table)
 
 
 def test_tables_that_cannot_be_read(tmp_path: Path) -> None:

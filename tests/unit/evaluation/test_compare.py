@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models, write_comparison
+from nnunetv2_masam.evaluation.pipeline import CompareCrossValidation, ModelSource, compare_models, write_comparison
 
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
 CROSSVALIDATION = ["compare", "-d", "901", BASE, OURS, "-np", "1"]
@@ -92,9 +92,12 @@ def test_a_prediction_changed_after_nnunet_measured_it_is_noted(dataset: Any, tm
 def test_a_second_model_does_not_measure_the_first_again(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from nnunetv2_masam.evaluation import measure
 
+    def model_of(pair: Any) -> str:
+        return pair.prediction.parents[2].name.split("__")[0]
+
     measured: list[str] = []
     original = measure.measure
-    monkeypatch.setattr(measure, "measure", lambda task: (measured.append(task.model), original(task))[1])
+    monkeypatch.setattr(measure, "measure", lambda pair: (measured.append(model_of(pair)), original(pair))[1])
     assert main(["compare", "-d", "901", BASE, "-np", "1"]) == 0
     assert measured == [BASE] * 6
     measured.clear()
@@ -180,7 +183,8 @@ def test_regions_and_ignore_label(dataset: Any, tmp_path: Path) -> None:
 def test_a_request_has_a_title_and_notes_of_its_own(dataset: Any, tmp_path: Path) -> None:
     shutil.rmtree(dataset.model_folder(OURS) / "fold_1")
     models = [ModelSource(BASE), ModelSource(OURS)]
-    request = CompareRequest(models, "901", common=True, processes=1, title="What {n} is.", notes=["Read this first."])
+    about = {"title": "What {n} is.", "notes": ["Read this first."]}
+    request = CompareCrossValidation(models=models, dataset="901", common=True, processes=1, **about)
     write_comparison(compare_models(request), tmp_path / "out")
     written = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert written["title"] == "What {n} is. Dataset901_Blobs: 4 cases of the cross-validation"

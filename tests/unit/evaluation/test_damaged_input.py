@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.evaluation.request import CompareRequest
+from nnunetv2_masam.evaluation.request import CompareCrossValidation
 from tests.unit.evaluation.conftest import blobs, write_volume
 
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
@@ -168,7 +168,7 @@ def test_options_that_the_parser_refuses(capsys: Any, options: list[str], compla
 )
 def test_requests_from_python(values: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        CompareRequest(dataset="901", **values)
+        CompareCrossValidation(dataset="901", **values)
 
 
 def test_folds_of_a_test_set(test_set: Any, capsys: Any, nothing_measured: None) -> None:
@@ -251,10 +251,10 @@ def test_a_damaged_image_costs_its_picture_only(dataset: Any, tmp_path: Path) ->
 
     (dataset.raw / "imagesTr" / "case_0_0000.nii.gz").write_bytes(b"no image")
     write_volume(dataset.raw / "imagesTr" / "case_1_0000.nii.gz", blobs(1)[:-1])
-    request = CompareRequest([ModelSource(BASE), ModelSource(OURS)], dataset="901", processes=1)
+    request = CompareCrossValidation(models=[ModelSource(BASE), ModelSource(OURS)], dataset="901", processes=1)
     comparison = compare_models(request)
-    assert comparison.reader is SimpleITKIO
-    shown = {case: overlay(comparison, case, [BASE, OURS], dataset.raw / "imagesTr") for case in dataset.cases[:3]}
+    assert comparison.setup.reader is SimpleITKIO
+    shown = {case: overlay(comparison, case, [BASE, OURS]) for case in dataset.cases[:3]}
     for case in ("case_0", "case_1"):
         assert "as its image could not be shown" in shown[case].alt
     assert shown["case_2"].alt.startswith("case_2, axial slice ")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunetv2_masam.evaluation.lesions import count_lesions
+from nnunetv2_masam.evaluation.lesions import count_lesions, panoptic_quality
 
 
 def row(text: str) -> np.ndarray:
@@ -73,3 +73,22 @@ def test_against_every_matching(seed: int) -> None:
         )
     )
     assert count_lesions(reference, prediction, 0.15) == (n, m, most)
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "expected"),
+    [
+        ("####..####", "####......", (2 / 3, 1.0, 2 / 3)),
+        ("####..####", "###...####", ((3 / 4 + 1) / 2, (3 / 4 + 1) / 2, 1.0)),
+        ("####......", "##........", (1 / 2, 1 / 2, 1.0)),
+        ("####......", "#.........", (0.0, 0.0, 0.0)),
+        ("####......", "..........", (0.0, 0.0, 0.0)),
+    ],
+)
+def test_panoptic_quality_by_hand(reference: str, prediction: str, expected: tuple[float, float, float]) -> None:
+    assert panoptic_quality(row(reference), row(prediction)) == pytest.approx(expected)
+    assert panoptic_quality(row(prediction), row(reference)) == pytest.approx(expected)
+
+
+def test_panoptic_quality_without_lesions() -> None:
+    assert np.isnan(panoptic_quality(row("...."), row("...."))).all()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -12,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.measure import MeasureTask, measure, measure_all
+from nnunetv2_masam.evaluation.measure import Pair, Protocol, measure, measure_all
 from nnunetv2_masam.evaluation.segmentation import Geometry, check_geometry, read_segmentation
 from tests.unit.evaluation.conftest import blobs, degrade, write_volume
 from tests.unit.evaluation.killed_reader import KilledReader
@@ -25,17 +28,19 @@ from tests.unit.evaluation.killed_reader import KilledReader
 PARTS = (Structure("kidney", "1", (1,), (1,)), Structure("liver", "2", (2,), (2,)))
 
 
-def task(folder: Path, case: str, reader: Any = SimpleITKIO) -> MeasureTask:
-    reference, prediction = folder / "reference.nii.gz", folder / f"{case}.nii.gz"
-    if not reference.exists():
-        write_volume(reference, blobs(0))
-    write_volume(prediction, degrade(blobs(0), 1))
+def pairs(folder: Path, *cases: str, reader: Any = SimpleITKIO) -> tuple[pd.DataFrame, dict[str, Protocol]]:
+    """The table of cases, all of one model, and what to measure of it."""
+    write_volume(folder / "reference.nii.gz", blobs(0))
+    for case in cases:
+        write_volume(folder / f"{case}.nii.gz", degrade(blobs(0), 1))
+    rows = [("A", folder / "reference.nii.gz", folder / f"{case}.nii.gz", None) for case in cases]
     values = frozenset({0, 1, 2})
-    return MeasureTask("A", case, reference, prediction, None, reader, PARTS, (2.0, 2.0), None, values, values)
+    protocol = Protocol(reader, PARTS, (2.0, 2.0), None, values, values)
+    return pd.DataFrame(rows, columns=["model", "reference", "prediction", "image"]), {"A": protocol}
 
 
 def test_a_killed_process_is_told_and_what_was_measured_is_kept(tmp_path: Path) -> None:
-    tasks = [task(tmp_path, case, KilledReader) for case in ("a", "b", "killer")]
+    cases, protocols = pairs(tmp_path, "a", "b", "killer", reader=KilledReader)
     cache = tmp_path / "cache"
 
     def release() -> None:
@@ -45,11 +50,51 @@ def test_a_killed_process_is_told_and_what_was_measured_is_kept(tmp_path: Path) 
 
     threading.Thread(target=release, daemon=True).start()
     with pytest.raises(ValueError, match=r"killed, probably because memory ran out, after \d of 3 .*remembered.*-np 1"):
-        measure_all(tasks, cache, processes=2, progress=False)
-    again = measure_all(tasks[:2], cache, processes=1, progress=False)
-    assert any(result.cached for result in again)
-    (values,) = {json.dumps(result.values) for result in again}
-    assert json.loads(values) == measure(replace(tasks[0], reader=SimpleITKIO))[0]
+        measure_all(cases, protocols, cache, processes=2, progress=False)
+    kept = list(cache.glob("*.json"))
+    assert kept
+    again = measure_all(cases[:2], protocols, cache, processes=1, progress=False)
+    row = cases.iloc[0]
+    expected = measure(Pair(row["reference"], row["prediction"], None, replace(protocols["A"], reader=SimpleITKIO)))
+    assert [result.values for result in again] == [expected.values] * 2
+    for file in kept:
+        assert json.loads(file.read_text())["values"] == expected.values
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_no_process_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """Both workers wait in a reader when the command is killed, as by the kernel when memory runs out."""
+    script = f"""
+from pathlib import Path
+from tests.unit.evaluation.killed_reader import WaitingReader
+from tests.unit.evaluation.test_measure import pairs
+from nnunetv2_masam.evaluation.measure import measure_all
+if __name__ == "__main__":
+    measure_all(*pairs(Path({str(tmp_path)!r}), "a", "b", reader=WaitingReader), None, processes=2, progress=False)
+"""
+    (tmp_path / "compare.py").write_text(script)
+    root = Path(__file__).parents[3]
+    parent = subprocess.Popen([sys.executable, tmp_path / "compare.py"], env=os.environ | {"PYTHONPATH": str(root)})
+    until = time.monotonic() + 120
+    while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
+    workers = [int(file.stem) for file in tmp_path.glob("*.pid")]
+    assert len(workers) == 2
+    assert all(is_running(worker) for worker in workers)
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 30
+    while any(map(is_running, workers)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert [worker for worker in workers if is_running(worker)] == []
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process, and it is not one that only waits to be collected."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize(
@@ -60,14 +105,19 @@ def test_a_killed_process_is_told_and_what_was_measured_is_kept(tmp_path: Path) 
         b"\xff\xfe\x00",
     ],
 )
-def test_a_damaged_memory_is_measured_again(tmp_path: Path, content: str | bytes) -> None:
+def test_a_damaged_memory_is_measured_again(
+    tmp_path: Path, content: str | bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases, protocols = pairs(tmp_path, "a")
     cache = tmp_path / "cache"
-    first = measure_all([task(tmp_path, "a")], cache, progress=False)
+    first = measure_all(cases, protocols, cache, progress=False)
     (entry,) = cache.glob("*.json")
+    good = entry.read_bytes()
     entry.write_bytes(content if isinstance(content, bytes) else content.encode())
-    second = measure_all([task(tmp_path, "a")], cache, progress=False)
-    assert (first[0].values, second[0].cached) == (second[0].values, False)
-    assert measure_all([task(tmp_path, "a")], cache, progress=False)[0].cached
+    assert measure_all(cases, protocols, cache, progress=False) == first
+    assert entry.read_bytes() == good
+    monkeypatch.setattr("nnunetv2_masam.evaluation.measure.measure", None)
+    assert measure_all(cases, protocols, cache, progress=False) == first  # remembered
 
 
 def geometry(origin: Any = (0, 0, 0), degrees: float = 0.0, **changes: Any) -> Geometry:

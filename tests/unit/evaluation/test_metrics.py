@@ -13,15 +13,11 @@ from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from nnunetv2_masam.cli import compare
-from nnunetv2_masam.evaluation.metrics import (
-    METRICS,
-    OPTIONAL_METRICS,
-    MetricSettings,
-    image_diagonal_mm,
-    structure_metrics,
-)
+from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
+from nnunetv2_masam.evaluation.metrics import LESION_RULES as RULES
+from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, SURFACES_IN_WORDS, MetricSettings
 from nnunetv2_masam.evaluation.surfaces import SURFACES
+from tests.unit.evaluation.label_arrays import structure_metrics
 
 SPACING_MM = (5.0, 2.0, 0.5)
 MESH = MetricSettings(distance_surface="mesh")
@@ -40,10 +36,10 @@ def test_single_voxels_are_as_far_apart_as_the_spacing_says(axis: int, voxels: i
     prediction = np.roll(reference, voxels, axis)
     far, near = voxels * SPACING_MM[axis], (voxels - 1) * SPACING_MM[axis]
     found = structure_metrics(reference, prediction, SPACING_MM, 0.1, settings=VOXELS)
-    assert [found[metric] for metric in METRICS] == pytest.approx([0, 0, far, far, 0])
+    assert [found[metric] for metric in STANDARD] == pytest.approx([0, 0, far, far, 0])
     # half of the eight elements (voxel corners) look at the other voxel, half look away from it
     found = structure_metrics(reference, prediction, SPACING_MM, 0.1, settings=MESH)
-    assert [found[metric] for metric in METRICS] == pytest.approx([0, 0, far, (far + near) / 2, 0.5 * (near == 0)])
+    assert [found[metric] for metric in STANDARD] == pytest.approx([0, 0, far, (far + near) / 2, 0.5 * (near == 0)])
 
 
 def test_nsd_is_between_surfaces_and_not_between_voxel_centres() -> None:
@@ -73,7 +69,7 @@ def test_slabs_that_end_one_slice_apart(tolerance_mm: float, nsd: float) -> None
 def test_equal_masks_are_perfect() -> None:
     mask = block((8, 9, 10), (2, 5), (3, 7), (1, 9))
     found = structure_metrics(mask, mask, SPACING_MM)
-    assert [found[metric] for metric in METRICS] == [1.0, 1.0, 0.0, 0.0, 1.0]
+    assert [found[metric] for metric in STANDARD] == [1.0, 1.0, 0.0, 0.0, 1.0]
 
 
 def random_pair(seed: int, shape: tuple[int, ...] = (14, 16, 18)) -> tuple[np.ndarray, np.ndarray]:
@@ -193,23 +189,24 @@ def test_empty_prediction_is_the_worst_value_and_named() -> None:
     mask = block((4, 5, 6), (1, 2), (1, 3), (1, 3))
     found = structure_metrics(mask, np.zeros_like(mask), SPACING_MM)
     diagonal = math.sqrt((4 * 5.0) ** 2 + (5 * 2.0) ** 2 + (6 * 0.5) ** 2)
-    assert [found[metric] for metric in METRICS] == [0.0, 0.0, diagonal, diagonal, 0.0]
-    assert found["empty"] == "prediction"
+    assert [found[metric] for metric in STANDARD] == [0.0, 0.0, diagonal, diagonal, 0.0]
+    assert (found["in_reference"], found["in_prediction"]) == (True, False)
     assert found["volume_prediction_ml"] == 0.0
 
 
 def test_empty_reference_is_the_worst_value_and_named() -> None:
     mask = block((4, 5, 6), (1, 2), (1, 3), (1, 3))
-    found = structure_metrics(np.zeros_like(mask), mask, SPACING_MM, diagonal_mm=99.0)
-    assert [found[metric] for metric in METRICS] == [0.0, 0.0, 99.0, 99.0, 0.0]
-    assert found["empty"] == "reference"
+    found = structure_metrics(np.zeros_like(mask), mask, SPACING_MM)
+    diagonal = math.sqrt((4 * 5.0) ** 2 + (5 * 2.0) ** 2 + (6 * 0.5) ** 2)
+    assert [found[metric] for metric in STANDARD] == [0.0, 0.0, diagonal, diagonal, 0.0]
+    assert (found["in_reference"], found["in_prediction"]) == (False, True)
 
 
 def test_both_empty_has_no_value_and_is_named() -> None:
     nothing = np.zeros((4, 5, 6), bool)
     found = structure_metrics(nothing, nothing, SPACING_MM)
-    assert all(math.isnan(float(found[metric])) for metric in METRICS)
-    assert found["empty"] == "both"
+    assert all(math.isnan(float(found[metric])) for metric in STANDARD)
+    assert (found["in_reference"], found["in_prediction"]) == (False, False)
 
 
 def test_voxels_under_the_ignore_label_do_not_count() -> None:
@@ -226,7 +223,8 @@ def test_two_dimensions_measure_contours() -> None:
     reference = block((1, 12, 12), (0, 1), (3, 6), (3, 6))
     found = structure_metrics(reference, np.roll(reference, 6, axis=2), (2.0, 0.5))
     assert found["HD95_mm"] == pytest.approx(6 * 0.5)
-    assert image_diagonal_mm((1, 12, 12), (2.0, 0.5)) == pytest.approx(math.hypot(12 * 2.0, 12 * 0.5))
+    missed = structure_metrics(reference, np.zeros_like(reference), (2.0, 0.5))
+    assert missed["HD95_mm"] == pytest.approx(math.hypot(12 * 2.0, 12 * 0.5))
 
 
 def test_unequal_shapes_are_refused() -> None:
@@ -255,7 +253,7 @@ def test_optional_metrics_by_hand() -> None:
     # without the inner 2 x 2 and 2 x 3 voxels of the middle slice, of which none is inside of both
     assert found["boundary_IoU"] == pytest.approx((24 - 4) / (44 + 54 - 20))
     assert [found[name] for name in ("lesions_reference", "lesions_prediction", "lesions_matched")] == [1, 1, 1]
-    assert set(everything.columns) | {"empty"} == set(found)
+    assert set(everything.columns) | {"in_reference", "in_prediction"} == set(found)
 
 
 def test_optional_metrics_of_empty_masks() -> None:
@@ -272,10 +270,13 @@ def test_optional_metrics_of_empty_masks() -> None:
     np.testing.assert_equal(measured(nothing, nothing), [nan, nan, nan, nan, nan, nan, 0])
 
 
-def test_the_command_offers_what_there_is() -> None:
-    """Its choices are spelled out, so that ``--help`` imports nothing."""
-    assert set(compare.OPTIONAL) == set(OPTIONAL_METRICS)
-    assert set(compare.SURFACES) == set(SURFACES)
+def test_the_options_offer_what_there_is() -> None:
+    """The choices are spelled out, so that ``--help`` imports nothing."""
+    assert set(SURFACES_IN_WORDS) == set(SURFACES)
+    assert set(RULES) == set(LESION_RULES)
+    everything = MetricSettings(OPTIONS)
+    assert everything.metrics == tuple(METRICS)
+    assert not any("{" in definition for definition in everything.definitions().values())
 
 
 def test_unknown_settings_are_refused() -> None:

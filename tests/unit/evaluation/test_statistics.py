@@ -5,12 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from benchmarks import verdicts
+from nnunetv2_masam.evaluation.differences import (
+    METHODS,
+    NO_DIFFERENCE,
+    NO_VALUE,
+    THESE_MODELS,
+    TOO_FEW,
+    differences,
+)
 from nnunetv2_masam.evaluation.paired_tests import (
     bca_interval,
     corrected_resampled_t,
@@ -22,44 +32,51 @@ from nnunetv2_masam.evaluation.paired_tests import (
     t_interval,
     wilcoxon_p,
 )
-from nnunetv2_masam.evaluation.statistics import (
-    METHODS,
-    NO_DIFFERENCE,
-    NO_VALUE,
-    THESE_MODELS,
-    TOO_FEW,
-    PairedDifference,
-    compare_pairs,
-    summarise,
-)
+from nnunetv2_masam.evaluation.scores import summary
+from tests.unit.evaluation.conftest import score_rows
 
 DIFFERENCE = np.array([0.11, -0.02, 0.05, 0.13, 0.07, -0.01, 0.09])
 TIES_AND_ZEROS = np.array([0.0, 0.2, 0.2, -0.2, 0.1, 0.1, 0.3, 0.0, 0.3])
 
 
+def compare_pairs(
+    ours: list[list[float]], theirs: list[list[float]], higher: bool = True, folds: list[int] | None = None
+) -> list[SimpleNamespace]:
+    """The rows of a model and a baseline with these scores by label, then by case."""
+    metric = "Dice" if higher else "HD95_mm"
+    rows = [
+        part
+        for model, labels in (("B", theirs), ("A", ours))
+        for label, values in enumerate(labels)
+        for part in score_rows(model, {metric: values}, label=str(label), folds=folds)
+    ]
+    return [SimpleNamespace(**row) for row in differences(pd.DataFrame(rows), "B").to_dict("records")]
+
+
 def compare(ours: list[float], theirs: list[float], higher: bool = True, folds: list[int] | None = None):
-    (found,) = compare_pairs([ours], [theirs], higher_is_better=higher, folds=None if folds is None else [folds])
+    (found,) = compare_pairs([ours], [theirs], higher, folds)
     return found
 
 
-def compare_difference(difference: np.ndarray, folds: list[int] | None = None) -> PairedDifference:
+def compare_difference(difference: np.ndarray, folds: list[int] | None = None) -> SimpleNamespace:
     baseline = np.full(len(difference), 0.5)
     return compare(list(baseline + difference), list(baseline), folds=folds)
 
 
 def test_summary_counts_what_is_undefined_and_averages_by_fold() -> None:
-    found = summarise([0.2, math.nan, 0.4, 0.9], [0, 0, 1, 1])
-    assert (found.n, found.n_undefined) == (3, 1)
-    assert found.mean == pytest.approx(0.5)
-    assert found.sd == pytest.approx(math.sqrt((0.09 + 0.01 + 0.16) / 2))
-    assert found.median == pytest.approx(0.4)
-    assert found.fold_means == pytest.approx({0: 0.2, 1: 0.65})
+    scores = pd.DataFrame(score_rows("A", {"Dice": [0.2, math.nan, 0.4, 0.9]}, folds=[0, 0, 1, 1]))
+    (found,) = summary(scores).to_dict("records")
+    assert (found["n"], found["n_undefined"]) == (3, 1)
+    assert found["mean"] == pytest.approx(0.5)
+    assert found["sd"] == pytest.approx(math.sqrt((0.09 + 0.01 + 0.16) / 2))
+    assert found["median"] == pytest.approx(0.4)
+    assert summary(scores, by=["model", "fold"])["mean"].tolist() == pytest.approx([0.2, 0.65])
 
 
 def test_summary_of_one_case_has_no_spread() -> None:
-    found = summarise([0.7], [-1])
-    assert (found.n, found.mean, found.fold_means) == (1, 0.7, {})
-    assert math.isnan(found.sd)
+    (found,) = summary(pd.DataFrame(score_rows("A", {"Dice": [0.7]}))).to_dict("records")
+    assert (found["n"], found["mean"]) == (1, 0.7)
+    assert math.isnan(found["sd"])
 
 
 # the tests, one by one
@@ -169,7 +186,7 @@ def test_corrected_resampled_t_by_hand() -> None:
 def test_verdict_needs_enough_cases_for_the_number_of_labels(cases: int, labels: int, verdict: str) -> None:
     baseline = [[0.5 + 0.01 * i for i in range(cases)]] * labels
     model = [[value + 0.1 + 0.001 * i for i, value in enumerate(row)] for row in baseline]
-    found = compare_pairs(model, baseline, higher_is_better=True)
+    found = compare_pairs(model, baseline)
     assert {pair.verdict for pair in found} == {verdict}
     assert {pair.n for pair in found} == {cases}
 
@@ -239,22 +256,20 @@ def test_zero_width_is_warned_about() -> None:
 
 
 def test_no_pair_at_all_is_no_value() -> None:
-    found = compare([], [], folds=[])
-    assert (found.n, found.verdict, found.scope, found.fold_level) == (0, NO_VALUE, "", None)
+    nothing = [math.nan] * 6
+    found = compare(nothing, nothing, folds=[0] * 6)
+    assert (found.n, found.verdict, found.scope, found.fold_verdict) == (0, NO_VALUE, "", None)
     assert math.isnan(found.p)
     # and no member of the family that is corrected for
-    rows = [[], [0.1 + 0.01 * i for i in range(6)]]
-    empty, full = compare_pairs(rows, [[], [0.0] * 6], higher_is_better=True)
+    empty, full = compare_pairs([nothing, [0.1 + 0.01 * i for i in range(6)]], [nothing, [0.0] * 6])
     assert (empty.verdict, full.verdict) == (NO_VALUE, "better")
 
 
-def test_values_that_cannot_be_paired_are_refused() -> None:
-    with pytest.raises(ValueError, match="model has 1 values such as inf, expected finite numbers"):
+def test_only_cases_in_which_both_have_a_score_are_pairs() -> None:
+    found = compare([1.0, math.nan, 3.0, 4.0], [0.5, 1.0, math.nan, 3.0])
+    assert (found.n, found.mean) == (2, 0.75)
+    with pytest.raises(ValueError, match=r"Dice of case_1, 0 is infinite, expected finite scores"):
         compare([1.0, math.inf], [1.0, 2.0])
-    with pytest.raises(ValueError, match=r"baseline has 2 values such as nan, .* in which both have a score"):
-        compare([1.0, 1.0], [math.nan, math.nan])
-    with pytest.raises(ValueError, match="model has 1 values, baseline 2"):
-        compare([1.0], [1.0, 2.0])
 
 
 # folds
@@ -264,18 +279,18 @@ def test_the_verdict_is_about_the_methods_only_if_the_folds_agree() -> None:
     random = np.random.default_rng(2)
     folds = [i % 5 for i in range(50)]
     steady = compare_difference(random.normal(0.05, 0.02, 50), folds)
-    assert (steady.verdict, steady.scope, steady.fold_level.verdict) == ("better", METHODS, "better")
+    assert (steady.verdict, steady.scope, steady.fold_verdict) == ("better", METHODS, "better")
     by_fold = np.array([0.15, 0.10, 0.02, -0.03, 0.01])
     shaky = compare_difference(random.normal(0, 0.02, 50) + by_fold[folds], folds)
     assert (shaky.verdict, shaky.scope) == ("better", THESE_MODELS)
-    assert (shaky.fold_level.folds, shaky.fold_level.verdict) == (5, NO_DIFFERENCE)
-    assert shaky.fold_level.mean == pytest.approx(shaky.mean)
+    assert (shaky.folds, shaky.fold_verdict) == (5, NO_DIFFERENCE)
+    assert shaky.fold_mean == pytest.approx(shaky.mean)
 
 
 def test_cases_without_folds_have_no_fold_level() -> None:
-    assert compare_difference(DIFFERENCE, [-1] * 7).fold_level is None
+    assert compare_difference(DIFFERENCE, [-1] * 7).fold_verdict is None
     found = compare_difference(0.1 + 0.01 * np.arange(8.0), [0] * 8)
-    assert (found.fold_level.verdict, found.scope) == (NO_VALUE, THESE_MODELS)
+    assert (found.fold_verdict, found.scope) == (NO_VALUE, THESE_MODELS)
 
 
 # calibration: the short form of benchmarks/verdicts.py, and what docs/compare.md says of the long one
@@ -287,7 +302,7 @@ MOST_CLAIMS = stats.binom.ppf(0.9999, EXPERIMENTS, 0.05) / EXPERIMENTS
 @pytest.mark.parametrize("name", verdicts.SYMMETRIC)
 def test_few_wrong_claims_and_covering_intervals(name: str) -> None:
     for n in (6, 32):
-        found = verdicts.rates(verdicts.SYMMETRIC[name], n, EXPERIMENTS, seed=7)
+        found = verdicts.rates(verdicts.draws(verdicts.SYMMETRIC[name], n, EXPERIMENTS, seed=7))
         assert found["claim on the mean"] <= MOST_CLAIMS
         assert found["coverage of interval"] >= 1 - MOST_CLAIMS
 
@@ -301,7 +316,7 @@ def test_few_wrong_claims_in_samples_that_hold_a_failure(name: str) -> None:
 
 def test_clear_differences_are_claimed_and_luck_of_training_is_not() -> None:
     (shifted,) = verdicts.SHIFTED.values()
-    assert verdicts.rates(shifted, 32, EXPERIMENTS, seed=7, true_mean=0.5)["claim on the mean"] > 0.6
+    assert verdicts.rates(verdicts.draws(shifted, 32, EXPERIMENTS, seed=7), 0.5)["claim on the mean"] > 0.6
     assert verdicts.fold_rates(100, EXPERIMENTS, seed=7)["claim on the methods"] <= MOST_CLAIMS
 
 

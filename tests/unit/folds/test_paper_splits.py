@@ -10,7 +10,7 @@ import pytest
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.cli.fixed_folds import SUMMARIES
-from nnunetv2_masam.evaluation.results import find_splits
+from nnunetv2_masam.evaluation.places import find_splits
 from nnunetv2_masam.folds.few_shot import add_few_shot_folds, read_few_shot_folds
 from nnunetv2_masam.folds.fixed import FixedFold, append_fixed_folds, read_fixed_folds
 from nnunetv2_masam.folds.paper_splits import SPLITS, msd_pancreas_paper

@@ -15,6 +15,7 @@ from nnunetv2_masam.planning import (
     plan_configuration,
     replan,
 )
+from tests.conftest import TINY_STAGES
 
 VITS = ("vit_t", "vit_b", "vit_l", "vit_h")
 
@@ -82,6 +83,25 @@ def test_a_patch_of_its_own_beside_an_inherited_rest():
     assert planned["3d_wide"] == planned["3d_fullres"]  # the patch follows from the images and the rules
 
 
+@pytest.mark.parametrize("vit", ["lite_medsam", "mobile_sam"])
+@pytest.mark.parametrize("shape", [(36, 50, 35), (148, 512, 512)])
+def test_hierarchical_encoders_have_a_plan(vit, shape):
+    planned = plan_configuration(baseline(list(shape)), PlanningRules(vit=vit, max_image_side=256), 3, vram_gb=4)
+    assert planned["predicted_vram_gb"] <= 4
+    json.dumps(planned)
+
+
+def test_sizes_of_a_hierarchical_encoder_are_written_and_checked():
+    rules = PlanningRules(vit=TINY_STAGES, max_image_side=112)
+    planned = json.loads(json.dumps(plan_configuration(baseline([36, 50, 35]), rules, 3)))
+    assert arguments(planned)["vit"] == TINY_STAGES
+    arguments(planned)["adapter_channels"] = None  # the encoder decides
+    check_whole_numbers(planned, "edited")
+    arguments(planned)["vit"]["widths"] = [8, 16.5, 24]
+    with pytest.raises(ValueError, match=r"arch_kwargs\.vit\.widths: \[8, 16\.5, 24\], expected a list of integers"):
+        check_whole_numbers(planned, "edited")
+
+
 @pytest.mark.parametrize("vit", VITS)
 @pytest.mark.parametrize("target", [8, 11, 16, 24, 40, 80])
 @pytest.mark.parametrize("shape", [(36, 50, 35), (20, 320, 320), (148, 512, 512), (149, 1024, 1280), (584, 565)])
@@ -125,18 +145,33 @@ def test_what_the_recipe_fixes_stays():
     assert arguments(planned)["gradient_checkpointing"] is True
 
 
+SHALLOW = {"embed_dim": 1280, "depth": 2, "num_heads": 16, "global_attn_indexes": [1]}
+
+
 def test_explanation_shows_the_plan_and_its_alternatives():
-    configuration = baseline([148, 512, 512])
-    rules = PlanningRules(vit="vit_h")
-    header, plan, *others = explain_configuration(configuration, rules, 14, vram_gb=8).splitlines()
+    configuration = baseline([149, 1024, 1280], channels=3)
+    rules = PlanningRules(vit=SHALLOW)
+    header, plan, *others, hint = explain_configuration(configuration, rules, 4, vram_gb=2.2).splitlines()
     assert header.split()[0] == "patch"
-    assert "512 x 512" in plan
+    assert "416 x 512" in plan
     assert plan.split()[-3:] == ["1.00", "the", "plan"]
-    without = next(row for row in others if "512 x 512  " in row[14:])
-    assert without.split()[-3:] == ["1.46", "too", "large"]  # no checkpointing: a forward pass less
-    smaller = [row for row in others if "384 x 384" in row]
-    assert len(smaller) == 2
+    without = next(row for row in others if "416 x 512" in row)
+    speed, *note = without.split()[-3:]
+    assert note == ["too", "large"]
+    assert 1.3 < float(speed) < 1.5  # no checkpointing: a forward pass less of three
+    smaller = [row for row in others if "416 x 512" not in row]
+    assert len(smaller) == 4
     assert all(float(row.replace("too large", "").split()[-1]) > 1 for row in smaller)
+    assert "1040 x 1280 voxels in plane" in hint
+    assert "`convert ... --longest-side 512`" in hint
+    assert "spacing of 2.5 x 2.5 " in hint
+
+
+def test_frames_that_are_not_too_large_get_no_hint():
+    rules = PlanningRules(vit="vit_t")
+    explanation = explain_configuration(baseline([64, 64]), rules, 2)
+    assert "the plan" in explanation
+    assert "Reduce the images" not in explanation
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-from nnunetv2_masam.evaluation.analysis import analyse
-from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.comparison import Comparison, Setup, analyse
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.lineup import LineUp
-from nnunetv2_masam.evaluation.measure import Measured
-from nnunetv2_masam.evaluation.metrics import MetricSettings, structure_metrics
-from nnunetv2_masam.evaluation.results import Model, PredictedCase
+from nnunetv2_masam.evaluation.metrics import MetricSettings
+from nnunetv2_masam.evaluation.nnunet_results import Model, Run
+from tests.unit.evaluation.label_arrays import structure_metrics
 
 EMPTY = np.zeros((1, 2, 2), bool)
 
@@ -29,7 +28,8 @@ def values(dice: float, empty: str, settings: MetricSettings) -> dict[str, Any]:
     record: dict[str, Any] = dict.fromkeys(settings.columns, dice)
     distances = {"HD95_mm": 10 * (1 - dice), "ASSD_mm": 3 * (1 - dice), "relative_volume_error": 1 - dice}
     volumes = {"volume_reference_ml": 2.0, "volume_prediction_ml": 2 * dice, "volume_difference_ml": 2 * dice - 2}
-    return record | {name: value for name, value in distances.items() if name in record} | volumes | {"empty": ""}
+    record |= {name: value for name, value in distances.items() if name in record} | volumes
+    return record | {"in_reference": True, "in_prediction": True}
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def made_up() -> Callable[..., Comparison]:
         optional: tuple[str, ...] = (),
         groups: int = 0,
         folds: int = 4,
+        runs: int = 1,
         reader: Any = SimpleITKIO,
     ) -> Comparison:
         """`dice` and `empty` by the places of model, case and label."""
@@ -51,35 +52,31 @@ def made_up() -> Callable[..., Comparison]:
         table = (
             0.8 + 0.03 * np.arange(len(models))[:, None, None] + 0.1 * random.random((len(models), cases, len(labels)))
         )
-        names, settings = [f"case_{i:02d}" for i in range(cases)], MetricSettings(optional)
+        settings = MetricSettings(optional)
         structures = tuple(Structure(name, str(i + 1), (i + 1,), (i + 1,)) for i, name in enumerate(labels))
-        measured = [
-            Measured(
-                model,
-                case,
-                {
-                    label: values(float(table[m, c, k]) if dice is None else dice(m, c, k), empty(m, c, k), settings)
-                    for k, label in enumerate(labels)
-                },
-            )
+        rows = [
+            {
+                **{"model": model, "run": run, "case": f"case_{c:02d}", "label": label},
+                **{"fold": c % folds if folds else -1, "group": f"site {c % groups}" if groups else ""},
+                **values(
+                    (float(table[m, c, k]) if dice is None else dice(m, c, k)) + 0.01 * run, empty(m, c, k), settings
+                ),
+            }
             for m, model in enumerate(models)
-            for c, case in enumerate(names)
+            for run in range(runs)
+            for c in range(cases)
+            for k, label in enumerate(labels)
         ]
-        predicted = {
-            case: PredictedCase(case, i % folds if folds else -1, Path("f") / case) for i, case in enumerate(names)
-        }
-        lineup = LineUp(
-            tuple(Model(model, Path("models") / str(i), dict(predicted)) for i, model in enumerate(models)),
-            tuple(names),
-            {case: Path("references") / case for case in names},
-            groups={case: f"site {i % groups}" for i, case in enumerate(names)} if groups else {},
-        )
-        return analyse(
-            lineup,
-            measured,
-            dict.fromkeys(models, structures),
+        measured = pd.DataFrame(rows)
+        files = measured[["model", "run", "case", "fold", "group"]].drop_duplicates()
+        setup = Setup(
             title=f"Made up: {cases} cases",
-            baseline=models[0],
+            models={model: Model(model, (Run(Path("models") / str(i)),)) for i, model in enumerate(models)},
+            cases=files.assign(prediction=Path("f"), reference=Path("r"), image=None),
+            structures=dict.fromkeys(models, structures),
+            reader=reader,
+            file_ending=".nii.gz",
+            images=None,
             settings={
                 "metrics": list(settings.metrics),
                 "definitions": settings.definitions(),
@@ -87,8 +84,7 @@ def made_up() -> Callable[..., Comparison]:
                 "seed": 0,
                 "versions": {"numpy": "0"},
             },
-            reader=reader,
-            file_ending=".nii.gz",
         )
+        return analyse(measured, setup)
 
     return make

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from nnunetv2_masam.evaluation.comparison import Comparison
+from nnunetv2_masam.evaluation.report import all_tables
 from nnunetv2_masam.evaluation.report.latex import as_latex, document_part, escape
-from nnunetv2_masam.evaluation.report.outputs import write_latex
 from nnunetv2_masam.evaluation.report.text_table import Table
 
 ORGANS = """spleen, right kidney, left kidney, gallbladder, esophagus, liver, stomach, aorta, inferior vena cava,
@@ -68,7 +68,8 @@ def test_latex_takes_it_and_it_fits(made_up: Callable[..., Comparison], tmp_path
         empty=lambda m, c, k: "prediction" if (m, c, k) == (1, 0, 2) else "",
     )
     comparison.notes.append("100 % of\nthe cases")
-    write_latex(comparison, tmp_path / "table.tex")
+    text = document_part(all_tables(comparison), [comparison.setup.title, *comparison.notes])
+    (tmp_path / "table.tex").write_text(text, encoding="utf-8")
     for columns in ("onecolumn", "twocolumn"):
         document = rf"""\documentclass[a4paper,{columns}]{{article}}
 \usepackage{{array,booktabs,graphicx}}

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-from nnunetv2_masam.evaluation.measure import Measured, MeasureTask
-from nnunetv2_masam.evaluation.pipeline import CompareRequest, ModelSource, compare_models
+from nnunetv2_masam.evaluation.measure import Measured, Protocol
+from nnunetv2_masam.evaluation.pipeline import CompareCrossValidation, CompareTestSet, ModelSource, compare_models
 from nnunetv2_masam.evaluation.report.overlays import overlay, telling_slice, upright_flips
 from nnunetv2_masam.evaluation.segmentation import read_segmentation, spacing_of
 from tests.unit.evaluation.conftest import FakeDataset, blobs, write_volume
@@ -61,8 +61,8 @@ def test_voxels_under_the_ignore_label_choose_no_slice(dataset: Any) -> None:
         write_volume(dataset.prediction(trainer, "case_0"), labels)
         (dataset.model_folder(trainer) / "fold_0" / "validation" / "summary.json").unlink()
     models = [ModelSource(name) for name in ("nnUNetTrainer", "nnUNetTrainerMASAM")]
-    comparison = compare_models(CompareRequest(models, dataset="901", folds=[0], processes=1))
-    assert "axial slice 4 of 10" in overlay(comparison, "case_0", comparison.model_names, None).alt
+    comparison = compare_models(CompareCrossValidation(models=models, dataset="901", folds=[0], processes=1))
+    assert "axial slice 4 of 10" in overlay(comparison, "case_0", comparison.models).alt
 
 
 def test_memory_does_not_grow_with_labels_and_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,29 +75,30 @@ def test_memory_does_not_grow_with_labels_and_models(tmp_path: Path, monkeypatch
         for name in ("references", *map(str, range(models))):
             write_volume(folder / name / "case.nii.gz", (volume // 5000 % (labels + 1)).astype(np.uint8))
         FakeDataset.write_json(folder / "dataset.json", {"labels": values, "file_ending": ".nii.gz"})
-        request = CompareRequest(
-            [ModelSource(str(folder / str(i))) for i in range(models)],
+        request = CompareTestSet(
+            models=[ModelSource(str(folder / str(i))) for i in range(models)],
             references=folder / "references",
             dataset_json=folder / "dataset.json",
             processes=1,
-            cache=None,
+            no_cache=True,
         )
         with mock.patch(
-            "nnunetv2_masam.evaluation.pipeline.measure_all", lambda tasks, *_: [made_up(t) for t in tasks]
+            "nnunetv2_masam.evaluation.pipeline.measure_all",
+            lambda cases, protocols, *_: [made_up(protocols[model]) for model in cases["model"]],
         ):
             comparison = compare_models(request)
         monkeypatch.setattr("nnunetv2_masam.evaluation.report.overlays._draw_overlay", lambda *_: None)
         tracemalloc.start()
-        overlay(comparison, "case", comparison.model_names, None)
+        overlay(comparison, "case", comparison.models)
         peaks[labels] = tracemalloc.get_traced_memory()[1] / volume.size
         tracemalloc.stop()
     assert peaks[12] < peaks[1] + 4
     assert peaks[12] < 12
 
 
-def made_up(task: MeasureTask) -> Measured:
-    record = {**dict.fromkeys(task.settings.columns, 1.0), "empty": ""}
-    return Measured(task.model, task.case, {part.name: record for part in task.structures})
+def made_up(protocol: Protocol) -> Measured:
+    record = {**dict.fromkeys(protocol.settings.columns, 1.0), "in_reference": True, "in_prediction": True}
+    return Measured({part.name: record for part in protocol.structures})
 
 
 def test_spacing_of_two_and_three_dimensions(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.report import page, write_report
+from nnunetv2_masam.evaluation.report import all_tables, page, write_report
 from nnunetv2_masam.evaluation.report.forest import axis_limits, forest
 
 
@@ -110,10 +109,11 @@ def test_same_bytes_and_one_row_of_small_plots_for_one_label(
     (row,) = page.distributions(comparison).values()
     assert len(row) == 3
     assert all(picture.width_px is not None and picture.width_px < 400 for picture in row)
-    write_report(comparison, tmp_path / "1.html")
+    write_report(comparison, all_tables(comparison), tmp_path / "1.html")
     with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.grid": True}):
         np.random.seed(1)
-        write_report(made_up(("tumour",)), tmp_path / "2.html")
+        again = made_up(("tumour",))
+        write_report(again, all_tables(again), tmp_path / "2.html")
     text = (tmp_path / "1.html").read_text(encoding="utf-8")
     assert text == (tmp_path / "2.html").read_text(encoding="utf-8")
     assert len(re.findall(r'<img [^>]*width="\d+"', text)) == text.count("<img ")
@@ -140,8 +140,9 @@ def test_a_far_or_endless_interval_is_cut_with_its_value(made_up: Callable[..., 
     assert axis_limits([(nan, nan, nan)]) == axis_limits([(0, 0, 0)]) == (-1, 1)
 
     comparison = made_up(("kidney", "liver", "spleen"))
-    pairs = comparison.differences["B"]
-    pairs["kidney"]["Dice"] = replace(pairs["kidney"]["Dice"], mean=8.0, ci_low=-inf, ci_high=9.5)
+    found = comparison.differences
+    one = (found["label"] == "kidney") & (found["metric"] == "Dice")
+    found.loc[one, ["mean", "ci_low", "ci_high"]] = 8.0, -inf, 9.5
     text = forest(comparison, "Dice").data.decode()
     assert "mean +8.0000, to +9.5000" in text
     assert "to \N{MINUS SIGN}\N{INFINITY}" in text

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 
-from nnunetv2_masam.evaluation.case_tables import read_measured_elsewhere
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.report import claims, outputs, quality, tables, terminal_text
+from nnunetv2_masam.evaluation.report import all_tables, claims, outputs, quality, terminal_text
 from nnunetv2_masam.evaluation.report.text_table import (
     Table,
     as_markdown,
@@ -22,6 +21,7 @@ from nnunetv2_masam.evaluation.report.text_table import (
     p_value,
     with_minus,
 )
+from nnunetv2_masam.evaluation.value_tables import read_values
 
 MakeUp = Callable[..., Comparison]
 
@@ -109,20 +109,17 @@ def test_rankings_and_groups(made_up: MakeUp) -> None:
 
 def test_pixels_for_images_without_physical_size(made_up: MakeUp, tmp_path: Path) -> None:
     comparison = made_up(reader=NaturalImage2DIO)
-    for table in tables.all_tables(comparison):
+    for table in all_tables(comparison):
         assert not any(unit in " ".join(table.columns) for unit in ("mm", "ml")), table.title
     areas = quality.volume_table(comparison)
     assert areas.title == "Areas"
     assert column(areas, "reference (px)")[0] == "2000"
-    outputs.write_cases_csv(comparison, tmp_path / "cases.csv")
+    outputs.case_values(comparison).to_csv(tmp_path / "cases.csv", index=False)
     header = (tmp_path / "cases.csv").read_text(encoding="utf-8").splitlines()[0]
     assert header.endswith("HD95_px,ASSD_px,NSD,area_reference_px,area_prediction_px,empty")
-    again = read_measured_elsewhere("B", tmp_path / "cases.csv").measured_elsewhere
-    assert again is not None
-    (case, label) = min(again)
-    written = comparison.records["B", case, label]
+    again, written = read_values("B", tmp_path / "cases.csv"), comparison.values.query("model == 'B'")
     for name in ("Dice", "HD95_mm", "volume_reference_ml"):
-        assert again[case, label][name] == pytest.approx(written[name])
+        assert again[name].tolist() == pytest.approx(written[name].tolist())
 
 
 def test_terminal_and_json(made_up: MakeUp, tmp_path: Path) -> None:
@@ -141,5 +138,5 @@ def test_terminal_and_json(made_up: MakeUp, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cases", [1, 3])
 def test_few_cases(made_up: MakeUp, cases: int) -> None:
-    for table in tables.all_tables(made_up(cases=cases)):
+    for table in all_tables(made_up(cases=cases)):
         assert "nan" not in as_text(table)

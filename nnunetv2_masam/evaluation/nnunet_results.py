@@ -1,0 +1,229 @@
+"""From what a user calls a model to a table of its cases: trainers and folders of nnU-Net, or tables of other tools.
+
+`find_cases` is the one step of discovery. It finds and names the models, reads which cases each predicted in which
+fold, checks that they line up (`lineup`), and returns the table of cases with what lies beside the predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nnunetv2_masam.evaluation.lineup import NO_FOLD, line_up
+from nnunetv2_masam.evaluation.places import ALL_FOLD, FEW_SHOT, NO_VALIDATION_IN_FOLD_ALL, Places, Run, find_places
+from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt, oracle_prompts
+from nnunetv2_masam.evaluation.request import CompareRequest
+from nnunetv2_masam.evaluation.value_tables import is_table, read_groups, read_values
+from nnunetv2_masam.files import list_folder, read_json
+from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
+from nnunetv2_masam.nnunet_files import check_labels, first_channel, preprocessed_dataset, segmentations_in
+
+SEEN = " (seen)"  # in the name of a model that may have been trained on the cases
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model.
+
+    Attributes:
+        name: what tables call it.
+        runs: its trainings, one as a rule.
+        plans: its plans, if they are beside it.
+        dataset_json: its ``dataset.json``, if it is beside it.
+        prompt: what its predictions were prompted with, if with anything.
+        values: what another tool measured (`value_tables.read_values`); None for a model that is measured here.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    plans: dict[str, Any] | None = None
+    dataset_json: dict[str, Any] | None = None
+    prompt: Prompt | None = None
+    values: pd.DataFrame | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where it lies, for messages and captions."""
+        return ",".join(str(run.path) for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What is compared.
+
+    Attributes:
+        table: a row per model, run and case: ``fold``, ``group``, files ``prediction``, ``reference``, ``image``.
+        models: by name, the baseline first.
+        recorded: what nnU-Net's ``summary.json`` files say: ``model, run, case, key, Dice, n_ref``.
+        dataset_json: of the references.
+        images: folder of the images that were segmented, if it is known.
+        title: what is compared; ``{n}`` stands for the number of cases.
+        notes: what a reader must know, such as that cases were left out.
+    """
+
+    table: pd.DataFrame
+    models: dict[str, Model]
+    recorded: pd.DataFrame
+    dataset_json: dict[str, Any]
+    images: Path | None
+    title: str
+    notes: tuple[str, ...]
+
+    @property
+    def plans(self) -> dict[str, Any] | None:
+        """The plans of the first model that has some."""
+        return next((model.plans for model in self.models.values() if model.plans is not None), None)
+
+
+def find_cases(request: CompareRequest) -> Cases:
+    """Find what a request names, and check that it lines up.
+
+    Raises:
+        ValueError: with everything that is missing or does not line up, by file or option.
+    """
+    places = find_places(request)
+    file_ending = places.dataset_json["file_ending"]
+    found = [_read_model(name, runs, places) for name, runs in places.runs.items()]
+    models = {model.name: model for model, _, _ in found}
+    prompts = oracle_prompts(request.oracles, list(models))
+    models = {name: replace(model, prompt=prompts.get(name, model.prompt)) for name, model in models.items()}
+    seen_notes = _seen_notes(request, list(models))
+    baseline = request.baseline or next(iter(models))
+    if baseline not in models:
+        raise ValueError(f"baseline {baseline!r} is not among the models: {', '.join(models)}")
+    models = {baseline: models.pop(baseline)} | models
+    recorded = pd.concat([summary for *_, summary in found], ignore_index=True)
+    references = segmentations_in(places.references, file_ending)
+    table, notes = line_up(
+        pd.concat([cases for _, cases, _ in found], ignore_index=True),
+        {name: model.folder for name, model in models.items()},
+        (places.references, references),
+        splits=places.splits,
+        folds=places.folds,
+        common=request.common,
+        recorded=recorded.iloc[:0] if request.match_labels_by_name else recorded,
+    )
+    names = {name: f"{name}{SEEN}" if name in request.seen else name for name in models}
+    models = {names[name]: replace(model, name=names[name]) for name, model in models.items()}
+    table, recorded = (frame.assign(model=frame["model"].map(names)) for frame in (table, recorded))
+    groups = {} if request.groups is None else read_groups(request.groups, list(table["case"].unique()))
+    table = table.assign(
+        group=[groups.get(case, "") for case in table["case"]],
+        reference=[references[case] for case in table["case"]],
+        image=[first_channel(places.images, case, file_ending) for case in table["case"]],
+    )
+    return Cases(table, models, recorded, places.dataset_json, places.images, places.title, (*notes, *seen_notes))
+
+
+def _seen_notes(request: CompareRequest, models: list[str]) -> list[str]:
+    """Which models may have been trained on what they are compared on."""
+    if unknown := sorted(set(request.seen) - set(models)):
+        raise ValueError(f"--seen {', '.join(unknown)}: the models are {', '.join(models)}")
+    if not request.seen:
+        return []
+    ranked = " They are left out of the ranking." if request.rank_unseen else ""
+    return [
+        f"{', '.join(request.seen)}: pretrained weights may have been trained on these cases, so the results may be "
+        f"better than on new ones; marked{SEEN} everywhere.{ranked}"
+    ]
+
+
+def _read_model(name: str, runs: tuple[Run, ...], places: Places) -> tuple[Model, pd.DataFrame, pd.DataFrame]:
+    """A model, its cases (``model, run, case, fold, prediction``), and what nnU-Net's summaries say of them."""
+    first, values = Model(name, runs), []
+    cases: list[tuple[str, int, str, int, Path]] = []
+    recorded: list[tuple[Any, ...]] = []
+    for number, run in enumerate(runs):
+        if run.path.resolve() == places.references.resolve():
+            raise ValueError(f"{name} and the references are the same folder, {places.references}")
+        if is_table(run.path.name):
+            table = read_values(name, run.path)
+            values.append(table.assign(run=number))
+            folds = table.groupby("case", sort=False)["fold"].first()
+            cases += [(name, number, case, fold, run.path) for case, fold in folds.items()]
+            continue
+        there: dict[str, tuple[int, Path]] = {}
+        for fold, folder in _prediction_folders(run, places):
+            for case, path in _predictions(folder, places.dataset_json["file_ending"]):
+                if case in there:
+                    raise ValueError(f"{name}: case {case} is predicted twice:\n  {there[case][1]}\n  {path}")
+                there[case] = fold, path
+            recorded += [(name, number, *row) for row in _recorded(folder, places.dataset_json["file_ending"])]
+        if not there:
+            reason = f"; {NO_VALIDATION_IN_FOLD_ALL}" if (run.path / ALL_FOLD).is_dir() else ""
+            where = f"*{places.dataset_json['file_ending']}), neither in fold_*/validation nor directly in it"
+            raise ValueError(f"{run.path}: no predictions ({where}{reason}")
+        cases += [(name, number, case, fold, path) for case, (fold, path) in there.items()]
+        beside = _beside(first, run.path)
+        if number and beside.dataset_json != first.dataset_json:
+            raise ValueError(f"{run.path}: its dataset.json is not that of {runs[0].path}, so it is another model")
+        first = first if number else beside
+    if values and len(values) < len(runs):
+        raise ValueError(f"{name}: some of its trainings are folders and some tables of values, expected one kind")
+    table = pd.concat(values, ignore_index=True) if values else None
+    return (
+        replace(first, values=table),
+        pd.DataFrame(cases, columns=["model", "run", "case", "fold", "prediction"]),
+        pd.DataFrame(recorded, columns=["model", "run", "case", "key", "Dice", "n_ref"]),
+    )
+
+
+def _beside(model: Model, folder: Path) -> Model:
+    """The model with what lies beside its predictions."""
+    plans = dataset_json = None
+    if (folder / "plans.json").is_file():
+        plans = read_json(folder / "plans.json", dict)
+    if (folder / "dataset.json").is_file():
+        dataset_json = read_json(folder / "dataset.json", dict)
+        check_labels(folder / "dataset.json", dataset_json)
+    prompt = find_prompt(folder, dataset_json, any(folder.glob("fold_[0-9]*")))
+    return replace(model, plans=plans, dataset_json=dataset_json, prompt=prompt)
+
+
+def _prediction_folders(run: Run, places: Places) -> Iterator[tuple[int, Path]]:
+    """Fold of the cross-validation and folder of its predictions; `NO_FOLD` where a folder has no numbered folds."""
+    folds = {
+        int(path.name.removeprefix("fold_")): path
+        for path in list_folder(run.path)
+        if path.is_dir() and path.name.startswith("fold_") and path.name.removeprefix("fold_").isdigit()
+    }
+    counts_as = {fold: fold for fold in (places.folds if places.folds is not None else places.splits or folds)}
+    if match := FEW_SHOT.fullmatch(run.few_shot):
+        there = read_few_shot_folds(preprocessed_dataset(str(places.dataset)))
+        mapped = fold_map(there, int(match[1]), int(match[2]) if match[2] else None)
+        counts_as = {fold: base for fold, base in mapped.items() if places.folds is None or base in places.folds}
+    if not folds:
+        yield NO_FOLD, run.path
+    for fold, path in sorted(folds.items()):
+        if fold in counts_as and (path / "validation").is_dir():
+            yield counts_as[fold], path / "validation"
+
+
+def _predictions(folder: Path, file_ending: str) -> Iterator[tuple[str, Path]]:
+    for path in list_folder(folder):
+        if path.name.endswith(file_ending) and not path.name.startswith("."):
+            yield path.name.removesuffix(file_ending), path
+
+
+def _recorded(folder: Path, file_ending: str) -> Iterator[tuple[str, str, float | None, int | None]]:
+    """Case, label's key, Dice and voxels of the reference in nnU-Net's ``summary.json``; none without the file."""
+    path = folder / "summary.json"
+    if not path.is_file():
+        return
+    try:
+        for entry in read_json(path, dict).get("metric_per_case", []):
+            case = Path(entry["prediction_file"].replace("\\", "/")).name.removesuffix(file_ending)
+            for key, values in entry["metrics"].items():
+                if not isinstance(values["Dice"], (int, float, type(None))):
+                    raise TypeError(f"Dice is {values['Dice']!r}")
+                yield case, key, values["Dice"], int(values["n_ref"]) if "n_ref" in values else None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path}: is not what nnU-Net writes ({reason}). Only the check of Dice reads it: remove it, or let "
+            "nnU-Net write it anew (nnUNetv2_train … --val, or nnUNetv2_evaluate_folder)."
+        ) from error
