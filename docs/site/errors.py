@@ -16,6 +16,7 @@ INTERNAL_ERRORS = ("ArchiveError", "OutlineError", "AttributeError", "TypeError"
 PARTS = {
     "cli": "Commands",
     "options": "Commands",
+    "processes": "Commands",
     "catalogue": "Trainers and planners",
     "csv_tables": "Files and folders",
     "files": "Files and folders",
