@@ -91,7 +91,7 @@ def propose(number: int, name: str, label: str) -> Segment:
     colour = "#" + "".join(f"{round(255 * part):02X}" for part in colorsys.hsv_to_rgb(number * 0.381966, 0.75, 0.95))
     words = re.findall(r"[a-z]+|\d+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
     sides = [word for word in words if word in ("left", "right")]
-    known, codes = _known_types(), _codes()
+    known, codes = _known_types(), dicom_module("pydicom.sr.codedict").codes
     for left_out in ([], sides) if len(sides) == 1 else ([],):
         key = "".join(word for word in words if word not in left_out)
         if found := known.get(key) or known.get(key.removesuffix("s")):
@@ -102,10 +102,6 @@ def propose(number: int, name: str, label: str) -> Segment:
     return Segment(label, name, _text(codes.cid7150.AnatomicalStructure), private, colour)
 
 
-def _codes() -> Any:
-    return dicom_module("pydicom.sr.codedict").codes
-
-
 def _text(code: Any) -> str:
     return f"{code.value}:{code.scheme_designator}:{code.meaning}"
 
@@ -113,7 +109,7 @@ def _text(code: Any) -> str:
 @lru_cache
 def _known_types() -> dict[str, tuple[str, str]]:
     """Category and type by name in small letters without blanks, for codes of SNOMED CT that segments may have."""
-    codes = _codes()
+    codes = dicom_module("pydicom.sr.codedict").codes
     categories: dict[str, str] = {}
     for keyword, numbers in _CATEGORIES.items():
         for group in (getattr(codes, f"cid{number}") for number in numbers):

@@ -55,10 +55,7 @@ class Slice:
 
 @dataclass
 class Series:
-    """The slices of a series in the order of paths, and why it is no image that nnU-Net could use, if it is not.
-
-    ``header`` is the first file's ``pydicom.Dataset``, without pixels.
-    """
+    """The slices of a series in the order of paths, and why it is no image; ``header`` is the first file's."""
 
     uid: str
     header: Any

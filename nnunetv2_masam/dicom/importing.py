@@ -64,13 +64,11 @@ def _named(stacks: Sequence[Stack], channels: Sequence[str]) -> list[tuple[str, 
     for stack in stacks:
         if stack.affine is not None:
             studies.setdefault(_text(stack, "StudyInstanceUID"), []).append(stack)
-    named = []
-    for stack in stacks:
-        name = "" if stack.affine is None else f"{stack.case}_0000"
-        if name and channels:
+    named = [("" if stack.affine is None else f"{stack.case}_0000", stack) for stack in stacks]
+    for number, (name, stack) in enumerate(named if channels else ()):
+        if name:
             name, reason = _channel(stack, studies[_text(stack, "StudyInstanceUID")], channels)
-            stack = stack if name else replace(stack, affine=None, note=reason)
-        named.append((name, stack))
+            named[number] = (name, stack if name else replace(stack, affine=None, note=reason))
     return named
 
 

@@ -83,7 +83,7 @@ def _add_frame(seg: Any, number: int, plane: np.ndarray) -> None:
     if seg.SegmentationType == "LABELMAP":
         plane[stored > 0] = stored[stored > 0]
         return
-    if not set(np.unique(stored)) <= {0, seg.get("MaximumFractionalValue", 1)}:
+    if seg.SegmentationType == "FRACTIONAL" and not np.isin(stored, (0, seg.MaximumFractionalValue)).all():
         raise ValueError("it holds probabilities, expected masks or a label map")
     if plane[stored > 0].any():
         raise ValueError("its segments overlap, which a label image cannot hold")

@@ -27,8 +27,9 @@ class ImportRequest:
         help="DICOM attributes that the table of series gets as columns",
     )  # fmt: skip
     file_ending: str = option(
-        "--file-ending", help="Format of the images", default=FILE_ENDINGS[0], choices=FILE_ENDINGS, group="output"
-    )
+        "--file-ending", default=FILE_ENDINGS[0], choices=FILE_ENDINGS, group="output", metavar="ENDING",
+        help=f"Format of the images: {', '.join(FILE_ENDINGS)}",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class SegRequest:
         help="CSV of segments, or dataset.json (default: dataset.json beside the predictions)",
     )  # fmt: skip
     form: str = option(
-        "--form", default=FORMS[0], choices=FORMS, group="output",
-        help="Masks, one label map, or the probabilities that nnUNetv2_predict --save_probabilities wrote",
+        "--form", default=FORMS[0], choices=FORMS, group="output", metavar="FORM",
+        help="Form of the segments: binary, labelmap, or fractional from what nnU-Net saves with --save_probabilities",
     )  # fmt: skip
 
 
@@ -62,5 +63,6 @@ class LabelsRequest:
         "(default: the grid of the file's own slices)",
     )  # fmt: skip
     file_ending: str = option(
-        "--file-ending", help="Format of the images", default=FILE_ENDINGS[0], choices=FILE_ENDINGS, group="output"
-    )
+        "--file-ending", default=FILE_ENDINGS[0], choices=FILE_ENDINGS, group="output", metavar="ENDING",
+        help=f"Format of the images: {', '.join(FILE_ENDINGS)}",
+    )  # fmt: skip

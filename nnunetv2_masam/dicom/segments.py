@@ -20,7 +20,7 @@ from nnunetv2_masam.dicom.requests import FILE_ENDINGS, SegRequest
 from nnunetv2_masam.dicom.stacks import Stack, find_stacks
 from nnunetv2_masam.dicom.volumes import grid_of, on_grid
 from nnunetv2_masam.files import atomic_folder, list_folder, refuse_existing, shortened
-from nnunetv2_masam.images import read_image
+from nnunetv2_masam.label_files import read_label_image
 
 TABLE = "segments.csv"
 
@@ -65,11 +65,9 @@ def _case(path: Path) -> str:
 
 def _masks(path: Path, stack: Stack, segments: Sequence[Segment], form: str) -> np.ndarray:
     """Segment numbers (D, H, W) on the grid of the source; masks or probabilities (D, H, W, K) where they overlap."""
-    image = read_image(path)
-    labels = sitk.GetArrayFromImage(image)
     listed = [label for segment in segments for label in segment.labels]
-    if unknown := sorted(set(np.unique(labels).tolist()) - {0, *listed}):
-        raise ValueError(f"{path}: has the labels {shortened(unknown)} that are no segments, expected {listed}")
+    image, _ = read_label_image(path, {0, *listed})
+    labels = sitk.GetArrayFromImage(image)
     grid = stack.grid
     if sorted(labels.shape) != sorted(grid[1]):
         raise ValueError(f"{path}: has {labels.shape} voxels, expected its source's {grid[1]}")
@@ -108,10 +106,7 @@ def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form
 
     Args:
         masks: on the grid of the stack: segment numbers (D, H, W), or masks or probabilities (D, H, W, K).
-        stack: that the segments were made from.
-        segments: K of them.
         form: binary, labelmap or fractional.
-        path: of the new file.
 
     Raises:
         ValueError: the source lacks attributes that the standard demands.

@@ -78,8 +78,7 @@ def on_grid(array: np.ndarray, affine: np.ndarray, grid: tuple[np.ndarray, Seque
     """Put an array on another grid of the same voxels: axes exchanged, flipped and padded with 0.
 
     Args:
-        array: (D, H, W), or (D, H, W, K) with channels.
-        affine: of the array.
+        array, affine: (D, H, W), or (D, H, W, K) with channels.
         grid: affine and shape (D, H, W).
         what: what the array is, for the error.
 

@@ -295,7 +295,7 @@ def test_a_prediction_that_is_moved_by_whole_voxels(make_case):
 def test_labels_without_a_segment(make_case):
     labels = phantom()
     labels[0, 0, 0] = 9
-    refused(make_case(labels=labels), r"has the labels 9 that are no segments, expected \[1, 2, 3\]")
+    refused(make_case(labels=labels), r"holds label values \[9\], which dataset.json does not define")
 
 
 def test_no_predictions(make_case):
