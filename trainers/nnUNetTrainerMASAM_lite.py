@@ -1,7 +1,8 @@
 """MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for computers without a GPU, MobileSAM for small GPUs.
 
-Rotations of ``lite`` are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so,
-and inference without mirroring is four times as fast.
+``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and two samples are
+a step. Rotations are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so, and
+inference without mirroring is four times as fast.
 """
 
 from dataclasses import replace
@@ -18,10 +19,10 @@ class nnUNetTrainerMASAM_lite(MASAMTrainer):
     rules = PlanningRules(
         vit="lite_medsam",
         slices=5,
-        batch_size=4,
+        batch_size=2,
         max_image_side=256,
-        max_upsampling=3.0,
-        min_image_side=112,
+        max_upsampling=1.0,
+        min_image_side=56,
     )
     base_lr = 1e-3
     weight_decay_masam = 0.05
