@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Dataset004_Hippocampus in nnU-Net's raw layout")
     parser.add_argument("--ct", type=Path, help="folder with example_ct_sm.nii.gz and example_seg.nii.gz")
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--iterations", type=int, default=150)
     parser.add_argument("--cases", type=int, default=32, help="unseen cases to predict")
     parser.add_argument("--repeats", type=int, default=3)
     names = [*MODELS, *RESAMPLED]
