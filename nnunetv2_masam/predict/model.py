@@ -151,7 +151,8 @@ class Model:
             return self._tile(image, previous, (slice(None), row.index, *place))
 
         for slab in logit_slabs(tile, rows, networks, gaussian, shape, heads, self.results_device):
-            if not torch.isfinite(slab.sum(dtype=torch.float32)):
+            sums = [logits.sum(dtype=torch.float32) for logits in slab.unbind(1)]
+            if not torch.stack(sums).isfinite().all():
                 raise ValueError("the network's logits are not finite: the model, or a value in the image, is damaged")
             for index in range(slab.shape[1]):
                 if unpad[1].start <= position < unpad[1].stop:
