@@ -98,15 +98,15 @@ class Crossval:
             return []
         model = f"__{self.request.plans}__{self.request.configuration}"
         models = {trainer: ModelSource(trainer + model) for trainer in trainers}
-        found = []
+        found, asked = [], None if folds is None else tuple(folds)
         if len(models) != 2 * len(self.counterparts) or len(self.counterparts) > 1:  # else the one pair is all there is
-            request = CompareCrossValidation(models=[*models.values()], dataset=self.dataset, folds=folds)
+            request = CompareCrossValidation(models=[*models.values()], dataset=self.dataset, folds=asked)
             found.append((request, self.output / "comparison"))
         for trainer, counterpart in self.counterparts.items():
             pair = CompareCrossValidation(
                 models=[models[counterpart], models[trainer]],
                 dataset=self.dataset,
-                folds=folds,
+                folds=asked,
                 title=f"What pretrained weights give: {trainer} against {counterpart}.",
                 notes=(describe_pair(trainer, counterpart),),
             )

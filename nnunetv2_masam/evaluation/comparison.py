@@ -83,6 +83,8 @@ class Comparison:
         ranking: of the models without a prompt (`ranking.ranking`).
         group_summary: `summary` within groups of cases; empty without groups.
         group_differences: `differences` within groups of cases.
+        calibration: by model, case, label and bin of probabilities (`probabilities.read_calibration`); empty if it was
+            not asked for.
         costs: by model (`model_cost.model_costs`).
         notes: what a reader must know.
     """
@@ -100,6 +102,7 @@ class Comparison:
     ranking: pd.DataFrame
     group_summary: pd.DataFrame
     group_differences: pd.DataFrame
+    calibration: pd.DataFrame
     costs: pd.DataFrame
     notes: list[str]
 
@@ -140,6 +143,7 @@ def analyse(
     recorded: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     across_prompts: bool = False,
+    calibration: pd.DataFrame | None = None,
 ) -> Comparison:
     """Turn measured values into a comparison.
 
@@ -149,6 +153,7 @@ def analyse(
         recorded: what nnU-Net's ``summary.json`` files say (`nnunet_results.Cases.recorded`).
         notes: what a reader must know, before what the values and prompts say.
         across_prompts: also test differences between models with and without box prompts.
+        calibration: what `probabilities.read_calibration` found.
     """
     prompts, baseline, seed = setup.prompts, setup.baseline, setup.settings.get("seed", 0)
     prompted = {name for name, prompt in prompts.items() if prompt is not None}
@@ -174,6 +179,7 @@ def analyse(
             "group", kind="stable"
         ),
         group_differences=differences(compared[compared["group"] != ""], baseline, by=["group"], seed=seed),
+        calibration=pd.DataFrame() if calibration is None else calibration,
         costs=model_costs(setup.cases),
         notes=[*notes, *_changed_files(values, setup, recorded), *prompt_notes(prompts, baseline, tested)],
     )

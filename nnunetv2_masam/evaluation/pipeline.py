@@ -28,6 +28,7 @@ from nnunetv2_masam.evaluation.measure import Protocol, measure_all
 from nnunetv2_masam.evaluation.metrics import library_versions
 from nnunetv2_masam.evaluation.nnunet_results import SEEN, find_cases
 from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
+from nnunetv2_masam.evaluation.probabilities import read_calibration
 from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareRequest, CompareTestSet, ModelSource
 from nnunetv2_masam.evaluation.scores import KEYS
 from nnunetv2_masam.evaluation.value_tables import measured_elsewhere
@@ -85,7 +86,12 @@ def compare_models(request: CompareRequest) -> Comparison:
         settings=_settings(request, tolerances, scheme),
     )
     notes = [*request.notes, *found.notes, *label_notes, *notes, *table_notes]
-    return analyse(values, setup, found.recorded, notes, request.across_prompts)
+    bins = None
+    if request.calibration:
+        bins = read_calibration(cases, structures, reader, setup.file_ending, scheme.ignore_label)
+        without = [name for name in found.models if bins.empty or name not in set(bins["model"])]
+        notes += [f"no probabilities (case.npz) beside the predictions of {', '.join(without)}"] if without else []
+    return analyse(values, setup, found.recorded, notes, request.across_prompts, bins)
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class CompareOptions:
         notes: what a reader must know, before the notes on models and cases.
     """
 
-    models: tuple[ModelSource, ...] = ()
+    models: Sequence[ModelSource] = ()
     images: Path | None = option(
         default=None,
         metavar="DIR",
@@ -94,6 +94,11 @@ class CompareOptions:
     rank_unseen: bool = option(
         default=False, group=STATISTICS, help="Leave models that may have seen the cases (--seen) out of the ranking"
     )
+    calibration: bool = option(
+        default=False,
+        group=STATISTICS,
+        help="Calibration of models with probabilities, read from case.npz beside their predictions",
+    )
     cache: Path | None = option(
         default=None,
         metavar="DIR",
@@ -121,7 +126,7 @@ class CompareOptions:
     seen: tuple[str, ...] = ()
     progress: bool = True
     title: str = ""
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -139,6 +144,11 @@ class CompareOptions:
                 )
             if not 0 < margin < (METRICS[metric].high - METRICS[metric].low):
                 raise ValueError(f"margin (--margin) of {metric} is {margin:g}, expected a difference above 0")
+        if self.calibration and self.match_labels_by_name:
+            raise ValueError(
+                "calibration (--calibration): the channels of probabilities have no names, so labels cannot be matched "
+                "by name (--match-labels-by-name). Leave one of them out."
+            )
         files = {"label_map (--label-map)": self.label_map is not None}
         files["prediction_labels (--prediction-labels)"] = bool(self.prediction_labels)
         unused = [] if self.match_labels_by_name else [name for name, given in files.items() if given]

@@ -6,11 +6,12 @@ import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import METRICS, VOLUMES
+from nnunetv2_masam.evaluation.probabilities import calibration_errors
 from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, number, numbers, spread
 from nnunetv2_masam.evaluation.scores import AVERAGE
 
 MAIN_METRICS = ("Dice", "HD95_mm", "NSD")  # those of the terminal, the plots and the groups
-MARGIN_TITLE = "Dice against box margin"
+MARGIN_TITLE, CALIBRATION_TITLE = "Dice against box margin", "Calibration"
 EMPTY_RULE = (
     "Where reference and prediction are empty, the score is the best (1, distances 0); where one of them is, "
     "it is the worst (0, distances the image diagonal)."
@@ -135,6 +136,26 @@ def run_table(comparison: Comparison) -> Table | None:
         f"{comparison.labels[-1].capitalize()}: means over all cases of each training of a model, and their spread."
     )
     return Table("Trainings", pd.DataFrame(cells).reset_index(drop=True), 2, caption)
+
+
+def calibration_table(comparison: Comparison) -> Table | None:
+    """Expected calibration error by label and model; None without probabilities."""
+    if comparison.calibration.empty:
+        return None
+    rows = in_order(comparison, calibration_errors(comparison.calibration), "label", "model")
+    cells = {
+        "label": rows["label"],
+        "model": rows["model"],
+        "cases": rows["cases"].astype(str),
+        "expected calibration error": numbers(rows["expected_error"], 4),
+        "lowest": numbers(rows["lowest"], 4),
+        "highest": numbers(rows["highest"], 4),
+    }
+    caption = (
+        "Difference between the mean probability of a label and its frequency in bins of the probability, weighted by "
+        "voxels, by case; mean, lowest and highest over cases. All voxels of an image count, most of them background."
+    )
+    return Table(CALIBRATION_TITLE, pd.DataFrame(cells).reset_index(drop=True), 2, caption)
 
 
 def group_table(comparison: Comparison) -> Table | None:
