@@ -21,15 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from counter import count_products
 from environment import describe_environment
 from step_memory import without_content
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunetv2_masam import trainers
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.planning.configuration import network_arguments
+from nnunetv2_masam.planning.cost import count_operations
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
 
 BENCHMARKS = Path(__file__).resolve().parent
@@ -98,22 +97,14 @@ def describe(recipe: str) -> dict[str, Any]:
     arch_kwargs, batch = arguments(recipe), MicroBatch(SLICES, IMAGE_SIZE, num_classes=NUM_CLASSES)
     network = without_content(arch_kwargs, batch)
     parameters = list(network.parameters())
+    operations = count_operations(arch_kwargs, SLICES, NUM_CLASSES)
     return {
         "backbone": arch_kwargs.get("encoder", arch_kwargs.get("vit")),
         "parameters": sum(p.numel() for p in parameters),
         "trained": sum(p.numel() for p in parameters if p.requires_grad),
-        "gigaflop_per_slice": round(count(network) / SLICES / 1e9, 1),
+        "gigaflop_per_slice": round(operations.forward / SLICES / 1e9, 1),
         "predicted_training_gb": round(gpu_gb(arch_kwargs, batch), 2),
     }
-
-
-def count(network: MASAM) -> int:
-    """Operations of a forward pass of a stack."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        network = network.to_empty(device="cpu")
-        with count_products() as counter:
-            network(torch.empty(1, 1, SLICES, *IMAGE_SIZE))
-    return int(counter.get_total_flops())
 
 
 def measure(recipe: str) -> float:

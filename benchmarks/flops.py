@@ -11,12 +11,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
-from counter import count_products
 from environment import describe_environment
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.planning.cost import count_operations
 
 SLICES, IMAGE_SIZE, NUM_CLASSES = 5, (512, 512), 13
 SAMPLES_A_STEP = 24
@@ -38,16 +35,8 @@ def main() -> None:
 
 def count(vit: str) -> dict[str, float]:
     """10^12 operations of one sample, a multiplication and an addition counting as two."""
-    with torch.device("meta"):
-        network = MASAM(1, NUM_CLASSES, vit=vit, image_size=IMAGE_SIZE)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        network = network.to_empty(device="cpu").train()
-        sample = torch.empty(1, 1, SLICES, *IMAGE_SIZE)
-        with count_products() as forward:
-            logits = network(sample)
-        with count_products() as backward:
-            logits.sum().backward()
-    once, gradients = forward.get_total_flops() / 1e12, backward.get_total_flops() / 1e12
+    operations = count_operations({"vit": vit, "image_size": IMAGE_SIZE}, SLICES, NUM_CLASSES)
+    once, gradients = operations.forward / 1e12, operations.backward / 1e12
     return {
         "forward": round(once, 3),
         "forward_and_backward": round(once + gradients, 3),

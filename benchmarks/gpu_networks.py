@@ -14,11 +14,12 @@ from rate import now
 from torch import Tensor, nn
 
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.planning.cost import forward_flops, training_flops
+from nnunetv2_masam.planning.cost import count_operations
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
-from nnunetv2_masam.planning.throughput import PEAK_TFLOPS
 
 GB = 1024**3
+# dense bfloat16 peak in TFLOP/s, by NVIDIA's data sheets
+PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "RTX 4090": 165.0, "RTX 3090": 71.0}
 KERNELS = ("plain", "fast")
 
 
@@ -108,14 +109,15 @@ def measure_one(device: torch.device, sizes: Sizes, vit: str, kernels: str) -> d
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     step_s = median_seconds(step, sizes.repeats, device)
-    flops = samples * training_flops(arch_kwargs, sizes.slices, sizes.num_classes)
+    operations = count_operations(arch_kwargs, sizes.slices, sizes.num_classes)
+    flops = samples * sum(operations)
     peak = bf16_peak(device)
     row = {
         "vit": vit,
         "kernels": kernels,
         "samples": samples,
         "forward_s": forward_s,
-        "forward_tflop": forward_flops(arch_kwargs, sizes.slices, sizes.num_classes) / 1e12,
+        "forward_tflop": operations.forward / 1e12,
         "step_s": step_s,
         "step_tflop": flops / 1e12,
         "share_of_bf16_peak": round(flops / step_s / peak, 3) if peak else None,

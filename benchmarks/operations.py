@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from counter import count_products
 from environment import describe_environment
 from rate import rate_of_a_large_product
 from reference import build_ours, build_theirs, comparison_parser, their_logits, their_loss
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from nnunetv2_masam.planning.cost import count_products
 from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 13

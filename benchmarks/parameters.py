@@ -129,7 +129,7 @@ def describe(trainer: type) -> dict[str, Any]:
     planned = plan_configuration(BASELINE, trainer.rules, NUM_CLASSES)
     return {
         **described,
-        "sam_weights": trainer.needs_sam_weights,
+        "sam_weights": trainer.needs_pretrained_weights,
         "patch_size": planned["patch_size"],
         "image_size": planned["architecture"]["arch_kwargs"]["image_size"],
         "batch_size": planned["batch_size"],

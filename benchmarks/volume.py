@@ -20,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from counter import count_products
 from environment import describe_environment
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from rate import rate_of_a_large_product
 from reference import build_ours, build_theirs, comparison_parser, their_logits
 from torch import Tensor, nn
+
+from nnunetv2_masam.planning.cost import count_products
 
 STACK = 5
 NUM_CLASSES = 13

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 _NIFTI_HEADER_BYTES = 352
+_COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 
 
 def find_reader(
@@ -71,16 +72,60 @@ def unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path}: cannot be read ({_last_line(error)})")
 
 
-def read_image(path: Path) -> sitk.Image:
-    """Read an image.
+def read_header(path: Path) -> sitk.ImageFileReader:
+    """What ITK reads of a file before its voxels: size, kind of value, and the format's own fields.
 
     Raises:
-        ValueError: it cannot be read; the message names it.
+        RuntimeError: ITK cannot read it.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
+
+
+def check_scalar(path: Path) -> None:
+    """Refuse an image that has not one real number per voxel, or several time points.
+
+    nnU-Net takes the components of an RGB or vector image for slices, and drops imaginary parts. A file that ITK cannot
+    read is left to the reader that can.
+
+    Raises:
+        ValueError: naming the file and what it holds.
     """
     try:
-        return sitk.ReadImage(str(path))
+        header = read_header(path)
+    except RuntimeError:
+        return
+    if header.GetPixelID() in _COMPLEX:
+        what = "complex numbers"
+    elif (count := header.GetNumberOfComponents()) > 1:
+        what = f"{count} values per voxel, as in an RGB or vector image"
+    elif any(size > 1 for size in header.GetSize()[3:]):
+        what = f"{' x '.join(map(str, header.GetSize()))} voxels, as in a series of time points"
+    else:
+        return
+    raise ValueError(
+        f"{path}: has {what}; expected one real number per voxel of one volume. Save each channel or time point in a "
+        "file of its own"
+    )
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read an image of one real number per voxel; a single time point becomes the volume that it is.
+
+    Raises:
+        ValueError: it cannot be read, or holds something else; the message names it.
+    """
+    check_name(path)
+    check_scalar(path)
+    try:
+        image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise ValueError(f"{path}: cannot be read as an image ({_last_line(error)})") from error
+    while image.GetDimension() > 3:
+        image = sitk.Extract(image, [*image.GetSize()[:-1], 0])
+    return image
 
 
 def write_image(image: sitk.Image, path: Path) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from nnunetv2_masam import __version__
 from nnunetv2_masam.catalogue import class_names, find_planner, is_checkout, planners_folder, trainers_folder
-from nnunetv2_masam.files import cache_folder
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
+_ABSENT = "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)"
 DISTRIBUTION = "nnunetv2-masam"
 REINSTALL = f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
 TRAINERS_VARIABLE = "nnUNet_extTrainer"
@@ -47,7 +47,7 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
     """Title and findings of every check; an exception in one becomes its last finding.
 
     Args:
-        dataset: number or name of a dataset whose preprocessed cases are read too.
+        dataset: number or name of a dataset whose preprocessed cases, label files and images are read too.
     """
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("Versions", check_versions),
@@ -59,6 +59,7 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
     ]
     if dataset:
         checks.append((f"Preprocessed data of {dataset}", partial(check_data, dataset)))
+        checks.append((f"Labels, images and folds of {dataset}", partial(check_files, dataset)))
     for title, check in checks:
         yield title, _guarded(title, check)
 
@@ -86,8 +87,25 @@ def check_data(dataset: str) -> Iterator[Finding]:
         )
 
 
+def check_files(dataset: str) -> Iterator[Finding]:
+    """The label files, images and folds of a dataset."""
+    from nnunetv2_masam.data_checks import faults_of_files
+
+    found = 0
+    try:
+        for fault in faults_of_files(dataset):
+            found += 1
+            yield Finding(fault.subject, WARNING, fault.detail, fault.remedy)
+    except ValueError as error:
+        yield Finding(f"-d {dataset}", WARNING, str(error), "correct what the message names")
+    else:
+        if not found:
+            yield Finding("labels and images", OK, "whole numbers that dataset.json defines, channels of one size")
+
+
 def _check_cases(dataset: str) -> Iterator[Finding]:
-    from nnunetv2_masam.nnunet_files import nonfinite_cases, preprocessed_dataset
+    from nnunetv2_masam.data_checks import nonfinite_cases
+    from nnunetv2_masam.nnunet_files import preprocessed_dataset
 
     folders = [file.parent for file in sorted(preprocessed_dataset(dataset).glob("*/*.pkl"))]
     for folder in dict.fromkeys(folders):
@@ -197,7 +215,7 @@ def check_network() -> Iterator[Finding]:
 def check_weights() -> Iterator[Finding]:
     """Pretrained weights, where training would look for them; ``nnUNetTrainerMASAM_tiny`` needs none."""
     from nnunetv2_masam.weights import find_checkpoint
-    from nnunetv2_masam.weights.download import find_known
+    from nnunetv2_masam.weights.local_files import find_local
     from nnunetv2_masam.weights.published import CHECKPOINTS, PublishedCheckpoint
     from nnunetv2_masam.weights.search import named_source
 
@@ -207,17 +225,18 @@ def check_weights() -> Iterator[Finding]:
         yield Finding("MASAM_CHECKPOINT", WARNING, str(error), "correct or unset MASAM_CHECKPOINT")
         return
     if isinstance(named, PublishedCheckpoint):
-        yield _weights_finding(named.name, lambda: find_known(named, cache_folder()))
+        yield _weights_finding(named.name, lambda: find_local(named))
         return
     for vit in SAM_PRESETS:
         yield _weights_finding(vit, partial(find_checkpoint, vit))
     others = {name: known for name, known in CHECKPOINTS.items() if name not in SAM_PRESETS}
     absent = []
     for name, known in others.items():
-        if (cache_folder() / known.file_name).exists():
-            yield _weights_finding(name, partial(find_known, known, cache_folder()))
-        else:
+        finding = _weights_finding(name, partial(find_local, known))
+        if finding.detail == _ABSENT:
             absent.append(name)
+        else:
+            yield finding
     yield Finding("others", OK, f"not here: {', '.join(absent)}; MASAM_CHECKPOINT=NAME takes one of them")
 
 
@@ -229,7 +248,7 @@ def _weights_finding(name: str, find: Callable[[], Path | None]) -> Finding:
     if path is not None:
         return Finding(name, OK, str(path))
     remedy = f"without internet: nnUNetv2_masam weights download {name} elsewhere, then set MASAM_CHECKPOINT"
-    return Finding(name, WARNING, "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)", remedy)
+    return Finding(name, WARNING, _ABSENT, remedy)
 
 
 def _check_requirement(name: str, specifier: str, fits: Callable[..., bool]) -> Finding:

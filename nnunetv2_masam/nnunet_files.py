@@ -7,11 +7,12 @@ nnU-Net itself reports an unset variable or an unknown dataset as ``RuntimeError
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.files import list_folder, read_json
+from nnunetv2_masam.files import list_folder, read_json, shortened
 
 _DATASET = re.compile(r"Dataset(\d{3})_.+")
 _IN_NAMES = re.compile(r"[^\W_][\w .+=@()-]*")
@@ -246,32 +247,43 @@ def segmentations_in(folder: Path, file_ending: str) -> dict[str, Path]:
     return {path.name.removesuffix(file_ending): path for path in files}
 
 
-def training_labels(dataset: str, file_ending: str) -> dict[str, Path]:
+def training_labels(dataset: str, dataset_json: Mapping[str, Any]) -> dict[str, Path]:
     """The reference segmentations of the training cases, by case.
 
-    Raises:
-        ValueError: there are none.
-    """
-    return segmentations_in(reference_folder(dataset), file_ending)
-
-
-def nonfinite_cases(folder: Path) -> Iterator[tuple[str, int]]:
-    """Cases of a preprocessed folder with values that are not finite, and how many there are in each.
+    Before preprocessing these are the files that ``dataset.json`` lists under ``dataset``, if it does so.
 
     Args:
-        folder: such as ``nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans_3d_fullres``. All of it is read.
-    """
-    import numpy as np
-    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+        dataset: name of the dataset, ``DatasetXXX_Name``.
+        dataset_json: its content.
 
-    dataset = infer_dataset_class(str(folder))
-    identifiers = dataset.get_identifiers(str(folder))
-    cases = dataset(str(folder), identifiers)
-    for case in sorted(identifiers):
-        data = np.asarray(cases.load_case(case)[0][:])
-        count = data.size - int(np.isfinite(data).sum())
-        if count:
-            yield case, count
+    Raises:
+        ValueError: there are none, or one that is listed is missing.
+    """
+    copies = [folder / dataset / "gt_segmentations" for folder in set_folders("nnUNet_preprocessed")]
+    if "dataset" not in dataset_json or any(folder.is_dir() for folder in copies):
+        return segmentations_in(reference_folder(dataset), dataset_json["file_ending"])
+    files = {case: Path(entry["label"]) for case, entry in training_files(raw_dataset(dataset), dataset_json).items()}
+    if missing := [str(path) for path in files.values() if not path.is_file()]:
+        raise ValueError(f"{dataset}: dataset.json lists label files that do not exist: {shortened(missing)}")
+    return files
+
+
+def training_files(raw: Path, dataset_json: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Case → ``images`` and ``label``, as nnU-Net finds them: listed in ``dataset.json``, else by their names.
+
+    Raises:
+        ValueError: the list has another form.
+    """
+    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+    try:
+        found = get_filenames_of_train_images_and_targets(str(raw), deepcopy(dict(dataset_json)))
+        return {str(case): {"images": [*entry["images"]], "label": entry["label"]} for case, entry in found.items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{raw / "dataset.json"}: dataset: expected {{"case": {{"images": [file, …], "label": file}}, …}} '
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def set_folders(*variables: str) -> list[Path]:

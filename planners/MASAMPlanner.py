@@ -15,7 +15,6 @@ from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset
 from nnunetv2_masam.planning import (
     PLANS_NAME,
     PlanningRules,
-    describe_limits,
     explain_configuration,
     is_masam_configuration,
     replan,
@@ -105,11 +104,10 @@ class MASAMPlanner(ExperimentPlanner):
         write_text(self.plans_file, json.dumps(plans, indent=4))
 
     def explain(self, configuration: str) -> str:
-        """A planned configuration beside its alternatives, and what limits its training; after :meth:`plan`."""
+        """A planned configuration beside its alternatives; after :meth:`plan`."""
         assert self.plans is not None
         planned = self.plans["configurations"][configuration]
-        table = explain_configuration(planned, self.rules, self.num_classes, self.vram_gb)
-        return f"{table}\n{describe_limits(planned, self.num_classes)}"
+        return explain_configuration(planned, self.rules, self.num_classes, self.vram_gb)
 
     def _check_replaced(self, there: dict, plans: dict) -> None:
         planner = there.get("experiment_planner_used")

@@ -19,7 +19,7 @@ class nnUNetTrainerMASAM_tiny(MASAMTrainer):
         max_upsampling=3.0,
         arch_kwargs={"trainable": "all", "fact_rank": 0, "adapter_channels": 48},
     )
-    needs_sam_weights = False
+    needs_pretrained_weights = False
     base_lr = 1e-3
     weight_decay_masam = 0.05
     warmup_steps = 50

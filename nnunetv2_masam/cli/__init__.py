@@ -6,6 +6,9 @@ called, and imports what computes only in ``run``, so that ``--help`` needs neit
 
 from __future__ import annotations
 
+from nnunetv2_masam.cli import own_argparse  # noqa: F401
+
+# isort: split
 import argparse
 import io
 import os
@@ -23,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("doctor", "Check the installation and say how to fix it"),
     "trainers-path": ("trainers_path", "Print the folder in which nnU-Net looks our trainers up"),
     "plan": ("plan", "Write nnUNetMASAMPlans.json for a dataset"),
+    "predict": ("predict", "Segment a folder of images, as nnUNetv2_predict, in constant memory"),
     "convert": ("convert", "Convert a public dataset or video frames to an nnU-Net dataset"),
     "boxes": ("boxes", "Write box prompts as a further channel of a dataset or of images, or as markups"),
     "frames": ("frames", "Write predictions of videos as one mask per frame"),

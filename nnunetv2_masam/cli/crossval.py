@@ -12,6 +12,7 @@ from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group, 
 if TYPE_CHECKING:
     from nnunetv2_masam.crossval.jobs import Job
     from nnunetv2_masam.crossval.request import Crossval
+    from nnunetv2_masam.crossval.slurm import Submission
 
 EPILOG = """\
 What is finished is skipped and what was interrupted is resumed, so the same command can be given again.
@@ -72,7 +73,8 @@ def _add_where_to_train(parser: argparse.ArgumentParser) -> None:
         "--slurm",
         nargs="*",
         metavar="KEY=VALUE",
-        help="Submit to SLURM with these submitit parameters, instead of training here",
+        help="Submit to SLURM with these submitit parameters, instead of training here (default: one GPU with --device "
+        "cuda, a CPU for each of nnU-Net's data loading processes, and two days, or what the partition allows)",
     )
 
 
@@ -80,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Run what is left, then compare."""
     from nnunetv2_masam.crossval import jobs as runner
     from nnunetv2_masam.crossval.request import CrossvalRequest, prepare_crossval
+    from nnunetv2_masam.crossval.slurm import read_parameters, submit
 
     request = CrossvalRequest(
         dataset=args.dataset,
@@ -92,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         output=args.output,
     )
-    parameters = _parameters(args.slurm or [])
+    parameters = read_parameters(args.slurm or [])
     crossval = prepare_crossval(request)
     print("\n".join(runner.status_lines(crossval.jobs)), flush=True)
     if args.status:
@@ -104,10 +107,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(" ".join(job.command()) for job in left))
         return 0
     if left and args.slurm is not None:
-        submitted = runner.submit(left, parameters, crossval.output / "slurm")
-        print(f"submitted {len(submitted)} of {len(left)} jobs, the others are queued or running already;")
-        print("give the same command again to see where it stands, and to compare when all are finished")
-        return 0
+        return _report_submission(submit(left, parameters, crossval.output / "slurm"))
     if left and _run_here(left, args.gpus or ["0"] if args.device == "cuda" else [None]):
         return 1
     return _compare(crossval)
@@ -128,14 +128,18 @@ def _run_here(left: list[Job], gpus: list[str | None]) -> list[Job]:
     return failed
 
 
-def _parameters(words: list[str]) -> dict[str, int | str]:
-    found: dict[str, int | str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise ValueError(f"--slurm {word!r}: expected KEY=VALUE, such as slurm_partition=gpu")
-        found[key] = int(value) if value.isdigit() else value
-    return found
+def _report_submission(submission: Submission) -> int:
+    if submission.again:
+        print(f"{len(submission.again)} jobs ended without a result and are submitted again:")
+        print("\n".join(f"  {job.name}: {job.log}" for job in submission.again))
+    if submission.submitted:
+        asked = ", ".join(f"{key}={value}" for key, value in submission.parameters.items())
+        print(f"submitted {len(submission.submitted)} jobs to SLURM, each with {asked}")
+        print(f"--slurm KEY=VALUE asks for something else; what jobs print before training: {submission.logs}")
+    if submission.queued:
+        print(f"{len(submission.queued)} jobs are queued or running already")
+    print("give the same command again to see where it stands, and to compare when all are finished")
+    return 0
 
 
 def _report(line: str) -> None:

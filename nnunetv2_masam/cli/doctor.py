@@ -20,7 +20,10 @@ EPILOG = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = EPILOG
-    help_text = "Also read this dataset's preprocessed cases and report values that are not finite (default: none)"
+    help_text = (
+        "Also read this dataset's files and report values that are not finite or no labels, images that are no "
+        "volumes, and folds that validate on training cases (default: none)"
+    )
     add_dataset(parser, help_text, required=False)
 
 

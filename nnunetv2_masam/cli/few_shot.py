@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
 
     folds = None if args.folds is None else tuple(args.folds)
     appended = append_few_shot_folds(FewShotRequest(args.dataset, tuple(args.training_cases), folds, args.seed))
+    for note in appended.notes:
+        print(f"note: {note}")
     print("fold  k  validates as fold  training cases")
     for entry in appended.folds:
         note = f"  (no case holds: {', '.join(entry.missing_labels)})" if entry.missing_labels else ""

@@ -49,4 +49,6 @@ def print_folds(appended: PublishedFolds) -> None:
     print("appended to the folds of the cross-validation:")
     for entry in appended.folds:
         print(f"  fold {entry.fold}: {entry.name}")
+    if overlap := appended.overlap():
+        print(f"note: {overlap}. Scores of these folds are not of unseen cases")
     print(f"written: {appended.preprocessed / 'splits_final.json'}")

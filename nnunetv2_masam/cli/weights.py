@@ -81,33 +81,36 @@ def _list() -> int:
         print(f"  sha256   {known.sha256_text}")
         print(f"  licence  {known.licence}")
         print(f"  source   {known.source}")
-        print(f"  url      {known.url}")
+        print(f"  from     {known.origin}")
         for citation in known.citations:
             print(f"  cite     {citation}")
-        print(f"  cached   {_cached(known)}")
+        print(f"  seen     {known.seen or 'not known'}")
+        print(f"  tried    {'the file itself was loaded' if known.loaded else 'not with the file itself'}")
+        print(f"  here     {_where(known)}")
     return 0
 
 
-def _cached(known: PublishedCheckpoint) -> str:
-    from nnunetv2_masam.weights.download import find_known
+def _where(known: PublishedCheckpoint) -> str:
+    from nnunetv2_masam.weights.local_files import find_local
     from nnunetv2_masam.weights.weight_files import CheckpointError
 
     try:
-        found = find_known(known, cache_folder())
+        found = find_local(known)
     except CheckpointError as error:
         return f"unusable: {error}"
-    return "no" if found is None else "yes"
+    return "no" if found is None else str(found)
 
 
 def _download(known: PublishedCheckpoint, folder: Path) -> int:
-    from nnunetv2_masam.weights.download import download_checkpoint, find_known
+    from nnunetv2_masam.weights.download import download_checkpoint
+    from nnunetv2_masam.weights.local_files import find_known
     from nnunetv2_masam.weights.provenance import check_record, read_record
     from nnunetv2_masam.weights.weight_files import CheckpointError
 
     there = find_known(known, folder) is not None
     path = download_checkpoint(known, folder)
     sha256 = sha256_of(path)
-    print(f"{path} ({'was there already' if there else 'downloaded'})")
+    print(f"{path} ({'was there already' if there else 'written'})")
     if known.sha256 is None:
         check_record(path, sha256, known, read_record(path))
         print(f"sha256 {sha256} (recorded; no public source states it)")
@@ -123,8 +126,7 @@ def _download(known: PublishedCheckpoint, folder: Path) -> int:
 
 def _check(file: Path) -> int:
     from nnunetv2_masam.weights.provenance import identify
-    from nnunetv2_masam.weights.published import known_by_sha256
-    from nnunetv2_masam.weights.safe_read import is_nnunet_checkpoint
+    from nnunetv2_masam.weights.trained import is_nnunet_checkpoint
     from nnunetv2_masam.weights.weight_files import checkpoint_file
 
     path = checkpoint_file(file)
@@ -134,13 +136,13 @@ def _check(file: Path) -> int:
     provenance = identify(path)
     for line in (f"size        {_size(provenance.bytes)}", f"sha256      {provenance.sha256}", *_origin(provenance)):
         print(line)
-    return _describe_pretrained(path, verified=known_by_sha256(provenance.sha256) is not None)
+    return _describe_pretrained(path)
 
 
 def _describe_trained(path: Path) -> int:
     """What a checkpoint of nnU-Net says of itself."""
-    from nnunetv2_masam.sharing.trained_checkpoints import read_nnunet_checkpoint
     from nnunetv2_masam.weights.provenance import stored_provenance
+    from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
     checkpoint = read_nnunet_checkpoint(path)
     print(f"size        {_size(path.stat().st_size)}")
@@ -155,14 +157,14 @@ def _describe_trained(path: Path) -> int:
     return 0
 
 
-def _describe_pretrained(path: Path, *, verified: bool) -> int:
+def _describe_pretrained(path: Path) -> int:
     """What a file with pretrained weights holds: a SAM, or a ViT that timm can build."""
     from nnunetv2_masam.weights.formats import read_sam_checkpoint
     from nnunetv2_masam.weights.timm_weights import read_timm_weights
     from nnunetv2_masam.weights.weight_files import CheckpointError
 
     try:
-        checkpoint = read_sam_checkpoint(path, verified=verified)
+        checkpoint = read_sam_checkpoint(path)
     except CheckpointError as error:
         try:
             tensors = read_timm_weights(path)
@@ -171,12 +173,9 @@ def _describe_pretrained(path: Path, *, verified: bool) -> int:
         print("format      a ViT of timm or DINO; it is compared with the trainer's encoder when it is loaded")
         print(f"keys        {len(tensors)}, all values finite")
         return 0
-    geometry = checkpoint.geometry
     print(f"format      {checkpoint.naming}")
-    print(f"ViT         {geometry}")
-    print(f"heads       {geometry.num_heads or 'not recognised'}")
-    print(f"global in   blocks {', '.join(map(str, geometry.global_attn_indexes)) or 'not recognised'}")
-    print(f"image size  {geometry.image_size or 'not recognised'}")
+    for label, fact in checkpoint.geometry.facts.items():
+        print(f"{label:<11} {fact}")
     print(f"keys        {len(checkpoint.state_dict)}, all values finite")
     if checkpoint.warning:
         print(f"WARNING     {checkpoint.warning}")
@@ -187,8 +186,9 @@ def _origin(provenance: Provenance) -> list[str]:
     """Lines on where weights come from."""
     known = provenance.name or "no known checkpoint"
     lines = [f"known as    {known} ({provenance.source})" if provenance.source else f"known as    {known}"]
-    if provenance.licence:
-        lines.append(f"licence     {provenance.licence}")
+    lines += [f"package     {provenance.package}"] * bool(provenance.package)
+    lines += [f"licence     {provenance.licence}"] * bool(provenance.licence)
+    lines += [f"trained on  {provenance.seen}"] * bool(provenance.seen)
     return lines + [f"cite        {citation}" for citation in provenance.citations]
 
 

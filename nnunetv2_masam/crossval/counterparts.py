@@ -20,7 +20,7 @@ _trainer = lru_cache(find_trainer)  # nnU-Net's lookup imports all of its traine
 
 def is_pretrained(trainer: type[Any]) -> bool:
     """Whether a recipe starts from pretrained weights by itself."""
-    return bool(getattr(trainer, "needs_sam_weights", False))
+    return bool(getattr(trainer, "needs_pretrained_weights", False))
 
 
 def counterpart_of(name: str) -> str | None:
@@ -48,7 +48,7 @@ def counterpart_of(name: str) -> str | None:
     if is_pretrained(counterpart) or _network_of(counterpart) != _network_of(trainer):
         raise ValueError(
             f"--from-scratch: {counterpart_name} is no counterpart of {name}: expected the same rules but for "
-            "arch_kwargs['trainable'], and needs_sam_weights = False"
+            "arch_kwargs['trainable'], and needs_pretrained_weights = False"
         )
     return counterpart_name
 

@@ -1,4 +1,4 @@
-"""All folds of several trainers, as stock ``nnUNetv2_train`` commands: on this machine's GPUs, or by SLURM.
+"""All folds of several trainers, as stock ``nnUNetv2_train`` commands, and how they run on this machine's GPUs.
 
 What a job has to do is read from its folder when it starts: nothing (finished), only the validation, the rest
 of an interrupted training, or all of it. So starting again after an interruption, or being requeued by a
@@ -18,12 +18,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
-from typing import Any
 
-from nnunetv2_masam.files import read_json, write_json
+from nnunetv2_masam.catalogue import trainers_folder
+from nnunetv2_masam.crossval.guard import guarded
 from nnunetv2_masam.nnunet_files import checked_identifier
 
 FINISHED, VALIDATE, RESUME, NEW = "finished", "to be validated", "to be resumed", "to be trained"
+TRAINERS_VARIABLE, WORKERS_VARIABLE = "nnUNet_extTrainer", "nnUNet_n_proc_DA"
 EPOCH_LINE = re.compile(r"Epoch (\d+)\s*$", re.MULTILINE)
 
 
@@ -155,7 +156,7 @@ def run_job(
     """
     if job.state() == FINISHED:
         return 0
-    environment = dict(os.environ)
+    environment = _environment()
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -163,9 +164,20 @@ def run_job(
     with job.log.open("ab") as log:
         log.write(f"\n$ {'' if gpu is None else f'CUDA_VISIBLE_DEVICES={gpu} '}{' '.join(command)}\n".encode())
         log.flush()
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        started(process)
-        return process.wait()
+        with guarded(command, stdout=log, stderr=subprocess.STDOUT, env=environment) as process:
+            started(process)
+            return process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, in which nnU-Net finds our trainers, and starts as many workers as SLURM gives CPUs."""
+    environment = dict(os.environ)
+    folders = environment.get(TRAINERS_VARIABLE, "")
+    if str(trainers_folder()) not in folders.split(os.pathsep):  # no start-up file ran: pip install --target
+        environment[TRAINERS_VARIABLE] = f"{folders}{os.pathsep if folders else ''}{trainers_folder()}"
+    if cpus := environment.get("SLURM_CPUS_PER_TASK"):
+        environment.setdefault(WORKERS_VARIABLE, cpus)
+    return environment
 
 
 def status_lines(jobs: Sequence[Job], running: Mapping[str, str] | None = None) -> list[str]:
@@ -252,35 +264,3 @@ def _tick(
         if at_work := [job for job in jobs if job.name in now]:
             for line in status_lines(at_work, now):
                 report(line)
-
-
-def submit(jobs: Sequence[Job], parameters: Mapping[str, Any], folder: Path, cluster: str = "slurm") -> list[Any]:
-    """Hand jobs to a cluster with submitit; those that are still queued or running are left alone.
-
-    Args:
-        jobs: what to run.
-        parameters: for ``submitit.AutoExecutor.update_parameters``, such as ``slurm_partition``.
-        folder: for submitit's files.
-        cluster: submitit's name of the cluster; ``local`` runs on this machine.
-
-    Returns:
-        submitit's jobs.
-    """
-    try:
-        import submitit
-    except ImportError as error:
-        raise ValueError('--slurm needs submitit: pip install "nnunetv2-masam[slurm]"') from error
-    record = folder / "jobs.json"
-    known: dict[str, str] = read_json(record, dict) if record.is_file() else {}
-    executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-    executor.update_parameters(**{"name": "crossval", "gpus_per_node": 1, **parameters})
-    job_class = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[cluster]
-    waiting = [
-        job for job in jobs if job.name not in known or job_class(folder, known[job.name]).done(force_check=True)
-    ]
-    if not waiting:
-        return []
-    submitted = executor.map_array(run_job, waiting)
-    known |= {job.name: handle.job_id for job, handle in zip(waiting, submitted, strict=True)}
-    write_json(record, known)
-    return list(submitted)

@@ -11,6 +11,7 @@ from nnunetv2_masam.crossval.counterparts import describe_pair, find_counterpart
 from nnunetv2_masam.crossval.jobs import FINISHED, Job, make_jobs
 from nnunetv2_masam.evaluation.pipeline import CompareCrossValidation, ModelSource, check_output
 from nnunetv2_masam.evaluation.places import find_splits
+from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_splits
 from nnunetv2_masam.nnunet_files import dataset_name, folder_of, preprocessed_dataset
 from nnunetv2_masam.plans_file import read_plans
 
@@ -70,7 +71,8 @@ class Crossval:
         """Look for what would make every job fail.
 
         Raises:
-            ValueError: there is no such trainer, plans, configuration or checkpoint.
+            ValueError: there is no such trainer, plans, configuration or checkpoint, or a fold validates on cases
+                that it trains on.
         """
         request = self.request
         weights = request.pretrained_weights
@@ -87,26 +89,31 @@ class Crossval:
                 f"-c {request.configuration}: not in {plans}, which has {', '.join(configurations) or 'none'}. "
                 "Name one of these"
             )
+        if (folder / SPLITS_FILE).is_file():
+            splits = read_splits(folder / SPLITS_FILE)
+            if overlap := describe_overlap(splits, {job.fold for job in self.left() if job.fold < len(splits)}):
+                raise ValueError(f"{overlap}. Correct {folder / SPLITS_FILE}, or train other folds with --folds")
         for trainer in dict.fromkeys(job.trainer for job in self.left()):
             find_trainer(trainer)
 
     def comparisons(self) -> list[tuple[CompareCrossValidation, Path]]:
         """What to compare when all jobs are finished, and the folder for it; nothing for few-shot folds."""
-        folds, trainers = self.request.folds, dict.fromkeys(job.trainer for job in self.jobs)
+        folds = None if self.request.folds is None else tuple(self.request.folds)
+        trainers = dict.fromkeys(job.trainer for job in self.jobs)
         splits = find_splits(self.dataset, folds)
         if folds and splits is not None and not set(folds) <= set(splits):
             return []
         model = f"__{self.request.plans}__{self.request.configuration}"
         models = {trainer: ModelSource(trainer + model) for trainer in trainers}
-        found, asked = [], None if folds is None else tuple(folds)
+        found = []
         if len(models) != 2 * len(self.counterparts) or len(self.counterparts) > 1:  # else the one pair is all there is
-            request = CompareCrossValidation(models=[*models.values()], dataset=self.dataset, folds=asked)
+            request = CompareCrossValidation(models=tuple(models.values()), dataset=self.dataset, folds=folds)
             found.append((request, self.output / "comparison"))
         for trainer, counterpart in self.counterparts.items():
             pair = CompareCrossValidation(
-                models=[models[counterpart], models[trainer]],
+                models=(models[counterpart], models[trainer]),
                 dataset=self.dataset,
-                folds=asked,
+                folds=folds,
                 title=f"What pretrained weights give: {trainer} against {counterpart}.",
                 notes=(describe_pair(trainer, counterpart),),
             )

@@ -18,6 +18,7 @@ import nibabel
 import numpy as np
 
 from nnunetv2_masam.files import shortened
+from nnunetv2_masam.label_files import whole_numbers
 
 MOST_VALUES = 8  # label values in an error
 # a label file may differ from its image by this much through rounding
@@ -112,23 +113,22 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
     label, array = _read(path)
     if label.shape != image.shape:
         raise ValueError(f"{path}: {_times(label.shape[::-1])} voxels, its image {_times(image.shape[::-1])}")
-    values = np.unique(array)
-    if unexpected := [value for value in values.tolist() if value not in rule.values]:
+    labels, rounded = whole_numbers(array, path)
+    found = np.unique(labels).tolist()
+    if unexpected := [value for value in found if value not in rule.values]:
         allowed = ", ".join(map(str, sorted(rule.values)))
-        shown = shortened((f"{value:g}" for value in unexpected), MOST_VALUES)
-        raise ValueError(f"{path}: label values {shown}; the dataset has {allowed}")
-    notes = []
+        raise ValueError(f"{path}: label values {shortened(unexpected, MOST_VALUES)}; the dataset has {allowed}")
+    notes = ["values that are not whole were rounded"] if rounded else []
     if difference := geometry_difference(image, label):
         if not rule.copy_geometry:
             raise ValueError(f"{path}: {difference}. If voxels correspond by their index: --copy-geometry")
         notes.append("label file had another geometry and got its image's")
-    found = values.astype(int).tolist()
     same_grid = np.allclose(label.affine, image.affine) and np.allclose(_spacing_mm(label), _spacing_mm(image))
-    changed = not same_grid or any(value in rule.merged for value in found)
+    changed = bool(rounded) or not same_grid or any(value in rule.merged for value in found)
     if changed:
-        merged = array.astype(np.uint8)
+        merged = labels.astype(np.uint8)
         for value, becomes in rule.merged.items():
-            merged[array == value] = becomes
+            merged[labels == value] = becomes
         label = nibabel.Nifti1Image(merged, image.affine, image.header)  # both its transforms and their codes
         label.set_data_dtype(np.uint8)
     _write(label, path, target, changed)
@@ -173,7 +173,7 @@ def _read(path: Path) -> tuple[Any, np.ndarray]:
         array = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from error
-    if array.ndim != 3 or array.dtype.fields is not None:
+    if array.ndim != 3 or array.dtype.kind not in "iuf":
         raise ValueError(f"{path}: expected a volume with one number a voxel, got {_times(array.shape)} {array.dtype}")
     return image, array
 

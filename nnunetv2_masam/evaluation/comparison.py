@@ -17,7 +17,7 @@ from nnunetv2_masam.evaluation.differences import differences
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.margins import margin_claims
 from nnunetv2_masam.evaluation.metrics import MILLIMETRES, PIXELS, Units
-from nnunetv2_masam.evaluation.model_cost import model_costs
+from nnunetv2_masam.evaluation.model_cost import model_costs, pretraining_notes
 from nnunetv2_masam.evaluation.nnunet_results import Model
 from nnunetv2_masam.evaluation.prompted import Prompt, prompt_notes
 from nnunetv2_masam.evaluation.ranking import ranking
@@ -181,7 +181,12 @@ def analyse(
         group_differences=differences(compared[compared["group"] != ""], baseline, by=["group"], seed=seed),
         calibration=pd.DataFrame() if calibration is None else calibration,
         costs=model_costs(setup.cases),
-        notes=[*notes, *_changed_files(values, setup, recorded), *prompt_notes(prompts, baseline, tested)],
+        notes=[
+            *notes,
+            *pretraining_notes(setup.cases),
+            *_changed_files(values, setup, recorded),
+            *prompt_notes(prompts, baseline, tested),
+        ],
     )
 
 

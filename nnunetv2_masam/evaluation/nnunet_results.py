@@ -142,9 +142,9 @@ def _read_model(name: str, runs: tuple[Run, ...], places: Places) -> tuple[Model
             raise ValueError(f"{name} and the references are the same folder, {places.references}")
         if is_table(run.path.name):
             table = read_values(name, run.path)
-            values.append(table.assign(run=number))
-            folds = table.groupby("case", sort=False)["fold"].first()
-            cases += [(name, number, case, fold, run.path) for case, fold in folds.items()]
+            values.append(table if len(runs) == 1 else table.assign(run=number))  # our own table knows its runs
+            folds = values[-1].groupby(["run", "case"], sort=False)["fold"].first()
+            cases += [(name, of_run, case, fold, run.path) for (of_run, case), fold in folds.items()]
             continue
         there: dict[str, tuple[int, Path]] = {}
         for fold, folder in _prediction_folders(run, places):

@@ -162,6 +162,8 @@ def _measure(
             f"the header of {len(off)} of {cases['case'].nunique()} references is slightly off, so these cases "
             f"({shortened(sorted(off))}) were measured by voxel index, as nnU-Net does. {off[min(off)]}"
         )
+    if rounded := [result.rounded for _, result in rows if result.rounded]:
+        notes.append(f"label values of {len(rounded)} pairs of files were rounded. {rounded[0]}")
     values = [keys | {"label": label} | of for keys, result in rows for label, of in result.values.items()]
     columns = [*KEYS, *request.metrics.columns, "in_reference", "in_prediction"]
     return cases, pd.DataFrame(values, columns=columns), notes

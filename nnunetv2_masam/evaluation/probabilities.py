@@ -17,7 +17,8 @@ from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.calibration import reliability
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation
+from nnunetv2_masam.evaluation.segmentation import mask_of
+from nnunetv2_masam.label_files import read_labels
 
 
 def read_calibration(
@@ -48,7 +49,7 @@ def read_calibration(
         file = Path(str(row.prediction).removesuffix(file_ending) + ".npz")
         if not file.is_file():
             continue
-        reference, _ = read_segmentation(row.reference, reader)
+        reference = read_labels(row.reference, reader).labels
         counted = None if ignore_label is None else reference != ignore_label
         parts = structures[row.model]
         heads = _read_probabilities(file, reference.shape, parts)

@@ -19,8 +19,9 @@ import numpy as np
 
 from nnunetv2_masam.files import write_json
 from nnunetv2_masam.folds.fixed import read_fixed_folds
-from nnunetv2_masam.folds.splits import SPLITS_FILE, read_entries, read_or_make_splits
-from nnunetv2_masam.images import find_reader, unreadable
+from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_entries, read_or_make_splits
+from nnunetv2_masam.images import find_reader
+from nnunetv2_masam.label_files import defined_values, read_labels
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
@@ -126,6 +127,8 @@ def add_few_shot_folds(
     wanted = [fold for fold in originals if fold not in fixed_folds] if base_folds is None else list(base_folds)
     if unknown := sorted(set(wanted) - set(originals)):
         raise ValueError(f"--folds {unknown}: the cross-validation has the folds {originals}")
+    if overlap := describe_overlap(splits, wanted):
+        raise ValueError(f"{overlap}. Correct the file, or choose other folds with --folds")
     all_labels = frozenset().union(*labels_of_case.values())
     there = {(entry.k, entry.base_fold, entry.seed) for entry in existing}
     new_splits = [{part: list(cases) for part, cases in split.items()} for split in splits]
@@ -177,11 +180,13 @@ class FewShotFolds:
         preprocessed: the dataset's folder, with ``splits_final.json``.
         folds: which fold is which, those that were there before included.
         training: fold → its training cases.
+        notes: on label files whose values are not whole.
     """
 
     preprocessed: Path
     folds: tuple[FewShotFold, ...]
     training: Mapping[int, Sequence[str]]
+    notes: tuple[str, ...] = ()
 
 
 def append_few_shot_folds(request: FewShotRequest) -> FewShotFolds:
@@ -193,39 +198,41 @@ def append_few_shot_folds(request: FewShotRequest) -> FewShotFolds:
     name = dataset_name(request.dataset)
     preprocessed = preprocessed_dataset(name)
     dataset_json = read_dataset_json(find_dataset_json(name))
-    files = training_labels(name, dataset_json["file_ending"])
+    files = training_labels(name, dataset_json)
     splits = read_or_make_splits(preprocessed, list(files))
     used = {case for split in splits for case in [*split["train"], *split["val"]]}
     if unknown := sorted(used - set(files)):
         raise ValueError(f"{SPLITS_FILE} names cases without a reference segmentation: {', '.join(unknown)}")
     existing = read_few_shot_folds(preprocessed)
     fixed = {entry.fold for entry in read_fixed_folds(preprocessed)}
-    splits, folds = add_few_shot_folds(
-        splits, existing, labels_of_cases(files, dataset_json), request.ks, request.base_folds, request.seed, fixed
-    )
+    labels, notes = labels_of_cases(files, dataset_json)
+    splits, folds = add_few_shot_folds(splits, existing, labels, request.ks, request.base_folds, request.seed, fixed)
     write_few_shot_folds(preprocessed, splits, folds)
-    return FewShotFolds(preprocessed, tuple(folds), {entry.fold: splits[entry.fold]["train"] for entry in folds})
+    training = {entry.fold: splits[entry.fold]["train"] for entry in folds}
+    return FewShotFolds(preprocessed, tuple(folds), training, tuple(notes))
 
 
-def labels_of_cases(files: Mapping[str, Path], dataset_json: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """The names of the labels and regions that each segmentation holds.
+def labels_of_cases(
+    files: Mapping[str, Path], dataset_json: Mapping[str, Any]
+) -> tuple[dict[str, frozenset[str]], list[str]]:
+    """The names of the labels and regions that each segmentation holds, and notes on values that are not whole.
 
     Args:
         files: segmentations by case.
         dataset_json: content of the dataset's ``dataset.json``.
 
     Raises:
-        ValueError: a segmentation cannot be read.
+        ValueError: a segmentation cannot be read, or holds other values than ``dataset.json`` has.
     """
     from tqdm import tqdm
 
     labels = {name: np.atleast_1d(value).astype(int) for name, value in foreground_labels(dataset_json).items()}
     reader = find_reader(dataset_json, None, next(iter(files.values())))
-    found = {}
+    allowed = defined_values(dataset_json)
+    found, notes = {}, []
     for case, path in tqdm(files.items(), desc="reading labels", unit="case", disable=None):
-        try:
-            held = np.unique(reader().read_seg(str(path))[0])
-        except Exception as error:  # each reader has its own family of errors for a broken file
-            raise unreadable(path, error) from error
-        found[case] = frozenset(name for name, value in labels.items() if np.isin(value, held).any())
-    return found
+        held = read_labels(path, reader, allowed)
+        values = np.unique(held.labels)
+        found[case] = frozenset(name for name, value in labels.items() if np.isin(value, values).any())
+        notes += [held.note] if held.note else []
+    return found, notes

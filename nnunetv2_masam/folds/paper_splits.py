@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.folds.fixed import FixedFold, append_fixed_folds
-from nnunetv2_masam.folds.splits import Split
+from nnunetv2_masam.folds.splits import SPLITS_FILE, Split, describe_overlap, read_splits
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
@@ -100,6 +100,11 @@ class PublishedFolds:
     preprocessed: Path
     folds: tuple[FixedFold, ...]
 
+    def overlap(self) -> str:
+        """Which folds of the dataset validate on cases that they train on; "" if none does."""
+        splits = read_splits(self.preprocessed / SPLITS_FILE)
+        return describe_overlap(splits, range(len(splits)))
+
 
 def append_published_folds(dataset: str, split: str) -> PublishedFolds:
     """Append the folds of a published split to a dataset, unless they are there.
@@ -115,5 +120,5 @@ def append_published_folds(dataset: str, split: str) -> PublishedFolds:
         raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
     name = dataset_name(dataset)
     preprocessed = preprocessed_dataset(name)
-    cases = list(training_labels(name, read_dataset_json(find_dataset_json(name))["file_ending"]))
+    cases = list(training_labels(name, read_dataset_json(find_dataset_json(name))))
     return PublishedFolds(preprocessed, tuple(append_fixed_folds(preprocessed, cases, SPLITS[split](cases))))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.files import read_json
+from nnunetv2_masam.files import read_json, shortened
 
 SPLITS_FILE = "splits_final.json"
 CROSS_VALIDATION_FOLDS = 5
@@ -50,6 +50,18 @@ def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[s
         )
     made = generate_crossval_split(sorted(cases), seed=SPLIT_SEED, n_splits=CROSS_VALIDATION_FOLDS)
     return [{part: [str(case) for case in found] for part, found in split.items()} for split in made]
+
+
+def describe_overlap(splits: Sequence[Split], folds: Collection[int]) -> str:
+    """Which validation cases are also training cases of the same fold; "" if none is.
+
+    Args:
+        splits: of ``splits_final.json``.
+        folds: those to look at.
+    """
+    shared = {fold: sorted(set(splits[fold]["train"]) & set(splits[fold]["val"])) for fold in sorted(folds)}
+    found = [f"fold {fold}: {shortened(cases)}" for fold, cases in shared.items() if cases]
+    return f"{SPLITS_FILE} has validation cases that are also training cases: {'; '.join(found)}" if found else ""
 
 
 def read_entries(path: Path, fields: Mapping[str, type]) -> list[dict[str, Any]]:

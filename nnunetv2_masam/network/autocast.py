@@ -19,3 +19,10 @@ def bf16_autocast(device: torch.device, on_cpu: bool = False) -> AbstractContext
     if has_bf16(device) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """A context in which a caller's autocast has no effect; devices without autocast, such as meta, have none."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunetv2_masam.network.autocast import without_autocast
+
 
 def decode_slices(
     prompt_encoder: Any, mask_decoder: Callable[..., Tensor], embedding: Tensor, boxes: Tensor | None
@@ -20,7 +22,7 @@ def decode_slices(
     def decode(embedding: Tensor, boxes: Tensor | None) -> Tensor:
         """The same where every slice has a box, or none has."""
         # sines of random frequencies lose too much in half precision
-        with torch.autocast(embedding.device.type, enabled=False):
+        with without_autocast(embedding.device):
             sparse, dense = prompt_encoder(points=None, boxes=boxes, masks=None)
             position = prompt_encoder.get_dense_pe()
         return mask_decoder(embedding, position, sparse, dense)

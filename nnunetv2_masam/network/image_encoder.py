@@ -39,11 +39,12 @@ class Block(nn.Module):
     def __init__(self, vit: ViTSize, window: tuple[int, int], added: AdaptationSize) -> None:
         super().__init__()
         dim = vit.embed_dim
-        adapter = partial(Adapter3d, dim, added.adapter_channels, added.adapter_kernel, added.adapter_dilation)
-        self.adapter_1 = adapter() if added.adapter_channels else None
+        channels = vit.adapter_channels(dim) if added.adapter_channels is None else added.adapter_channels
+        adapter = partial(Adapter3d, dim, channels, added.adapter_kernel, added.adapter_dilation)
+        self.adapter_1 = adapter() if channels else None
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, vit.num_heads, window, added.fact_rank, added.lora_rank, vit.rel_pos)
-        self.adapter_2 = adapter() if added.adapter_channels else None
+        self.adapter_2 = adapter() if channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=vit.mlp_width)
 

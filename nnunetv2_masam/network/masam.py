@@ -19,11 +19,14 @@ from nnunetv2_masam.architecture import (
     TIMM,
     TRAINABLE,
     AdaptationSize,
-    ViTSize,
+    EncoderSize,
+    TinyViTSize,
     check_choice,
     check_encoder,
     check_image_size,
+    check_input_range,
     check_numbers,
+    resolve_doublings,
     resolve_vit,
 )
 from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
@@ -34,8 +37,9 @@ from nnunetv2_masam.network.image_encoder import ImageEncoder
 from nnunetv2_masam.network.kernels import KERNELS
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.sam_parts import PromptEncoder
-from nnunetv2_masam.network.slices import resize_in_plane, slices_to_volume, volume_to_slices
+from nnunetv2_masam.network.slices import map_range, resize_in_plane, slices_to_volume, volume_to_slices
 from nnunetv2_masam.network.timm_encoder import TimmImageEncoder
+from nnunetv2_masam.network.tiny_vit import TinyViTEncoder
 
 _SLICES_DECODED_AT_ONCE = 8  # in prediction
 
@@ -51,15 +55,19 @@ class MASAM(nn.Module):
         encoder: ``sam``, or ``timm:`` and a model of timm, such as ``timm:vit_base_patch16_dinov3``, for which ``vit``
             has no meaning.
         vit: name of a preset (:mod:`~nnunetv2_masam.architecture`), or a dict with the fields of
-            :class:`~nnunetv2_masam.architecture.ViTSize`.
-        image_size: (S, S'), pixels: the size that slices are resized to. Multiples of 16.
+            :class:`~nnunetv2_masam.architecture.ViTSize` or :class:`~nnunetv2_masam.architecture.TinyViTSize`.
+        image_size: (S, S'), pixels: the size that slices are resized to. Multiples of the side of a token: 16, or 4
+            with ``lite_medsam``.
+        input_range: (low, high), the values of ``x`` that the image encoder gets as 0 and 1; values beyond are clamped.
+            None leaves ``x`` as it is, ``auto`` takes what suits the weights that ``vit`` is named for.
         fact_rank, fact_scale, fact_dropout: of :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
-        adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one.
+        adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one. None is the
+            paper's 384, or in a TinyViT half the width of each block.
         adapter_kernel, adapter_dilation: slices that an adapter's convolution takes together, an odd number, and their
             distance.
         lora_rank: rank of LoRA increments in the place of FacT's, as in SAMed; 0 leaves them out.
-        decoder_doublings: times the decoder doubles the token grid. 4 gives logits at ``image_size``, 2, as SAM's own
-            decoder has, at a quarter of it.
+        decoder_doublings: times the decoder doubles the token grid. None gives logits at ``image_size``. With tokens of
+            16 pixels these are 4; 2, as SAM's own decoder has, gives logits at a quarter of it.
         prompt: ``none`` or ``box``: the last channel marks a box, see :mod:`~nnunetv2_masam.network.boxes`.
         trainable: ``masam`` freezes the weights of SAM in the image encoder, ``decoder`` the image encoder as a whole,
             ``all`` nothing.
@@ -79,16 +87,17 @@ class MASAM(nn.Module):
         num_classes: int,
         *,
         encoder: str = DEFAULTS.encoder,
-        vit: str | Mapping[str, Any] | ViTSize = DEFAULTS.vit,
+        vit: str | Mapping[str, Any] | EncoderSize = DEFAULTS.vit,
         image_size: Sequence[int] = DEFAULTS.image_size,
+        input_range: str | Sequence[float] | None = DEFAULTS.input_range,
         fact_rank: int = DEFAULTS.fact_rank,
         fact_scale: float = DEFAULTS.fact_scale,
         fact_dropout: float = DEFAULTS.fact_dropout,
-        adapter_channels: int = DEFAULTS.adapter_channels,
+        adapter_channels: int | None = DEFAULTS.adapter_channels,
         adapter_kernel: int = DEFAULTS.adapter_kernel,
         adapter_dilation: int = DEFAULTS.adapter_dilation,
         lora_rank: int = DEFAULTS.lora_rank,
-        decoder_doublings: int = DEFAULTS.decoder_doublings,
+        decoder_doublings: int | None = DEFAULTS.decoder_doublings,
         prompt: str = DEFAULTS.prompt,
         trainable: str = DEFAULTS.trainable,
         gradient_checkpointing: bool = DEFAULTS.gradient_checkpointing,
@@ -98,7 +107,6 @@ class MASAM(nn.Module):
         super().__init__()
         if deep_supervision:
             raise NotImplementedError("deep_supervision: one output only, set enable_deep_supervision = False")
-        self.image_size = check_image_size(image_size)
         check_choice("prompt", prompt, PROMPTS)
         check_choice("trainable", trainable, TRAINABLE)
         check_encoder(encoder)
@@ -112,6 +120,9 @@ class MASAM(nn.Module):
         self.num_classes = num_classes
         self.encoder = encoder
         self.vit = resolve_vit(vit)
+        stride = self.vit.stride if encoder == "sam" else PATCH_SIZE
+        self.image_size = check_image_size(image_size, stride)
+        self.input_range = check_input_range(input_range, self.vit if encoder == "sam" else None)
         self.prompt = prompt
         self.trainable = trainable
         self.gradient_checkpointing = gradient_checkpointing
@@ -126,14 +137,19 @@ class MASAM(nn.Module):
             adapter_dilation=adapter_dilation,
             lora_rank=lora_rank,
         )
-        sizes = (self.image_channels, self.image_size, adaptation, gradient_checkpointing)
-        if encoder == "sam":
-            self.image_encoder: ImageEncoder | TimmImageEncoder = ImageEncoder(self.vit, *sizes)
+        if encoder != "sam":
+            self.image_encoder: ImageEncoder | TinyViTEncoder | TimmImageEncoder = TimmImageEncoder(
+                encoder.removeprefix(TIMM), self.image_channels, self.image_size, adaptation, gradient_checkpointing
+            )
+        elif isinstance(self.vit, TinyViTSize):
+            self.image_encoder = TinyViTEncoder(self.vit, self.image_channels, adaptation, gradient_checkpointing)
         else:
-            self.image_encoder = TimmImageEncoder(encoder.removeprefix(TIMM), *sizes)
-        grid = (self.image_size[0] // PATCH_SIZE, self.image_size[1] // PATCH_SIZE)
+            self.image_encoder = ImageEncoder(
+                self.vit, self.image_channels, self.image_size, adaptation, gradient_checkpointing
+            )
+        grid = (self.image_size[0] // stride, self.image_size[1] // stride)
         self.prompt_encoder = PromptEncoder(EMBEDDING_CHANNELS, grid, self.image_size, mask_in_chans=16)
-        self.mask_decoder = MaskDecoder(num_classes, decoder_doublings)
+        self.mask_decoder = MaskDecoder(num_classes, resolve_doublings(decoder_doublings, stride))
         self._freeze()
 
     @property
@@ -185,7 +201,8 @@ class MASAM(nn.Module):
             x, boxes = x[:, :-1], boxes_of_channel(x[:, -1], self.image_size)
         if boxes is not None and boxes.shape != (batch, depth, 4):
             raise ValueError(f"boxes: got shape {tuple(boxes.shape)}, expected {(batch, depth, 4)}, one for each slice")
-        embedding = self.image_encoder(volume_to_slices(x, self.image_size), depth)  # (N, 256, G, G')
+        slices = map_range(volume_to_slices(x, self.image_size), self.input_range)  # (N, C, S, S')
+        embedding = self.image_encoder(slices, depth)  # (N, 256, G, G')
         logits = self._decode(embedding, None if boxes is None else boxes.flatten(0, 1), (height, width))
         volume = slices_to_volume(logits, depth)  # (B, K, D, H, W)
         return volume.flip(-2, -1) if self.half_turn else volume

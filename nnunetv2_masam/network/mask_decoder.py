@@ -12,10 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, PATCH_SIZE
+from nnunetv2_masam.architecture import EMBEDDING_CHANNELS
 from nnunetv2_masam.network.sam_parts import MLP, TwoWayTransformer
-
-_MAX_DOUBLINGS = PATCH_SIZE.bit_length() - 1  # from a token to a pixel
 
 
 class Doubling(nn.ConvTranspose2d):
@@ -41,10 +39,6 @@ class Upscaling(nn.Sequential):
 
     def __init__(self, dim: int, doublings: int) -> None:
         super().__init__()
-        if not 1 <= doublings <= _MAX_DOUBLINGS:
-            raise ValueError(
-                f"decoder_doublings: got {doublings}, expected 1 to {_MAX_DOUBLINGS}; SAM's own head has 2"
-            )
         channels = [dim, *(dim // 4 >> step for step in range(doublings))]
         for step, (before, after) in enumerate(itertools.pairwise(channels), start=1):
             self.append(Doubling(before, after))

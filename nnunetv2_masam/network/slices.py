@@ -28,3 +28,11 @@ def resize_in_plane(slices: Tensor, size: tuple[int, int], mode: str) -> Tensor:
         return slices
     shrinks = size[0] < slices.shape[-2] or size[1] < slices.shape[-1]
     return F.interpolate(slices, size, mode=mode, align_corners=False, antialias=shrinks)
+
+
+def map_range(slices: Tensor, input_range: tuple[float, float] | None) -> Tensor:
+    """Map ``input_range`` to 0 to 1 and clamp what lies beyond; None leaves the slices as they are."""
+    if input_range is None:
+        return slices
+    low, high = input_range
+    return ((slices - low) / (high - low)).clamp(0, 1)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nnunetv2_masam.architecture import PATCH_SIZE, AdaptationSize
+from nnunetv2_masam.architecture import ADAPTER_CHANNELS, PATCH_SIZE, AdaptationSize
 from nnunetv2_masam.network.adaptation import is_plain
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.fact import FacT, FacTCores
@@ -87,15 +87,14 @@ class TimmImageEncoder(nn.Module):
         self.vit: Any = create_timm_vit(name, input_channels, image_size)
         dim = self.vit.embed_dim
         self.fact = FacT(dim, added.fact_rank, added.fact_scale, added.fact_dropout) if added.fact_rank else None
+        channels = ADAPTER_CHANNELS if added.adapter_channels is None else added.adapter_channels
         self.adapters = nn.ModuleList()
         for block in self.vit.blocks:
             if added.fact_rank or added.lora_rank:
                 block.attn.qkv = AdaptedQKV(block.attn.qkv, self.fact, added.lora_rank)
                 block.attn.qkv_bias_separate = True  # of EVA's attention: its bias is added to what the layer returns
-            if added.adapter_channels:
-                self.adapters.append(
-                    Adapter3d(dim, added.adapter_channels, added.adapter_kernel, added.adapter_dilation)
-                )
+            if channels:
+                self.adapters.append(Adapter3d(dim, channels, added.adapter_kernel, added.adapter_dilation))
         self.neck = Neck(dim)
 
     @property

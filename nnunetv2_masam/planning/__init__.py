@@ -1,17 +1,16 @@
-"""From a baseline's configuration to MA-SAM's: patch, network input and batch. Numbers in, numbers out.
+"""From a configuration of nnU-Net's plans to MA-SAM's: patch, network input and batch. Numbers in, numbers out.
 
-The baseline (``nnUNetPlans``, a ResEnc plan, any other) has decided spacing, normalisation and resampling, and its
-preprocessed data are used as they are. What is decided here, in this order:
+nnU-Net's plans (``nnUNetPlans``, ResEnc plans, any others) set spacing, normalisation and resampling, and their
+preprocessed data are used as they are. This package decides the rest, in this order:
 
 - ``in_plane.py``: the patch, whole slices where they are not too large, and the size that the network sees it at;
 - ``memory.py``: what a training step needs, by formula; ``timm_size.py`` has the sizes of timm's ViTs;
 - ``fit.py``: micro-batch size, gradient checkpointing and, at last, a smaller network input, so that the
   memory target holds;
-- ``cost.py``: arithmetic operations of a training step, which plans are compared by, and of a forward pass;
+- ``cost.py``: arithmetic operations of a training step, by which ``--explain`` compares plans;
 - ``tile_depth.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives;
-- ``throughput.py``: what limits a training, the GPU or the augmentation;
 - ``plan_dataset.py``: all of it for a dataset, with fingerprint and preprocessing where they are missing.
 
 ``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
@@ -26,7 +25,6 @@ from nnunetv2_masam.planning.configuration import (
 )
 from nnunetv2_masam.planning.explain import explain_configuration
 from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
-from nnunetv2_masam.planning.throughput import describe_limits, predict_limit
 
 __all__ = [
     "MIN_SLICES",
@@ -34,10 +32,8 @@ __all__ = [
     "PLANS_NAME",
     "PlanningRules",
     "check_whole_numbers",
-    "describe_limits",
     "explain_configuration",
     "is_masam_configuration",
     "plan_configuration",
-    "predict_limit",
     "replan",
 ]

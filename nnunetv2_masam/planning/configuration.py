@@ -15,7 +15,10 @@ from nnunetv2_masam.plans_file import resolved_configuration
 
 _INTEGERS = {"batch_size", "micro_batch_size", "fact_rank", "lora_rank", "adapter_channels", "decoder_doublings"}
 _INTEGERS |= {"adapter_kernel", "adapter_dilation", "embed_dim", "depth", "num_heads"}
+_INTEGERS |= {"patch_stride"}
 _INTEGER_LISTS = {"patch_size", "training_patch_size", "image_size", "global_attn_indexes"}
+_INTEGER_LISTS |= {"widths", "depths", "windows", "merge_strides"}
+_LEFT_OPEN = {name for name, value in asdict(DEFAULTS).items() if value is None}  # the encoder decides
 
 
 def is_masam_configuration(configuration: Mapping[str, Any]) -> bool:
@@ -35,7 +38,9 @@ def check_whole_numbers(configuration: Mapping[str, Any], plans_name: str) -> No
     groups = (("", configuration), ("architecture.arch_kwargs.", arch_kwargs), ("architecture.arch_kwargs.vit.", vit))
     for prefix, values in groups:
         for key in sorted(_INTEGERS & values.keys()):
-            if not _is_integer(values[key]):
+            left_open = key in _LEFT_OPEN and values[key] is None
+            of_every_stage = key == "num_heads" and isinstance(values[key], list)
+            if not (left_open or of_every_stage or _is_integer(values[key])):
                 raise ValueError(_no_integer(plans_name, prefix + key, values[key], "an integer"))
         for key in sorted(_INTEGER_LISTS & values.keys()):
             numbers = values[key]
@@ -133,5 +138,4 @@ def _json_ready(vit: str | Mapping[str, Any]) -> str | dict[str, Any]:
     if isinstance(vit, str):
         return vit
     sizes = asdict(resolve_vit(vit))
-    sizes["global_attn_indexes"] = list(sizes["global_attn_indexes"])
-    return sizes
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in sizes.items()}

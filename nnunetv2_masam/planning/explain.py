@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nnunetv2_masam.planning.configuration import network_arguments, task_of
-from nnunetv2_masam.planning.cost import training_flops
+from nnunetv2_masam.planning.cost import Operations, count_operations
 from nnunetv2_masam.planning.fit import Candidate, Task, divisors, fit_memory, make_candidate
 from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
 from nnunetv2_masam.planning.rules import PlanningRules
@@ -20,8 +20,9 @@ def explain_configuration(
 ) -> str:
     """A table of the plan for a configuration and of others: smaller inputs, with and without checkpointing.
 
-    Every row has the largest micro-batch that fits the memory target, or one where none does. ``speed`` is slices per
-    second over those of the plan, as :func:`~nnunetv2_masam.planning.cost.training_flops` counts operations.
+    Every row has the largest micro-batch that fits the memory target, or one sample where none does. ``speed`` is the
+    plan's operations of a training step, counted by torch, over the row's: 2.00 is half the arithmetic. A hint follows
+    where the patch has many more voxels than the network's input has pixels.
 
     Args:
         configuration, rules, num_classes, vram_gb: see
@@ -31,16 +32,35 @@ def explain_configuration(
     task = task_of(configuration, rules, num_classes)
     arch_kwargs = network_arguments(rules)
     chosen = fit_memory(task, rules, arch_kwargs, target)
-    rows = [_HEADER, _row(chosen, chosen, task, rules, "the plan")]
+    count = _counter(task)
+    planned = _training_flops(chosen, count)
+    rows = [_HEADER, _row(chosen, task, rules, 1.0, "the plan")]
     for in_plane in _sizes(task, rules, chosen):
         for checkpointing in (False, True):
             other = _most_samples(task, rules, arch_kwargs, in_plane, checkpointing, target)
             if (other.image_size, other.checkpointing) != (chosen.image_size, chosen.checkpointing):
                 note = "" if other.vram_gb <= target else "too large"
-                rows.append(_row(other, chosen, task, rules, note))
+                rows.append(_row(other, task, rules, planned / _training_flops(other, count), note))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if hint := coarser_hint(chosen, configuration["spacing"]):
+        lines.append(hint)
     return "\n".join(lines)
+
+
+def coarser_hint(plan: Candidate, spacing_mm: Sequence[float]) -> str | None:
+    """How to reduce images whose patch has 1.5 times as many voxels along a side as the input has pixels, or more."""
+    patch, pixels = plan.patch, plan.image_size
+    factor = max(side / wanted for side, wanted in zip(patch, pixels, strict=True))
+    if factor < 1.5:
+        return None
+    coarser_mm = " x ".join(f"{float(mm) * factor:.3g}" for mm in spacing_mm[-2:])
+    return (
+        f"The patch has {patch[0]} x {patch[1]} voxels in plane, and the network sees it at {pixels[0]} x {pixels[1]} "
+        f"pixels: loading and augmenting cost {factor**2:.1f} times what is needed. Reduce the images once, before "
+        f"training: frames with `convert ... --longest-side {max(pixels)}`, volumes by planning with an in-plane "
+        f"spacing of {coarser_mm} (-overwrite_target_spacing of nnUNetv2_plan_experiment)"
+    )
 
 
 def _sizes(task: Task, rules: PlanningRules, chosen: Candidate) -> list[InPlane]:
@@ -66,11 +86,26 @@ def _most_samples(
     return next((candidate for candidate in made if candidate.vram_gb <= target), made[-1])
 
 
-def _row(candidate: Candidate, chosen: Candidate, task: Task, rules: PlanningRules, note: str) -> tuple[str, ...]:
-    flops = [
-        training_flops(plan.arch_kwargs, task.slices, task.num_classes, task.input_channels)
-        for plan in (chosen, candidate)
-    ]
+def _counter(task: Task) -> Callable[[Candidate], Operations]:
+    """Counts a candidate's operations; those of one network input are counted once."""
+    counted: dict[tuple[int, int], Operations] = {}
+
+    def count(candidate: Candidate) -> Operations:
+        size = candidate.image_size
+        if size not in counted:
+            counted[size] = count_operations(candidate.arch_kwargs, task.slices, task.num_classes, task.input_channels)
+        return counted[size]
+
+    return count
+
+
+def _training_flops(candidate: Candidate, count: Callable[[Candidate], Operations]) -> int:
+    """Operations of a sample in a training step; gradient checkpointing adds a second forward pass."""
+    forward, backward = count(candidate)
+    return forward + backward + (forward if candidate.checkpointing else 0)
+
+
+def _row(candidate: Candidate, task: Task, rules: PlanningRules, speed: float, note: str) -> tuple[str, ...]:
     patch = candidate.patch if task.slices == 1 else (task.slices, *candidate.patch)
     return (
         " x ".join(map(str, patch)),
@@ -78,6 +113,6 @@ def _row(candidate: Candidate, chosen: Candidate, task: Task, rules: PlanningRul
         f"{candidate.micro_batch_size} x {rules.batch_size // candidate.micro_batch_size}",
         "yes" if candidate.checkpointing else "no",
         f"{candidate.vram_gb:.1f}",
-        f"{flops[0] / flops[1]:.2f}",
+        f"{speed:.2f}",
         note,
     )

@@ -1,4 +1,4 @@
-"""What is given up for a memory target, in this order: micro-batch size, time, pixels."""
+"""Choose the first plan that fits a memory target; micro-batch size is given up first, then time, then pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE
-from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane
+from nnunetv2_masam.architecture import DEFAULTS
+from nnunetv2_masam.planning.in_plane import InPlane, plan_in_plane, smaller_in_plane, token_side
 from nnunetv2_masam.planning.memory import MicroBatch, gpu_gb
 from nnunetv2_masam.planning.rules import PlanningRules
 
@@ -91,7 +91,7 @@ def candidates(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any]) ->
     again; idle GPUs more; fewer pixels cost accuracy, and are the last resort.
     """
     wanted = plan_in_plane(task.extent, rules)
-    tokens = task.slices * math.prod(side // PATCH_SIZE for side in wanted.image_size)  # of a sample
+    tokens = task.slices * math.prod(side // token_side(rules) for side in wanted.image_size)  # of a sample
     enough = min(_BUSY_TOKENS, rules.batch_size * tokens)
     for few in (False, True):
         for checkpointing in _checkpointing(arch_kwargs):

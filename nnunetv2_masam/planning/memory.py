@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, PATCH_SIZE, WINDOW_SIZE, ViTSize, resolve_vit
-from nnunetv2_masam.planning.timm_size import TimmSize, timm_size
+from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, PATCH_SIZE, TinyViTSize
+from nnunetv2_masam.planning.network_size import CPU, FLOAT, GPU, Architecture, EncoderBytes, Precision
+from nnunetv2_masam.planning.tiny_vit_bytes import count_tiny_vit, tiny_vit_bytes
 
-FLOAT = 4  # bytes
+__all__ = [
+    "CONTEXT_GB",
+    "CPU",
+    "FLOAT",
+    "GB",
+    "GPU",
+    "Architecture",
+    "MicroBatch",
+    "count_parameters",
+    "gpu_gb",
+    "step_bytes",
+]
+
 GB = 1024**3
 
 CONTEXT_GB = 0.8  # of a GPU, taken by CUDA's context and by workspaces of its libraries
@@ -26,27 +39,6 @@ _FRAGMENTATION = 1.1  # what the caching allocator holds, over what is in use
 _DECODER_FLOATS = 1356
 _DECODER_COMPUTED = 4002
 _DECODER_FLOATS_PER_CLASS = 80  # attention between tokens of classes and of the grid
-
-
-@dataclass(frozen=True)
-class Precision:
-    """How a device computes.
-
-    Attributes:
-        bytes: of a number in matrix products: 4 without autocast, 2 with.
-        fused: whether attention is one fused kernel on lengthened vectors, which is what ours is on GPUs.
-    """
-
-    bytes: int
-    fused: bool
-
-    @property
-    def half(self) -> bool:
-        return self.bytes < FLOAT
-
-
-CPU = Precision(bytes=4, fused=False)
-GPU = Precision(bytes=2, fused=True)
 
 
 @dataclass(frozen=True)
@@ -71,74 +63,6 @@ class MicroBatch:
         return self.slices * math.prod(self.patch)
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """The arguments of the network that cost memory or time, with its defaults."""
-
-    vit: ViTSize
-    timm: TimmSize | None  # None for SAM's encoder
-    grid: tuple[int, int]
-    fact_rank: int
-    lora_rank: int
-    adapter_channels: int
-    adapter_kernel: int
-    decoder_doublings: int
-    trainable: str
-    checkpointing: bool
-
-    @classmethod
-    def of(cls, arch_kwargs: Mapping[str, Any]) -> Architecture:
-        """From the arguments as plans hold them."""
-        arguments = {**asdict(DEFAULTS), **arch_kwargs}
-        encoder = arguments["encoder"]
-        height, width = (side // PATCH_SIZE for side in arguments["image_size"])
-        timm = None if encoder == DEFAULTS.encoder else timm_size(encoder)
-        return cls(
-            vit=resolve_vit(arguments["vit"]) if timm is None else timm.vit,
-            timm=timm,
-            grid=(height, width),
-            fact_rank=arguments["fact_rank"],
-            lora_rank=arguments["lora_rank"],
-            adapter_channels=arguments["adapter_channels"],
-            adapter_kernel=arguments["adapter_kernel"],
-            decoder_doublings=arguments["decoder_doublings"],
-            trainable=arguments["trainable"],
-            checkpointing=arguments["gradient_checkpointing"],
-        )
-
-    @property
-    def adapters(self) -> int:
-        """3D adapters in a block: before attention and MLP in SAM's encoder, before the block in timm's."""
-        return 0 if not self.adapter_channels else 2 if self.timm is None else 1
-
-    @property
-    def trains_the_neck(self) -> bool:
-        """Whether the image encoder's last layers are trained: those of an encoder of timm start anew."""
-        return self.trainable == "all" or self.timm is not None
-
-    @property
-    def differentiates_the_encoder(self) -> bool:
-        """Whether anything in the blocks of the image encoder is trained."""
-        if self.trainable == "masam":
-            return bool(self.fact_rank or self.lora_rank or self.adapter_channels)
-        return self.trainable == "all"
-
-    @property
-    def tokens(self) -> int:
-        """T, of a slice."""
-        return math.prod(self.grid)
-
-    @property
-    def upscaling(self) -> list[tuple[int, int]]:
-        """(pixels of a token, channels) after each doubling of the decoder."""
-        steps = range(self.decoder_doublings)
-        return [(4 ** (step + 1), EMBEDDING_CHANNELS // 4 >> step) for step in steps]
-
-    def reach(self, index: int) -> tuple[int, int]:
-        """Grid that the attention of block ``index`` runs over."""
-        return self.grid if index in self.vit.global_attn_indexes else (WINDOW_SIZE, WINDOW_SIZE)
-
-
 def gpu_gb(arch_kwargs: Mapping[str, Any], batch: MicroBatch) -> float:
     """Memory of a GPU that a training step in mixed precision takes, in GB.
 
@@ -161,28 +85,41 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
         batch: the micro-batch.
         precision: of the device.
     """
-    network = Architecture.of(arch_kwargs)
+    network = Architecture.of(arch_kwargs, batch.input_channels)
     total, trained = count_parameters(network, batch.num_classes, batch.input_channels)
     kept = FLOAT * (total + 3 * trained + batch.voxels * (batch.input_channels + 1))
     tokens = batch.slices * network.tokens
-    depth = network.vit.depth
-    block = _block_bytes(network, tokens, precision)
-    stored = depth * FLOAT * tokens * network.vit.embed_dim + block if network.checkpointing else depth * block
-    if not network.differentiates_the_encoder:
-        block = stored = 0
+    if isinstance(network.size, TinyViTSize):
+        encoder = tiny_vit_bytes(network, batch.slices, precision)
+    else:
+        encoder = _vit_bytes(network, tokens, precision)
     decoder = _decoder_bytes(network, tokens, batch, precision)
     logits = FLOAT * batch.voxels * batch.num_classes
-    outside_blocks = stored - block if network.checkpointing else stored
     embedding = FLOAT * tokens * EMBEDDING_CHANNELS
-    at_the_loss = outside_blocks + logits + (embedding if network.checkpointing else decoder) + _loss_bytes(batch)
-    in_the_decoder = outside_blocks + embedding + decoder + 2 * logits if network.checkpointing else 0
-    in_the_last_block = stored + _block_transient(network, tokens, precision)
-    return kept + max(at_the_loss, in_the_decoder, in_the_last_block, FLOAT * trained)
+    at_the_loss = encoder.stored + logits + (embedding if network.checkpointing else decoder) + _loss_bytes(batch)
+    in_the_decoder = encoder.stored + embedding + decoder + 2 * logits if network.checkpointing else 0
+    in_the_last_block = encoder.stored + encoder.recomputed + encoder.backward
+    return kept + max(at_the_loss, in_the_decoder, in_the_last_block, encoder.forward, FLOAT * trained)
+
+
+def _vit_bytes(network: Architecture, tokens: int, precision: Precision) -> EncoderBytes:
+    """Of a plain ViT, whose blocks are alike."""
+    transient = _block_transient(network, tokens, precision)
+    if not network.differentiates_the_encoder:
+        return EncoderBytes(backward=transient)
+    block = _block_bytes(network, tokens, precision)
+    depth = network.vit.depth
+    if network.checkpointing:
+        return EncoderBytes(depth * FLOAT * tokens * network.vit.embed_dim, block, transient)
+    return EncoderBytes(depth * block, 0, transient)
 
 
 def count_parameters(network: Architecture, num_classes: int, input_channels: int = 1) -> tuple[int, int]:
-    """All parameters, and those that are trained, by formula."""
+    """All parameters, and those that are trained, by formula; of a hierarchical encoder by looking at the network."""
+    if isinstance(network.size, TinyViTSize):
+        return count_tiny_vit(network, num_classes, input_channels)
     vit, a, r = network.vit, network.adapter_channels, network.fact_rank
+    assert a is not None
     e = vit.embed_dim
     embedding = e * (PATCH_SIZE**2 * input_channels + 1)
     block = 4 * e * e + 2 * e * vit.mlp_width + 9 * e + vit.mlp_width

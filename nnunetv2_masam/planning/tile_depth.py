@@ -1,4 +1,4 @@
-"""How many slices prediction takes at once.
+"""Choose how many slices prediction takes at once.
 
 The authors compute every slice five times, in the five stacks that it lies in. nnU-Net's sliding window computes it
 twice, with tiles that overlap by half. A tile of as many slices as the image has computes it once, and its adapters see
@@ -11,14 +11,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS
+from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, TinyViTSize
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.memory import CONTEXT_GB, FLOAT, GB, Architecture, count_parameters
+from nnunetv2_masam.planning.tiny_vit_bytes import NECK_TENSORS, tiny_vit_slice_bytes
 
 _OVER_THE_MEDIAN = 1.25  # most images then fit into one tile; a longer one takes several, overlapping by half
 _SHARE_OF_MEMORY = 0.5  # the rest is for nnU-Net's sums over tiles
 HALF = 2  # bytes
-_NECK_TENSORS = 4  # of the embedding's size, in its normalisation
 _TIMM_NUMBERS = 17  # for every token and channel, in 16 bits, in the attention of timm's blocks
 
 
@@ -47,25 +47,33 @@ def prediction_slices(
 
 
 def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_channels: int, num_classes: int) -> int:
-    """Memory of prediction that each slice takes, under autocast to 16 bits, as nnU-Net predicts on a GPU.
+    """Memory of prediction that each slice takes.
 
-    A CPU, in float32, needs no more: its attention goes by parts. nnU-Net's mirroring keeps the sum of the logits so
-    far while the image encoder works on the next flip, and then adds the next logits, which it flips back: three of
-    their size.
+    For a plain ViT it is that under autocast to 16 bits, as nnU-Net predicts on a GPU. A CPU, in float32, needs no
+    more: its attention goes by parts. For a hierarchical encoder it is that of a CPU. nnU-Net's mirroring keeps the sum
+    of the logits so far while the image encoder works on the next flip, and then adds the next logits, which it flips
+    back: three of their size.
     """
     network = Architecture.of(arch_kwargs)
-    dim = network.vit.embed_dim
-    per_token = max(
-        *(_attention_bytes(network, index) for index in range(network.vit.depth)),
-        2 * FLOAT * dim + HALF * (dim + 2 * network.vit.mlp_width),  # both sides of GELU
-        FLOAT * (dim + max(dim, _NECK_TENSORS * EMBEDDING_CHANNELS)),
-    )
-    encoder = network.tokens * per_token
+    if isinstance(network.size, TinyViTSize):
+        encoder = tiny_vit_slice_bytes(network)
+    else:
+        encoder = network.tokens * _token_bytes(network)
     image_size = tuple(arch_kwargs["image_size"])
     if image_size != patch:
         encoder += FLOAT * input_channels * math.prod(image_size)
     logits = FLOAT * num_classes * math.prod(patch)
     return max(encoder + logits, 3 * logits)
+
+
+def _token_bytes(network: Architecture) -> int:
+    """Memory that each token takes in a plain ViT."""
+    dim = network.vit.embed_dim
+    return max(
+        *(_attention_bytes(network, index) for index in range(network.vit.depth)),
+        2 * FLOAT * dim + HALF * (dim + 2 * network.vit.mlp_width),  # both sides of GELU
+        FLOAT * (dim + max(dim, NECK_TENSORS * EMBEDDING_CHANNELS)),
+    )
 
 
 def _attention_bytes(network: Architecture, index: int) -> int:

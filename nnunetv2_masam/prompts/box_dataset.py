@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
-from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from nnunetv2_masam.files import atomic_folder, write_json
-from nnunetv2_masam.nnunet_files import folder_of, raw_dataset, read_dataset_json, split_dataset_name
+from nnunetv2_masam.images import write_image
+from nnunetv2_masam.label_files import read_label_image
+from nnunetv2_masam.nnunet_files import folder_of, raw_dataset, read_dataset_json, split_dataset_name, training_files
 from nnunetv2_masam.prompts.channel import (
+    ReferenceBoxes,
     Written,
-    boxes_from_masks,
     checked_ending,
     images_by_case,
     link_or_copy,
     write_cases,
 )
-from nnunetv2_masam.prompts.from_masks import MaskBoxes, label_values
+from nnunetv2_masam.prompts.from_masks import MaskBoxes
 from nnunetv2_masam.prompts.record import add_box_channel
 
 
@@ -41,7 +42,8 @@ class BoxDatasetRequest:
 def write_box_dataset(request: BoxDatasetRequest) -> Written:
     """Write a raw dataset with the box channel; images and labels are linked (copied where that is not possible).
 
-    Test images are taken along where ``labelsTs`` has references for them.
+    Test images are taken along where ``labelsTs`` has references for them. A label file whose values are not whole is
+    written anew, rounded.
 
     Raises:
         ValueError: the dataset cannot be written; nothing is left of it then.
@@ -52,11 +54,11 @@ def write_box_dataset(request: BoxDatasetRequest) -> Written:
         raise ValueError(f"-o: the number {number} is taken by {', '.join(taken)}; choose a free one")
     dataset_json = read_dataset_json(source)
     ending = checked_ending(dataset_json["file_ending"])
-    training = get_filenames_of_train_images_and_targets(str(source))
+    training = training_files(source, dataset_json)
     if not training:
         raise ValueError(f"{source}: no training images in imagesTr, expected CASE_0000{ending} and so on")
     described = add_box_channel(dataset_json, request.rule.record())
-    values = label_values(dataset_json, request.rule.labels)
+    reference = ReferenceBoxes(request.rule, dataset_json)
     with atomic_folder(destination) as partial:
         written = Written()
         for part, cases in (("Tr", training), ("Ts", _test_cases(source, ending, written))):
@@ -67,9 +69,13 @@ def write_box_dataset(request: BoxDatasetRequest) -> Written:
             labels_folder.mkdir()
             images = {str(case): [Path(file) for file in files["images"]] for case, files in cases.items()}
             labels = {str(case): Path(files["label"]) for case, files in cases.items()}
-            written.boxes |= write_cases(images, images_folder, ending, boxes_from_masks(labels, request.rule, values))
+            write_cases(images, images_folder, ending, reference.of(labels, written), written)
             for case, label in labels.items():
-                link_or_copy(label, labels_folder / f"{case}{ending}")
+                target = labels_folder / f"{case}{ending}"
+                if label in written.rounded:
+                    write_image(read_label_image(label)[0], target)
+                else:
+                    link_or_copy(label, target)
         write_json(partial / "dataset.json", {**described, "numTraining": len(training)}, indent=4)
     return written
 

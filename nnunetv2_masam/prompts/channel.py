@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,8 +22,9 @@ from tqdm import tqdm
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.images import read_image, write_image
+from nnunetv2_masam.label_files import defined_values, read_label_image
 from nnunetv2_masam.prompts import VoxelBox
-from nnunetv2_masam.prompts.from_masks import MaskBoxes
+from nnunetv2_masam.prompts.from_masks import MaskBoxes, label_values
 
 FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -37,10 +39,12 @@ class Written:
     Attributes:
         boxes: number of boxes by case.
         left_out: cases that were not written, as there is no reference for them.
+        rounded: notes on label files whose values are not whole, by file.
     """
 
     boxes: dict[str, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    rounded: dict[Path, str] = field(default_factory=dict)
 
 
 def images_by_case(folder: Path) -> tuple[dict[str, list[Path]], str]:
@@ -76,45 +80,70 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def boxes_from_masks(labels: Mapping[str, Path], rule: MaskBoxes, values: Sequence[int]) -> BoxesOfCase:
-    """What makes the boxes of a case from its reference mask.
+@dataclass(frozen=True)
+class ReferenceBoxes:
+    """Boxes around reference masks.
 
-    Args:
-        labels: reference masks by case.
+    Attributes:
         rule: which boxes.
-        values: label values that are boxed, taken together.
+        dataset_json: of the masks.
     """
 
-    def boxes_of(case: str, image: sitk.Image) -> list[VoxelBox]:
-        segmentation = read_image(labels[case])
-        if segmentation.GetSize() != image.GetSize():
-            raise ValueError(
-                f"{labels[case]}: {segmentation.GetSize()} voxels (x, y, z), its image has {image.GetSize()}"
-            )
-        mask = np.isin(sitk.GetArrayViewFromImage(segmentation), values)
-        return rule.boxes(case, mask, image.GetSpacing()[::-1])
+    rule: MaskBoxes
+    dataset_json: Mapping[str, Any]
 
-    return boxes_of
+    def __post_init__(self) -> None:
+        label_values(self.dataset_json, self.rule.labels)
+
+    def read(self, path: Path, written: Written) -> tuple[sitk.Image, np.ndarray]:
+        """Labels, and where they are boxed, (D, H, W); rounded values are noted in ``written``.
+
+        Raises:
+            ValueError: naming the file, if it cannot be read or holds other than the labels of ``dataset.json``.
+        """
+        labels, note = read_label_image(path, defined_values(self.dataset_json))
+        if note:
+            written.rounded[path] = note
+        return labels, np.isin(sitk.GetArrayViewFromImage(labels), label_values(self.dataset_json, self.rule.labels))
+
+    def of(self, labels: Mapping[str, Path], written: Written) -> BoxesOfCase:
+        """What makes the boxes of a case from its mask in ``labels``."""
+
+        def boxes_of(case: str, image: sitk.Image) -> list[VoxelBox]:
+            found, mask = self.read(labels[case], written)
+            if found.GetSize() != image.GetSize():
+                raise ValueError(f"{labels[case]}: {found.GetSize()} voxels (x, y, z), its image has {image.GetSize()}")
+            return self.rule.boxes(case, mask, image.GetSpacing()[::-1])
+
+        return boxes_of
 
 
 def write_cases(
-    files: Mapping[str, Sequence[Path]], folder: Path, ending: str, boxes_of: BoxesOfCase
-) -> dict[str, int]:
-    """Link the images of every case into ``folder`` and write the box channel after them; number of boxes by case."""
-    counts = {}
+    files: Mapping[str, Sequence[Path]], folder: Path, ending: str, boxes_of: BoxesOfCase, written: Written
+) -> None:
+    """Link the images of every case into ``folder`` and write the box channel after them, noted in ``written``.
+
+    Raises:
+        ValueError: naming the file or case, where images or boxes are not what they should be.
+    """
     for case, paths in tqdm(files.items(), desc="boxes", unit="case", disable=None):
         images = [read_image(path) for path in paths]
+        for path, image in zip(paths, images, strict=True):
+            if image.GetSize() != images[0].GetSize():
+                raise ValueError(
+                    f"{path}: {image.GetSize()} voxels (x, y, z), {paths[0]} has {images[0].GetSize()}; expected the "
+                    "same of all channels of a case. Resample one of them"
+                )
         boxes = boxes_of(case, images[0])
         channel = _channel(images, boxes)
         if boxes and not channel.any():
             raise ValueError(f"{case}: the image is zero everywhere in its boxes {boxes} (D, H, W); nothing to segment")
         for number, path in enumerate(paths):
             link_or_copy(path, folder / f"{case}_{number:04d}{ending}")
-        written = sitk.GetImageFromArray(channel)
-        written.CopyInformation(images[0])
-        write_image(written, folder / f"{case}_{len(paths):04d}{ending}")
-        counts[case] = len(boxes)
-    return counts
+        box_image = sitk.GetImageFromArray(channel)
+        box_image.CopyInformation(images[0])
+        write_image(box_image, folder / f"{case}_{len(paths):04d}{ending}")
+        written.boxes[case] = len(boxes)
 
 
 def _channel(images: Sequence[sitk.Image], boxes: Sequence[VoxelBox]) -> np.ndarray:

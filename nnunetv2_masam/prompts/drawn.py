@@ -136,6 +136,8 @@ def voxel_box(corners: Corners, coordinates: str, image: sitk.Image) -> VoxelBox
         if any(value != int(value) for value in corners):
             raise ValueError(f"{corners}: voxels are whole numbers; for millimetres give --coordinates lps or ras")
         return checked_box(np.array(corners[:3], int), np.array(corners[3:], int), image, f"{corners} (voxel)")
+    if corners[:3] == corners[3:]:
+        raise ValueError(f"{corners} ({coordinates}): a point, expected two corners with an extent between them")
     sign = -1.0 if coordinates == "ras" else 1.0
     points = itertools.product(*zip(corners[:3], corners[3:], strict=True))
     return box_of_points([(sign * x, sign * y, z) for x, y, z in points], image, f"{corners} ({coordinates})")

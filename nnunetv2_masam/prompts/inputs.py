@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_masam.files import atomic_folder, list_folder, write_json
-from nnunetv2_masam.images import read_image
 from nnunetv2_masam.nnunet_files import checked_name, read_dataset_json
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.channel import (
     BoxesOfCase,
+    ReferenceBoxes,
     Written,
-    boxes_from_masks,
     checked_ending,
     images_by_case,
     write_cases,
 )
 from nnunetv2_masam.prompts.drawn import read_drawn
-from nnunetv2_masam.prompts.from_masks import MaskBoxes, label_values
+from nnunetv2_masam.prompts.from_masks import MaskBoxes
 from nnunetv2_masam.prompts.markups import ENDING, write_markups
 from nnunetv2_masam.prompts.record import DRAWN, RECORD_FILE
+from nnunetv2_masam.prompts.world import check_transforms
 
 
 @dataclass(frozen=True)
@@ -87,14 +86,14 @@ def write_inputs_from_masks(request: MaskInputsRequest) -> Written:
     Raises:
         ValueError: a case has no reference, or no folder can be written.
     """
-    dataset_json = _labels_beside(request.images, request.dataset_json)
-    values = label_values(dataset_json, request.rule.labels)
+    reference = ReferenceBoxes(request.rule, _labels_beside(request.images, request.dataset_json))
     files, ending = images_by_case(request.images)
     labels = {case: request.references / f"{case}{ending}" for case in files}
     if missing := [case for case, label in labels.items() if not label.is_file()]:
         raise ValueError(f"{request.references}: no reference for {', '.join(missing)}; without one there is no box")
-    boxes_of = boxes_from_masks(labels, request.rule, values)
-    return _write_inputs(files, request.output, ending, boxes_of, request.rule.record())
+    written = Written()
+    boxes_of = reference.of(labels, written)
+    return _write_inputs(files, request.output, ending, boxes_of, request.rule.record(), written)
 
 
 def write_inputs_drawn(request: DrawnInputsRequest) -> Written:
@@ -114,13 +113,15 @@ def write_inputs_drawn(request: DrawnInputsRequest) -> Written:
         )
 
     def boxes_of(case: str, image: sitk.Image) -> list[VoxelBox]:
+        if boxes[case] and request.coordinates != "voxel":
+            check_transforms(files[case][0])
         try:
             return [box_of_image(image) for box_of_image in boxes[case]]
         except ValueError as error:
             raise ValueError(f"{request.boxes}, {case}: {error}") from error
 
     record = {"source": DRAWN, "file": request.boxes.name, "coordinates": request.coordinates or "markups"}
-    return _write_inputs(files, request.output, ending, boxes_of, record)
+    return _write_inputs(files, request.output, ending, boxes_of, record, Written())
 
 
 def write_reference_markups(request: MarkupsRequest) -> Written:
@@ -130,7 +131,7 @@ def write_reference_markups(request: MarkupsRequest) -> Written:
         ValueError: a mask cannot be read or no folder can be written.
     """
     dataset_json = _labels_beside(request.references, request.dataset_json)
-    values = label_values(dataset_json, request.rule.labels)
+    reference = ReferenceBoxes(request.rule, dataset_json)
     ending = checked_ending(dataset_json["file_ending"])
     files = [path for path in list_folder(request.references) if path.name.endswith(ending)]
     files = [path for path in files if not path.name.startswith(".")]
@@ -139,9 +140,11 @@ def write_reference_markups(request: MarkupsRequest) -> Written:
     written = Written()
     with atomic_folder(request.output) as partial:
         for path in files:
-            case, image = checked_name(path.name.removesuffix(ending), str(path)), read_image(path)
-            mask = np.isin(sitk.GetArrayViewFromImage(image), values)
+            case = checked_name(path.name.removesuffix(ending), str(path))
+            image, mask = reference.read(path, written)
             boxes = request.rule.boxes(case, mask, image.GetSpacing()[::-1])
+            if boxes:
+                check_transforms(path)
             write_markups(partial / f"{case}{ENDING}", boxes, image)
             written.boxes[case] = len(boxes)
     return written
@@ -153,9 +156,10 @@ def _write_inputs(
     ending: str,
     boxes_of: BoxesOfCase,
     record: Mapping[str, Any],
+    written: Written,
 ) -> Written:
     with atomic_folder(destination) as partial:
-        written = Written(write_cases(files, partial, ending, boxes_of))
+        write_cases(files, partial, ending, boxes_of, written)
         write_json(partial / RECORD_FILE, dict(record))
     return written
 

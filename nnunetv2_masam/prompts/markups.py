@@ -146,6 +146,10 @@ def _region(entry: dict[str, Any], source: str) -> Region:
     center = _numbers(entry.get("center", first), 3, f"{source}: center")
     axes = _numbers(entry.get("orientation", np.eye(3).ravel().tolist()), 9, f"{source}: orientation").reshape(3, 3)
     size = _numbers(entry.get("size"), 3, f"{source}: size")
+    if (size == 0).any():
+        raise ValueError(
+            f"{source}: the region has no extent, size {size.tolist()} mm. Draw it again, or delete it for no box"
+        )
     if (size < 0).any() or not np.allclose(axes.T @ axes, np.eye(3), atol=_ALIGNED):
         raise ValueError(
             f"{source}: got the size {size.tolist()} and orientation {axes.tolist()}, expected no negative size and "

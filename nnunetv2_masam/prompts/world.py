@@ -1,14 +1,19 @@
-"""From points in the world to voxels of an image."""
+"""From points in the world to voxels of an image, and whether it is certain where an image lies in the world."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_masam.prompts import VoxelBox
 
+MOST_APART_VOX = 0.1  # between two transforms of the same file
 _HALF_OPEN = 1e-4  # voxels by which a centre may miss a face that rounding has moved
 
 
@@ -48,6 +53,38 @@ def checked_box(first: np.ndarray, last: np.ndarray, image: sitk.Image, what: st
             f"y, z, which has {[0, 0, 0]} to {(size - 1).tolist()}"
         )
     return [[int(low), int(high) + 1] for low, high in zip(first[::-1], last[::-1], strict=True)]
+
+
+def check_transforms(path: Path) -> None:
+    """Refuse a NIfTI file that does not say clearly where it lies.
+
+    nibabel, FSLeyes and SPM take the sform where there is one, SimpleITK and 3D Slicer mostly the qform; without
+    either, each has a rule of its own. Millimetres of one program are then other voxels in another.
+
+    Raises:
+        ValueError: both transforms are valid and put a corner in different places, or neither is valid.
+    """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return
+    header: Any = nibabel.load(path).header
+    (sform, sform_code), (qform, qform_code) = header.get_sform(coded=True), header.get_qform(coded=True)
+    remedy = (
+        "give boxes in voxels (--coordinates voxel), or set both to the one that is right, in nibabel with "
+        "image.set_sform(affine, 1) and image.set_qform(affine, 1)"
+    )
+    if not sform_code and not qform_code:
+        raise ValueError(f"{path}: has neither a valid sform nor a qform, so millimetres have no place in it; {remedy}")
+    if sform_code and qform_code:
+        last = [size - 1 for size in (*header.get_data_shape(), 1, 1)[:3]]
+        corners = np.array([(*corner, 1) for corner in itertools.product(*((0, end) for end in last))])
+        apart_mm = np.linalg.norm(((sform - qform) @ corners.T)[:3], axis=0).max()
+        apart_vox = apart_mm / min(header.get_zooms()[:3])
+        if apart_vox > MOST_APART_VOX:
+            raise ValueError(
+                f"{path}: its sform (code {sform_code}) and its qform (code {qform_code}) put the same voxel up to "
+                f"{apart_mm:.3g} mm, or {apart_vox:.3g} voxels, apart, so a box in millimetres could mean either; "
+                f"{remedy}"
+            )
 
 
 def _check_dimension(image: sitk.Image) -> None:

@@ -49,6 +49,9 @@ def recognise_authors_model(adapt: Path, sam: Path, image_size: Sequence[int], s
         CheckpointError: one of the files is something else, or they are of two ViTs.
     """
     geometry = recognise_file(sam)
+    if not isinstance(geometry, ViTGeometry):
+        remedy = "Give the SAM file that the model was trained from."
+        raise bad_file(sam, geometry.kind, "a ViT, which the authors' models have", remedy)
     tensors = {masam_name(name): t for name, t in read_tensors(adapt).items() if isinstance(t, Tensor)}
     tokens = tensors.get("mask_decoder.seg_layers.mask_tokens.weight")
     if tokens is None:

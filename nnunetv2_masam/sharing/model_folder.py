@@ -20,21 +20,22 @@ from torch import Tensor, nn
 from nnunetv2_masam.architecture import DEFAULTS
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, write_json
 from nnunetv2_masam.network.fact import FacT, FacTCores
-from nnunetv2_masam.network.increments import merge_increments
+from nnunetv2_masam.network.increments import Increments, merge_increments
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.plans_file import read_plans
-from nnunetv2_masam.sharing.trained_checkpoints import completed_weights, read_nnunet_checkpoint
-from nnunetv2_masam.weights.recognition import recognise_vit
-from nnunetv2_masam.weights.search import find_checkpoint
+from nnunetv2_masam.weights.provenance import stored_provenance
 from nnunetv2_masam.weights.slim import (
     BaseTensors,
+    SlimBase,
     base_of,
+    find_base,
     is_slim,
     read_base,
     slim_state_dict,
     unchanged_names,
 )
+from nnunetv2_masam.weights.trained import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.weight_files import bad_file
 
 _FACT = "image_encoder.fact."
@@ -49,7 +50,7 @@ class SlimRequest:
     Attributes:
         folder: the model folder.
         output: folder to write, new or empty.
-        sam: the SAM file that the model was trained from; None looks for it as training does.
+        sam: the SAM file that the model was trained from; None looks for the one that its checkpoints name.
     """
 
     folder: Path
@@ -119,7 +120,7 @@ def slim_folder(request: SlimRequest) -> ConvertedFolder:
         weights = checkpoint["network_weights"]
         if is_slim(weights):
             return f"slim already, needs {base_of(weights).file_name}"
-        base = base or read_base(request.sam or _training_base(weights))
+        base = base or read_base(request.sam or _training_base(checkpoint, path))
         names = unchanged_names(weights, base)
         if not names:
             remedy = "Name the file that the model was trained from with --sam."
@@ -182,18 +183,25 @@ def fold_increments(weights: dict[str, Tensor], scale: float) -> dict[str, Tenso
     if any(name.startswith("image_encoder.vit.") for name in weights):
         raise ValueError("--fold: got a network with an encoder of timm; increments fold into SAM's encoder only")
     folded = {name: tensor for name, tensor in weights.items() if not any(part in name for part in _LOW_RANK)}
-    shared = _under(weights, _FACT)
     for name in folded:
         if not name.endswith(".attn.qkv.weight"):
             continue
         block = name.removesuffix("qkv.weight")
+        increments: list[Increments] = []
         if cores := _under(weights, block + "fact."):
+            width = folded[name].shape[1]
+            shared = _under(weights, f"{_FACT}{width}.") or _under(weights, _FACT)  # a TinyViT has some of each width
             rank, dim = shared["u.weight"].shape
             fact = _loaded(FacT(dim, rank, scale, dropout=0.0), shared)
-            folded[name] = merge_increments(folded[name], [partial(fact, cores=_loaded(FacTCores(rank), cores))])
+            increments.append(partial(fact, cores=_loaded(FacTCores(rank), cores)))
         if lora := _under(weights, block + "lora."):
             rank, dim = lora["a_q.weight"].shape
-            folded[name] = merge_increments(folded[name], [_loaded(LoRA(dim, rank), lora)])
+            increments.append(_loaded(LoRA(dim, rank), lora))
+        biases = weights.get(block + "attention_biases")  # (heads, …); then the projection is ordered by head
+        heads = 1 if biases is None else len(biases)
+        by_part = folded[name].unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)  # (3·E, E)
+        merged = merge_increments(by_part, increments)
+        folded[name] = merged.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
     return folded
 
 
@@ -242,15 +250,16 @@ def _required(path: Path) -> Path:
     return path
 
 
-def _training_base(weights: dict[str, Tensor]) -> Path:
-    vit = str(recognise_vit(weights))
-    found = find_checkpoint(vit)
-    if found is None:
-        raise FileNotFoundError(
-            f"no SAM weights for {vit} in MASAM_CHECKPOINT or the cache; name the file that the model was trained "
-            "from with --sam"
+def _training_base(checkpoint: dict[str, Any], path: Path) -> Path:
+    """The SAM file that a checkpoint says it was trained from."""
+    provenance = stored_provenance(checkpoint)
+    if provenance is None:
+        remedy = (
+            "A model trained from scratch has no weights in common with a SAM file. If it was trained from one "
+            "(-pretrained_weights is not recorded), name it with --sam."
         )
-    return found
+        raise bad_file(path, "a checkpoint that names no SAM file", "one of a model trained from a SAM file", remedy)
+    return find_base(SlimBase(provenance.file, provenance.bytes, provenance.sha256))
 
 
 def _without_increments(plans: dict[str, Any]) -> None:

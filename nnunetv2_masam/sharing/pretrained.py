@@ -20,9 +20,9 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset, read_dataset_json
 from nnunetv2_masam.planning.rules import find_masam_trainer
 from nnunetv2_masam.plans_file import read_plans
-from nnunetv2_masam.sharing.trained_checkpoints import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.load import LoadReport, fit_tensors
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
+from nnunetv2_masam.weights.trained import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.weight_files import CheckpointError
 
 CLASS_LAYERS = ".seg_layers."  # in the names of what nnU-Net leaves out

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +29,15 @@ from nnunetv2_masam.training.finite import damaged_cases, nonfinite_tensors, of_
 from nnunetv2_masam.training.lock import FoldLock
 from nnunetv2_masam.training.log import log_to
 from nnunetv2_masam.training.microbatches import copied_ahead, split_batch
+from nnunetv2_masam.training.ranks import global_rank
 
 
 class BaseTrainer(nnUNetTrainer):
-    """nnU-Net's trainer with gradient accumulation, and careful with what users have.
+    """nnU-Net's trainer with gradient accumulation, which protects what a user has trained already.
 
-    A fold is trained by one process at a time. Steps whose loss or gradient is not finite are skipped, and a training
-    with many of them stops. Checkpoints are saved whole or not at all, and never with values that are not finite. With
-    ``MASAM_SEED`` in the environment a training can be repeated.
+    One process trains a fold at a time. Steps whose loss or gradient is not finite are skipped, and a training with
+    many of them stops. Checkpoints are saved atomically, and never with values that are not finite. With ``MASAM_SEED``
+    in the environment a training can be repeated.
 
     Attributes:
         gradient_clip: largest norm of the gradient; None does not clip.
@@ -81,6 +83,13 @@ class BaseTrainer(nnUNetTrainer):
         """Compile only on request (``nnUNet_compile=t``): what it gains here on which GPU is not measured."""
         return "nnUNet_compile" in os.environ and super()._do_i_compile()
 
+    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, **options: Any) -> None:
+        """nnU-Net's, with one process of all nodes that writes to the file."""
+        if global_rank() == 0:
+            super().print_to_log_file(*args, also_print_to_console=also_print_to_console, **options)
+        elif also_print_to_console:
+            print(*args)
+
     # ---- start and end
 
     def initialize(self) -> None:
@@ -111,7 +120,7 @@ class BaseTrainer(nnUNetTrainer):
         )
         return tuple(
             seed.numbered_augmenter(
-                augmenter.data_loader, (self.seed, stream, self.local_rank), first=self.current_epoch * steps
+                augmenter.data_loader, (self.seed, stream, global_rank()), first=self.current_epoch * steps
             )
             for augmenter, stream, steps in streams
         )
@@ -122,7 +131,7 @@ class BaseTrainer(nnUNetTrainer):
         Raises:
             FoldInUse: another one does so already.
         """
-        if self.local_rank == 0:
+        if global_rank() == 0:
             self.fold_lock.acquire()
 
     def on_train_start(self) -> None:
@@ -136,17 +145,17 @@ class BaseTrainer(nnUNetTrainer):
     def on_train_end(self) -> None:
         """nnU-Net's, and a note of the cost that ``nnUNetv2_masam compare`` reads."""
         super().on_train_end()
-        if self.local_rank == 0:
+        if global_rank() == 0:
             write_cost(Path(self.output_folder), self.bare_network, self.device)
         self.fold_lock.release()
 
     def save_checkpoint(self, filename: str) -> None:
-        """nnU-Net's, but whole or not at all.
+        """Save atomically: a process that is killed leaves the old file.
 
         Raises:
             ValueError: the network holds values that are not finite; the file stays as it was.
         """
-        if self.local_rank != 0:
+        if global_rank() != 0:
             return
         if names := nonfinite_tensors(self.bare_network.state_dict()):
             raise ValueError(
@@ -175,7 +184,7 @@ class BaseTrainer(nnUNetTrainer):
         """nnU-Net's; with a seed, what the epoch draws does not depend on those before."""
         super().on_train_epoch_start()
         if self.seed is not None:
-            seed.seed_all(self.seed, seed.EPOCH, self.local_rank, self.current_epoch)
+            seed.seed_all(self.seed, seed.EPOCH, global_rank(), self.current_epoch)
         self.skipped_steps = 0
         self.skipped_cases = Counter(), Counter()
         self.step_clock.start_epoch()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+WAITING_LIMITS = 0.1  # share of the time from which more data workers are worth a thought
+
 
 class StepClock:
     """Splits the time of an epoch's steps, by the computer's clock alone: it never waits for a GPU.
@@ -52,5 +54,14 @@ class StepClock:
         share = self.waiting_s / total_s
         return (
             f"{self.steps} steps: waiting for data {self.waiting_s:.1f} s ({waiting:.3f} s a step, {share:.0%}), "
-            f"computing {self.computing_s:.1f} s ({computing:.3f} s a step, {1 - share:.0%})"
+            f"computing {self.computing_s:.1f} s ({computing:.3f} s a step, {1 - share:.0%}). {self._limit(share)}"
+        )
+
+    def _limit(self, share: float) -> str:
+        """What to do about the data, if anything."""
+        if share < WAITING_LIMITS:
+            return "The network limits this training, not the data"
+        return (
+            "Loading and augmenting the data limits this training: give it more processes (nnUNet_n_proc_DA) where "
+            "there are idle CPU cores, or smaller images (nnUNetv2_masam plan --explain says if they are too large)"
         )

@@ -10,7 +10,7 @@ from typing import Any
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE, resolve_vit
+from nnunetv2_masam.architecture import DEFAULTS, PATCH_SIZE, complete_arguments, resolve_vit
 from nnunetv2_masam.planning import (
     MIN_SLICES,
     PlanningRules,
@@ -100,11 +100,12 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
         )
     name = "training_patch_size" if "training_patch_size" in configuration else "patch_size"
     patch, tile = configuration[name], configuration["patch_size"]
-    if min(patch[-2:]) < PATCH_SIZE:
+    token = resolve_vit(vit).stride if encoder == DEFAULTS.encoder else PATCH_SIZE
+    if min(patch[-2:]) < token:
         raise ValueError(
             f"the plans {plans_name!r} have a patch of {tuple(patch)} voxels, which in plane is smaller than one token "
-            f"of {PATCH_SIZE} x {PATCH_SIZE}. Set both in-plane sides of {name} to {PATCH_SIZE} or more (nnU-Net "
-            "pads smaller images to the patch)"
+            f"of {token} x {token}. Set both in-plane sides of {name} to {token} or more (nnU-Net pads smaller images "
+            "to the patch)"
         )
     if len(patch) == 3 and patch[0] < MIN_SLICES:
         raise ValueError(
@@ -130,7 +131,7 @@ def _check_what_the_recipe_changes(
     configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str
 ) -> None:
     """Refuse plans of another network than the recipe is named for: an ablation would train what it leaves out."""
-    planned = {**asdict(DEFAULTS), **configuration["architecture"]["arch_kwargs"]}
+    planned = complete_arguments(configuration["architecture"]["arch_kwargs"])
     wanted = dict(rules.arch_kwargs)
     patch = configuration.get("training_patch_size", configuration["patch_size"])
     if len(patch) == 3 and rules.slices != PlanningRules.slices:

@@ -13,7 +13,7 @@ class FromScratch:
     Learning rate and weight decay are those of the ViTs that come with nnU-Net (Primus), the exponent is nnU-Net's.
     """
 
-    needs_sam_weights = False
+    needs_pretrained_weights = False
     base_lr = 3e-4
     weight_decay_masam = 0.05
     lr_exponent = 0.9

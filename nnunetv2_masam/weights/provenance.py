@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_masam.files import cache_folder, read_json, sha256_of, write_json
+from nnunetv2_masam.weights.installed import package_of
 from nnunetv2_masam.weights.published import PublishedCheckpoint, known_by_file_name, known_by_sha256
 from nnunetv2_masam.weights.weight_files import bad_file, checkpoint_file, reading
 
@@ -29,7 +30,8 @@ class Provenance:
         bytes: its size.
         sha256: its hash in hex.
         name: of the known checkpoint, or the URL; None for any other file.
-        source, licence, citations, url: as in :class:`~nnunetv2_masam.weights.published.PublishedCheckpoint`.
+        package: name and version of the installed package that the file lies in; None for other places.
+        source, licence, citations, seen, url: as in :class:`~nnunetv2_masam.weights.published.PublishedCheckpoint`.
     """
 
     file: str
@@ -39,14 +41,18 @@ class Provenance:
     source: str = ""
     licence: str | None = None
     citations: tuple[str, ...] = ()
+    seen: str | None = None
     url: str | None = None
+    package: str | None = None
 
     def __str__(self) -> str:
         what = self.name or "not one of the known checkpoints"
         if self.source:
             what += f" ({self.source})"
         lines = [f"weights: {what}", f"  file {self.file}, {self.bytes} bytes, sha256 {self.sha256}"]
+        lines += [f"  from the installed package {self.package}"] * bool(self.package)
         lines.append(f"  licence: {self.licence or 'not known, see where the file comes from'}")
+        lines.append(f"  trained on: {self.seen or 'not known'}")
         return "\n".join(lines + [f"  please cite: {citation}" for citation in self.citations])
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,7 +96,16 @@ def identify(path: str | Path) -> Provenance:
         of_url = recorded or {}
         return Provenance(path.name, size, sha256, name=of_url.get("name"), url=of_url.get("url"))
     return Provenance(
-        path.name, size, sha256, known.name, known.source, known.licence, known.citations, _without_query(known.url)
+        path.name,
+        size,
+        sha256,
+        name=known.name,
+        source=known.source,
+        licence=known.licence,
+        citations=known.citations,
+        seen=known.seen,
+        url=_without_query(known.url),
+        package=package_of(path, known),
     )
 
 
@@ -141,5 +156,5 @@ def check_record(
         raise bad_file(path, f"sha256 {sha256}", f"{recorded.get('sha256')}, recorded at its first use", remedy)
 
 
-def _without_query(url: str) -> str:
-    return url.partition("?")[0]  # it can hold an access token
+def _without_query(url: str | None) -> str | None:
+    return url and url.partition("?")[0]  # it can hold an access token

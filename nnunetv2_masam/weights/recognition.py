@@ -1,16 +1,26 @@
-"""Which ViT a state dict belongs to, read off the shapes of its tensors."""
+"""Which image encoder a state dict belongs to, read off the shapes of its tensors.
+
+A network of ours is recognised like a file: its image encoder has the names of the published one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from nnunetv2_masam.architecture import PATCH_SIZE, VIT_PRESETS
+from nnunetv2_masam.architecture import PATCH_SIZE, TINY_VIT_PRESETS, VIT_PRESETS
 
-_BLOCKS = "image_encoder.blocks."
+_ENCODER = "image_encoder."
+_BLOCKS = _ENCODER + "blocks."
+_STAGES = _ENCODER + "layers."
+VIT_PATCHES = _ENCODER + "patch_embed.proj.weight"
+TINY_VIT_PATCHES = _ENCODER + "patch_embed.seq.0.c.weight"
 _BY_WIDTH = ("vit_b", "vit_l", "vit_h")  # recognised without relative positions too
+_COMPLETE = "Use a complete checkpoint."
+_MERGED = 4  # tokens of the first stage along a token of the last: of three mergings, two have stride 2
 
 
 @dataclass(frozen=True)
@@ -34,26 +44,117 @@ class ViTGeometry:
     def __str__(self) -> str:
         return self.preset or f"custom embed_dim={self.embed_dim}, depth={self.depth}"
 
+    @property
+    def kind(self) -> str:
+        """What it is, in a sentence."""
+        heads = "no relative positions" if self.num_heads is None else f"{self.num_heads} heads"
+        name = f" ({self.preset})" if self.preset else ""
+        return f"a ViT of width {self.embed_dim} with {self.depth} blocks and {heads}{name}"
 
-def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
-    """Recognise the image encoder of a state dict with SAM's official key names.
+    @property
+    def facts(self) -> dict[str, str]:
+        """What to print about it."""
+        return {
+            "ViT": str(self),
+            "heads": str(self.num_heads or "not recognised"),
+            "global in": f"blocks {', '.join(map(str, self.global_attn_indexes)) or 'not recognised'}",
+            "image size": str(self.image_size or "not recognised"),
+        }
+
+
+@dataclass(frozen=True)
+class TinyViTGeometry:
+    """What the tensor shapes of a TinyViT (LiteMedSAM, MobileSAM) tell about it, for each of its stages.
+
+    Attributes:
+        widths: channels; the first stage has convolutions only.
+        depths: numbers of blocks.
+        num_heads, windows: of the stages with attention; windows in tokens along a side.
+        patch_stride: pixels along the side of a token of the first stage.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    windows: tuple[int, ...]
+    patch_stride: int
+
+    def __str__(self) -> str:
+        return self.preset or f"custom widths={self.widths}, depths={self.depths}, stride={self.stride}"
+
+    @property
+    def preset(self) -> str | None:
+        """Name in ``TINY_VIT_PRESETS``, or None for any other geometry."""
+        own = (self.widths, self.depths, self.num_heads, self.windows, self.patch_stride)
+        sizes = {
+            (size.widths, size.depths, size.num_heads, size.windows, size.patch_stride): name
+            for name, size in TINY_VIT_PRESETS.items()
+        }
+        return sizes.get(own)
+
+    @property
+    def stride(self) -> int:
+        """Pixels along the side of a token of the last stage."""
+        return self.patch_stride * _MERGED
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a sentence."""
+        name = f" ({self.preset})" if self.preset else ""
+        sizes = f"widths {_joined(self.widths)} and {_joined(self.depths)} blocks"
+        return f"a TinyViT of stride {self.stride} with {sizes}{name}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What to print about it."""
+        return {
+            "TinyViT": str(self),
+            "stride": f"{self.stride} pixels",
+            "widths": _joined(self.widths),
+            "blocks": _joined(self.depths),
+            "heads": _joined(self.num_heads),
+            "windows": f"{_joined(self.windows)} tokens",
+        }
+
+
+Geometry = ViTGeometry | TinyViTGeometry
+
+
+def has_encoder(names: Iterable[str]) -> bool:
+    """Whether SAM's or a TinyViT's patch embedding is among the names."""
+    return not {VIT_PATCHES, TINY_VIT_PATCHES}.isdisjoint(names)
+
+
+def recognise_encoder(state_dict: Mapping[str, Tensor]) -> Geometry:
+    """Recognise the image encoder of a state dict with official key names.
 
     Raises:
         ValueError: the patch embedding or the blocks are missing, the blocks are not numbered 0…n−1, or a tensor that
-            tells the sizes has another shape than SAM's.
+            tells the sizes has another shape than the published encoders'.
     """
-    indices = _block_indices(state_dict)
-    patch_embed = state_dict.get("image_encoder.patch_embed.proj.weight")
+    return _recognise_tiny_vit(state_dict) if TINY_VIT_PATCHES in state_dict else recognise_vit(state_dict)
+
+
+def fits(found: Geometry, wanted: Geometry) -> bool:
+    """Whether weights of one encoder can be loaded into another, position tables and channels aside."""
+    if isinstance(found, ViTGeometry) and isinstance(wanted, ViTGeometry):
+        sizes = (wanted.embed_dim, wanted.depth, wanted.num_heads)
+        return (found.embed_dim, found.depth, found.num_heads) == sizes
+    return found == wanted
+
+
+def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
+    """Recognise SAM's ViT; see :func:`recognise_encoder`."""
+    indices = _numbers(state_dict, _BLOCKS)
+    patch_embed = state_dict.get(VIT_PATCHES)
     if patch_embed is None or not indices or indices != list(range(len(indices))):
         raise ValueError(
             f"image encoder not recognised: got {'no' if patch_embed is None else 'a'} patch embedding "
-            f"and blocks {indices or 'none'}; expected image_encoder.patch_embed.proj.weight and "
-            "image_encoder.blocks.0… without gaps. "
-            "Use a complete SAM checkpoint."
+            f"and blocks {indices or 'none'}; expected {VIT_PATCHES} and {_BLOCKS}0… without gaps. {_COMPLETE}"
         )
-    _check_shapes(state_dict)
+    _check_shapes(state_dict, patch_embed)
     embed_dim, depth, patch = patch_embed.shape[0], len(indices), patch_embed.shape[-1]
-    pos_embed = state_dict.get("image_encoder.pos_embed")  # (1, S/16, S/16, E)
+    pos_embed = state_dict.get(_ENCODER + "pos_embed")  # (1, S/16, S/16, E)
     grid = None if pos_embed is None else (pos_embed.shape[1], pos_embed.shape[2])
     tables = [state_dict.get(f"{_BLOCKS}{index}.attn.rel_pos_h") for index in indices]  # (2·extent − 1, E/heads)
     num_heads = None if tables[0] is None else embed_dim // tables[0].shape[1]
@@ -77,28 +178,56 @@ def recognise_vit(state_dict: Mapping[str, Tensor]) -> ViTGeometry:
     )
 
 
-def _block_indices(state_dict: Mapping[str, Tensor]) -> list[int]:
-    numbers = (key[len(_BLOCKS) :].split(".")[0] for key in state_dict if key.startswith(_BLOCKS))
+def _recognise_tiny_vit(state_dict: Mapping[str, Tensor]) -> TinyViTGeometry:
+    blocks = [_numbers(state_dict, f"{_STAGES}{stage}.blocks.") for stage in _numbers(state_dict, _STAGES)]
+    first = [f"{_STAGES}{stage}.blocks.0." for stage in range(len(blocks))]
+    telling = [TINY_VIT_PATCHES, first[0] + "conv3.c.weight"] if first else [_STAGES + "0.blocks.0.conv3.c.weight"]
+    telling += [f"{block}attn.{name}" for block in first[1:] for name in ("proj.weight", "attention_biases")]
+    missing = [name for name in telling if name not in state_dict]
+    gaps = [indices for indices in blocks if not indices or indices != list(range(len(indices)))]
+    if missing or gaps:
+        what = f"no {missing[0]}" if missing else f"blocks {gaps[0] or 'none'} in a stage"
+        raise ValueError(f"image encoder not recognised: got a TinyViT with {what}; expected all of it. {_COMPLETE}")
+    patch_embed, convolution, *attention = (state_dict[name] for name in telling)
+    shapes = {(tensor.ndim, 0 in tensor.shape) for tensor in attention}
+    if patch_embed.ndim != 4 or convolution.ndim != 4 or not shapes <= {(2, False)}:
+        raise ValueError(f"image encoder not recognised: a TinyViT whose tensors have other shapes. {_COMPLETE}")
+    projections, biases = attention[::2], attention[1::2]  # (E, E); (heads, window²)
+    return TinyViTGeometry(
+        widths=(convolution.shape[0], *(tensor.shape[0] for tensor in projections)),
+        depths=tuple(map(len, blocks)),
+        num_heads=tuple(tensor.shape[0] for tensor in biases),
+        windows=tuple(math.isqrt(tensor.shape[1]) for tensor in biases),
+        patch_stride=1 if patch_embed.shape[-1] == 1 else 4,  # two 1 x 1 convolutions, or two 3 x 3 ones of stride 2
+    )
+
+
+def _numbers(state_dict: Mapping[str, Tensor], prefix: str) -> list[int]:
+    """The numbers that follow a prefix in the names."""
+    numbers = (key[len(prefix) :].split(".")[0] for key in state_dict if key.startswith(prefix))
     return sorted({int(number) for number in numbers if number.isascii() and number.isdecimal() and len(number) < 5})
 
 
-def _check_shapes(state_dict: Mapping[str, Tensor]) -> None:
+def _joined(numbers: Iterable[int]) -> str:
+    return "/".join(map(str, numbers))
+
+
+def _check_shapes(state_dict: Mapping[str, Tensor], patch_embed: Tensor) -> None:
     """Compare the tensors that give the sizes with SAM's numbers of dimensions."""
-    patch_embed = state_dict["image_encoder.patch_embed.proj.weight"]
     if patch_embed.ndim == 5:
         raise ValueError(
             f"got a 3D ViT (its patch embedding is {tuple(patch_embed.shape)}, as in SAM-Med3D); expected SAM's 2D "
             "ViT, with a patch embedding (E, 3, 16, 16). A 3D ViT is another network: use SAM, or a 2D SAM fine-tuned "
             "on medical images such as MedSAM."
         )
-    expected = {"image_encoder.patch_embed.proj.weight": 4, "image_encoder.pos_embed": 4}
+    expected = {VIT_PATCHES: 4, _ENCODER + "pos_embed": 4}
     expected |= {key: 2 for key in state_dict if key.startswith(_BLOCKS) and ".attn.rel_pos_" in key}
     for key, ndim in expected.items():
         tensor = state_dict.get(key)
         if tensor is not None and (tensor.ndim != ndim or tensor.numel() == 0):
             raise ValueError(
                 f"image encoder not recognised: got {key} of shape {tuple(tensor.shape)}; expected {ndim} dimensions, "
-                "none of them 0. Use a complete SAM checkpoint."
+                f"none of them 0. {_COMPLETE}"
             )
     if tuple(patch_embed.shape[-2:]) != (PATCH_SIZE, PATCH_SIZE):
         raise ValueError(

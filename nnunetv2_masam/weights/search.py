@@ -1,7 +1,8 @@
 """Which pretrained weights a training takes, and where they lie.
 
 Order of search: ``MASAM_CHECKPOINT`` (a file, a folder, a URL or the name of a known checkpoint), the cache
-(``MASAM_CACHE``, else the platform's cache folder), then a download unless ``MASAM_OFFLINE`` is set.
+(``MASAM_CACHE``, else the platform's cache folder), an installed package that holds the file, then a download unless
+``MASAM_OFFLINE`` is set.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import logging
 import os
 from pathlib import Path
 
-from nnunetv2_masam.architecture import TIMM, VIT_PRESETS
+from nnunetv2_masam.architecture import TIMM, TINY_VIT_PRESETS, VIT_PRESETS
 from nnunetv2_masam.files import cache_folder, env_flag
-from nnunetv2_masam.weights.download import download_checkpoint, find_known
+from nnunetv2_masam.weights.download import download_checkpoint
 from nnunetv2_masam.weights.formats import recognise_file
+from nnunetv2_masam.weights.local_files import find_known, find_local
 from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, PublishedCheckpoint, at_url
 from nnunetv2_masam.weights.weight_files import (
     CheckpointError,
@@ -73,7 +75,7 @@ def find_checkpoint(encoder: str) -> Path | None:
             that ``MASAM_CHECKPOINT`` names is of another ViT.
     """
     wanted = _wanted(encoder)
-    return find_known(wanted, cache_folder()) if isinstance(wanted, PublishedCheckpoint) else wanted
+    return find_local(wanted) if isinstance(wanted, PublishedCheckpoint) else wanted
 
 
 def resolve_checkpoint(encoder: str) -> Path:
@@ -91,8 +93,11 @@ def resolve_checkpoint(encoder: str) -> Path:
         return wanted
     if wanted is None:
         raise FileNotFoundError(_nothing_for(encoder))
-    if found := find_known(wanted, cache_folder()):
+    if found := find_local(wanted):
         return found
+    if wanted.url is None:
+        reason = f"{wanted.file_name} comes with the package {wanted.package}, which is not installed."
+        raise FileNotFoundError(how_to_get(wanted, encoder, reason))
     if is_offline():
         raise FileNotFoundError(how_to_get(wanted, encoder, "MASAM_OFFLINE is set, so nothing is downloaded."))
     try:
@@ -108,7 +113,11 @@ def how_to_get(wanted: PublishedCheckpoint, encoder: str, reason: str) -> str:
     if named:
         is_folder = "://" not in named and Path(named).expanduser().is_dir()
         looked = f"folder {named}: no weights for {encoder} in it" if is_folder else wanted.name
-    command = f"run `nnUNetv2_masam weights download {wanted.name} -o .` or " if wanted.vit else ""
+    if wanted.url is None:
+        elsewhere = f"Run {wanted.origin}, or copy the file from such an installation:\n"
+    else:
+        command = f"run `nnUNetv2_masam weights download {wanted.name} -o .` or " if wanted.vit else ""
+        elsewhere = f"Without internet here: elsewhere, {command}fetch the address above;\nthen "
     return (
         f"no pretrained weights for {encoder}. {reason}\n"
         f"Looked at:\n"
@@ -117,9 +126,8 @@ def how_to_get(wanted: PublishedCheckpoint, encoder: str, reason: str) -> str:
         f"Needed:\n"
         f"  {wanted.file_name}, {wanted.size_text}, {wanted.licence or 'licence not known'}\n"
         f"  sha256 {wanted.sha256_text}\n"
-        f"  {wanted.url}\n"
-        f"Without internet here: elsewhere, {command}fetch the address above;\n"
-        f"then copy {wanted.file_name} into {cache_folder()}, or set {VARIABLE} to it."
+        f"  {wanted.origin}\n"
+        f"{elsewhere}copy {wanted.file_name} into {cache_folder()}, or set {VARIABLE} to it."
     )
 
 
@@ -140,12 +148,13 @@ def _wanted(encoder: str) -> Path | PublishedCheckpoint | None:
 
 
 def _check_encoder(named: PublishedCheckpoint, encoder: str) -> None:
-    """Refuse a known checkpoint of another ViT before it is downloaded; sizes of one's own are compared on loading."""
-    if named.vit is None or _is_for(named, encoder) or not (encoder in VIT_PRESETS or encoder.startswith(TIMM)):
+    """Refuse a known checkpoint of another encoder before its download; custom sizes are compared on loading."""
+    is_preset = encoder in VIT_PRESETS or encoder in TINY_VIT_PRESETS or encoder.startswith(TIMM)
+    if named.vit is None or _is_for(named, encoder) or not is_preset:
         return
     fitting = ", ".join(known.name for known in CHECKPOINTS.values() if _is_for(known, encoder)) or "none"
     raise CheckpointError(
-        f"{VARIABLE} names {named.name}, whose ViT is {named.vit}; expected weights for {encoder}. Known for it: "
+        f"{VARIABLE} names {named.name}, whose encoder is {named.vit}; expected weights for {encoder}. Known for it: "
         f"{fitting}. Name one of these, or train with a trainer for {named.vit}."
     )
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nnunetv2_masam.files import cache_folder, env_flag, sha256_of, shortened
 from nnunetv2_masam.weights.formats import read_sam_checkpoint
+from nnunetv2_masam.weights.installed import find_installed
 from nnunetv2_masam.weights.published import known_by_file_name, known_by_sha256
 from nnunetv2_masam.weights.weight_files import (
     CheckpointError,
@@ -63,14 +64,9 @@ def is_slim(state_dict: Mapping[str, Any]) -> bool:
     return MARKER in state_dict
 
 
-def read_base(path: str | Path, *, verified: bool = False) -> BaseTensors:
-    """Read a SAM file to be the base of slim state dicts.
-
-    Args:
-        path: the file, or a folder with one.
-        verified: its sha256 is the one that is needed.
-    """
-    checkpoint = read_sam_checkpoint(path, verified=verified)
+def read_base(path: str | Path) -> BaseTensors:
+    """Read a SAM file (or a folder with one) to be the base of slim state dicts."""
+    checkpoint = read_sam_checkpoint(path)
     file = checkpoint.path
     with reading(file):
         return BaseTensors(SlimBase(file.name, file.stat().st_size, sha256_of(file)), checkpoint.state_dict)
@@ -129,10 +125,10 @@ def complete_state_dict(state_dict: Mapping[str, Any], base: BaseTensors) -> dic
 
 
 def find_base(needed: SlimBase) -> Path:
-    """The base file, by size and hash whatever its name, in ``MASAM_CHECKPOINT`` (file or folder) and the cache.
+    """Find the base file by size and hash in ``MASAM_CHECKPOINT`` (file or folder), the cache or a package.
 
     Raises:
-        FileNotFoundError: it is in neither; the message says what is needed and how to get it.
+        FileNotFoundError: it is in none of them; the message says what is needed and how to get it.
     """
     looked = []
     for label, place in (("MASAM_CHECKPOINT", os.environ.get("MASAM_CHECKPOINT")), ("cache", cache_folder())):
@@ -148,14 +144,19 @@ def find_base(needed: SlimBase) -> Path:
                 return file
         found = ", ".join(f"{file.name} ({file.stat().st_size} bytes)" for file in files)
         looked.append(f"{label}: {path}: {f'not among {found}' if found else 'not there'}")
-    known = known_by_sha256(needed.sha256) or known_by_file_name(needed.file_name)
-    download = f"nnUNetv2_masam weights download {known.name}" if known else "ask whoever trained the model for it"
+    known = known_by_sha256(needed.sha256)
+    if known is not None and (installed := find_installed(known)):
+        return installed
+    known = known or known_by_file_name(needed.file_name)
+    get = "ask whoever trained the model for it"
+    if known is not None:
+        get = f"nnUNetv2_masam weights download {known.name}" if known.url else known.origin
     raise FileNotFoundError(
-        f"the checkpoint is slim: it needs the SAM file that it was trained from.\n"
+        f"the SAM file that the model was trained from is missing.\n"
         f"Needed:\n  {needed.file_name}, {needed.bytes} bytes\n  sha256 {needed.sha256}\n"
         f"Looked at:\n  " + "\n  ".join(looked) + f"\n"
-        f"To get it: {download}; or copy it into {cache_folder()}, or set MASAM_CHECKPOINT to it. Where the file is, "
-        f"nnUNetv2_masam merge FOLDER -o OUT makes a model folder that needs it no more."
+        f"To get it: {get}; or copy it into {cache_folder()}, or set MASAM_CHECKPOINT to it. Where the file is, "
+        f"nnUNetv2_masam merge FOLDER -o OUT makes slim checkpoints whole."
     )
 
 
@@ -184,7 +185,7 @@ class SlimCompletion:
             return
         needed = base_of(state_dict)
         if self.base is None or self.base.base.sha256 != needed.sha256:
-            self.base = read_base(find_base(needed), verified=True)
+            self.base = read_base(find_base(needed))
         completed = complete_state_dict(state_dict, self.base)
         del state_dict[MARKER]
         state_dict.update(completed)

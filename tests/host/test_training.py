@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+from nnunetv2_masam.data_checks import nonfinite_cases
 from nnunetv2_masam.installation import check_data
-from nnunetv2_masam.nnunet_files import nonfinite_cases
 from nnunetv2_masam.training.lock import FoldInUse
 from tests.host.conftest import CHECKOUT, TRAINERS, Workspace
 from tests.host.test_trainer import make

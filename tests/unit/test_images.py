@@ -68,3 +68,16 @@ def test_reader_of_the_plans_else_of_the_example(tmp_path, capsys):
 def test_an_error_of_simpleitk_names_the_file(tmp_path):
     with pytest.raises(OSError, match=r"a\.mha: could not be written \("):
         write_image(IMAGE, tmp_path / "missing" / "a.mha")
+
+
+def test_an_image_of_one_real_number_per_voxel(tmp_path):
+    sitk.WriteImage(sitk.Image([4, 3, 2, 1], sitk.sitkFloat32), str(tmp_path / "a.nii.gz"))
+    assert read_image(tmp_path / "a.nii.gz").GetSize() == (4, 3, 2)
+    for kind, what in ((sitk.sitkVectorFloat32, "2 values per voxel"), (sitk.sitkComplexFloat64, "(complex|2 values)")):
+        components = [2] if kind == sitk.sitkVectorFloat32 else []
+        sitk.WriteImage(sitk.Image([4, 3, 2], kind, *components), str(tmp_path / "b.mha"))
+        with pytest.raises(ValueError, match=rf"b\.mha: has {what}"):
+            read_image(tmp_path / "b.mha")
+    sitk.WriteImage(sitk.Image([4, 3, 2, 5], sitk.sitkFloat32), str(tmp_path / "c.nii.gz"))
+    with pytest.raises(ValueError, match=r"c\.nii\.gz: has 4 x 3 x 2 x 5 voxels, as in a series of time points"):
+        read_image(tmp_path / "c.nii.gz")

@@ -64,6 +64,8 @@ def rule_of(args: argparse.Namespace) -> MaskBoxes:
 
 def report(written: Written) -> int:
     """Print what became of each case."""
+    for note in written.rounded.values():
+        print(f"note: {note}")
     without = sorted(case for case, count in written.boxes.items() if count == 0)
     print(f"{sum(written.boxes.values())} boxes in {len(written.boxes)} cases")
     if without:

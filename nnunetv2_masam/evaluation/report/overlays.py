@@ -24,7 +24,8 @@ from nnunetv2_masam.evaluation.comparison import Comparison, Setup
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.report.figures import colours
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, drawing
-from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
+from nnunetv2_masam.evaluation.segmentation import mask_of, spacing_of
+from nnunetv2_masam.label_files import read_labels
 
 REFERENCE_COLOUR = "#FFFFFF"
 PLANES = ("axial", "coronal", "sagittal")  # by array axis (D, H, W), where the axes are those of the body
@@ -44,7 +45,8 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str]) -> Picture
     files = rows.set_index("model")["prediction"].to_dict()
     image_file, reference_file = setup.cases.loc[setup.cases["case"] == case, ["image", "reference"]].iloc[0]
     structures = setup.structures[setup.baseline]
-    reference, properties = read_segmentation(reference_file, reader)
+    file = read_labels(reference_file, reader)
+    reference, properties = file.labels, file.properties
     spacing_mm, flips = spacing_of(properties), upright_flips(properties)
     axis = 0 if len(spacing_mm) == 2 else int(np.argmax(spacing_mm))
     place = _choose_slice(setup, reference, files, axis)
@@ -54,8 +56,8 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str]) -> Picture
         return np.flip(np.take(volume, place, axis), kept)
 
     shape, truth = reference.shape, cut(reference)
-    del reference
-    predicted = {name: cut(read_segmentation(path, reader)[0]) for name, path in files.items()}
+    del reference, file
+    predicted = {name: cut(read_labels(path, reader).labels) for name, path in files.items()}
     reference_masks = [mask_of(truth, part.reference_values) for part in structures]
     masks = {
         name: [mask_of(labels, part.prediction_values) for part in setup.structures[name]]
@@ -78,7 +80,7 @@ def _choose_slice(setup: Setup, reference: np.ndarray, files: Mapping[str, Path]
         counted = reference != ignore_label
     wrong = {}
     for name, path in files.items():
-        prediction, _ = read_segmentation(path, setup.reader)
+        prediction = read_labels(path, setup.reader).labels
         structures = setup.structures[setup.baseline], setup.structures[name]
         wrong[name] = _wrong_by_slice(reference, prediction, counted, structures, axis)
         del prediction  # before the next one is read

@@ -21,7 +21,7 @@ class nnUNetTrainerMASAM_testing(MASAMTrainer):
         max_image_side=48,
         arch_kwargs={"trainable": "all", "fact_rank": 4, "adapter_channels": 8},
     )
-    needs_sam_weights = False
+    needs_pretrained_weights = False
     warmup_steps = 2
     epochs = 2
     steps_per_epoch = 3
@@ -39,7 +39,7 @@ class nnUNetTrainerMASAM_testing_sam(nnUNetTrainerMASAM_testing):
         max_image_side=48,
         arch_kwargs={"fact_rank": 4, "adapter_channels": 8, "adapter_kernel": 5, "adapter_dilation": 2},
     )
-    needs_sam_weights = True
+    needs_pretrained_weights = True
 
 
 class nnUNetTrainerMASAM_testing_box(MASAMBoxTrainer, nnUNetTrainerMASAM_testing):

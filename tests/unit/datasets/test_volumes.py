@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -49,13 +50,35 @@ def test_merged_labels_keep_the_geometry(volume: Volume, target: Path) -> None:
     assert written.GetDirection() == pytest.approx((-1, 0, 0, 0, -1, 0, 0, 0, 1))
 
 
-@pytest.mark.parametrize(("value", "shown"), [(4, "4"), (0.5, "0.5"), (-1, "-1"), (np.nan, "nan")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (4, "label values 4; the dataset has 0, 1, 2, 3"),
+        (-1, "label values -1; the dataset has 0, 1, 2, 3"),
+        (0.5, "holds 0.5, expected whole numbers"),
+        (np.nan, "holds values that are not finite numbers"),
+    ],
+)
 def test_label_values_out_of_range(volume: Volume, target: Path, value: float, shown: str) -> None:
     labels = label_array((1,)).astype(np.float32)
     labels[3, 3, 3] = value
     write_volume(volume.label, labels)
     (problem,) = convert_volume(volume, target, RULE).problems
-    assert problem.endswith(f"label.nii.gz: label values {shown}; the dataset has 0, 1, 2, 3")
+    assert f"label.nii.gz: {shown}" in problem
+
+
+def test_scaled_labels_are_written_as_whole_numbers(volume: Volume, target: Path) -> None:
+    write_volume(volume.label, label_array((1, 2)))
+    image = nibabel.load(volume.label)
+    image.header.set_data_dtype(np.uint8)
+    scaled = np.asarray(image.dataobj, np.float32)
+    nibabel.save(nibabel.Nifti1Image(scaled, image.affine, image.header), volume.label)
+    assert set(np.unique(nibabel.load(volume.label).get_fdata())) - {0, 1, 2}
+    found = convert_volume(volume, target, RULE)
+    assert found.labels == {1, 2}
+    assert "values that are not whole were rounded" in found.notes
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(target / "labelsTr" / "case.nii.gz")))
+    np.testing.assert_array_equal(written, label_array((1, 2)))
 
 
 def test_label_values_stored_as_floats_are_fine(volume: Volume, target: Path) -> None:

@@ -83,6 +83,13 @@ def test_too_many_cases_and_unknown_folds_are_refused() -> None:
         add_few_shot_folds(splits, folds, LABELS, [1], [2], 0)
 
 
+def test_folds_that_validate_on_training_cases_are_refused() -> None:
+    splits = [{"train": ["a", "b", "e"], "val": ["e", "f"]}, SPLITS[1]]
+    with pytest.raises(ValueError, match=r"validation cases that are also training cases: fold 0: e\. Correct"):
+        add_few_shot_folds(splits, [], LABELS, [1], None, 0)
+    assert len(add_few_shot_folds(splits, [], LABELS, [1], [1], 0)[0]) == 3
+
+
 def test_fold_map_asks_for_the_seed_where_there_are_several() -> None:
     splits, folds = add_few_shot_folds(SPLITS, [], LABELS, [1], None, 0)
     _, folds = add_few_shot_folds(splits, folds, LABELS, [1], None, 7)
@@ -150,7 +157,7 @@ def test_labels_of_cases_as_numbers_text_and_regions(dataset: Any) -> None:
     """nnU-Net takes label values as text too, and a region is held where one of its values is."""
     files = {case: dataset.references / f"{case}.nii.gz" for case in dataset.cases}
     described = {**dataset.dataset_json, "labels": {"background": 0, "kidney": "1", "both": [1, 2], "none": 7}}
-    assert set(labels_of_cases(files, described).values()) == {frozenset({"kidney", "both"})}
+    assert set(labels_of_cases(files, described)[0].values()) == {frozenset({"kidney", "both"})}
     files["case_0"].write_text("no image")
     with pytest.raises(ValueError, match=r"case_0\.nii\.gz: nnU-Net has no reader for it"):
         labels_of_cases(files, described)

@@ -125,18 +125,33 @@ def test_what_the_recipe_fixes_stays():
     assert arguments(planned)["gradient_checkpointing"] is True
 
 
+SHALLOW = {"embed_dim": 1280, "depth": 2, "num_heads": 16, "global_attn_indexes": [1]}
+
+
 def test_explanation_shows_the_plan_and_its_alternatives():
-    configuration = baseline([148, 512, 512])
-    rules = PlanningRules(vit="vit_h")
-    header, plan, *others = explain_configuration(configuration, rules, 14, vram_gb=8).splitlines()
+    configuration = baseline([149, 1024, 1280], channels=3)
+    rules = PlanningRules(vit=SHALLOW)
+    header, plan, *others, hint = explain_configuration(configuration, rules, 4, vram_gb=2.2).splitlines()
     assert header.split()[0] == "patch"
-    assert "512 x 512" in plan
+    assert "416 x 512" in plan
     assert plan.split()[-3:] == ["1.00", "the", "plan"]
-    without = next(row for row in others if "512 x 512  " in row[14:])
-    assert without.split()[-3:] == ["1.46", "too", "large"]  # no checkpointing: a forward pass less
-    smaller = [row for row in others if "384 x 384" in row]
-    assert len(smaller) == 2
+    without = next(row for row in others if "416 x 512" in row)
+    speed, *note = without.split()[-3:]
+    assert note == ["too", "large"]
+    assert 1.3 < float(speed) < 1.5  # no checkpointing: a forward pass less of three
+    smaller = [row for row in others if "416 x 512" not in row]
+    assert len(smaller) == 4
     assert all(float(row.replace("too large", "").split()[-1]) > 1 for row in smaller)
+    assert "1040 x 1280 voxels in plane" in hint
+    assert "`convert ... --longest-side 512`" in hint
+    assert "spacing of 2.5 x 2.5 " in hint
+
+
+def test_frames_that_are_not_too_large_get_no_hint():
+    rules = PlanningRules(vit="vit_t")
+    explanation = explain_configuration(baseline([64, 64]), rules, 2)
+    assert "the plan" in explanation
+    assert "Reduce the images" not in explanation
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -200,3 +201,41 @@ def test_a_data_set_without_box_channel_is_refused_with_the_remedy():
     check_box_channel(boxed, "nnUNetTrainerMASAM_box")
     with pytest.raises(ValueError, match="channel 1 is a box channel already"):
         add_box_channel(boxed, {})
+
+
+def scale_labels(path: Path) -> None:
+    """Save a label file as nibabel saves a float array under its old header: 1 becomes about 1.004, 2 stays."""
+    image = nibabel.load(path)
+    image.header.set_data_dtype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine, image.header), path)
+
+
+def test_scaled_labels_keep_their_boxes_and_are_written_rounded(raw, capsys):
+    source = raw / "Dataset901_Balls" / "labelsTr" / "caseTr0.nii.gz"
+    whole = read(source)
+    scale_labels(source)
+    assert not np.array_equal(read(source), whole)
+    assert main(["boxes", "dataset", "-d", "901", "-o", "Dataset902_Boxes", "--label", "shell"]) == 0
+    out = capsys.readouterr().out
+    assert "4 boxes in 4 cases" in out
+    assert "caseTr0.nii.gz: " in out
+    assert "were rounded" in out
+    labels = raw / "Dataset902_Boxes" / "labelsTr"
+    assert np.array_equal(read(labels / "caseTr0.nii.gz"), whole)
+    assert os.path.samefile(labels / "caseTr1.nii.gz", source.with_name("caseTr1.nii.gz"))
+
+
+def test_labels_that_dataset_json_lacks_and_channels_of_other_sizes_are_refused(raw, capsys):
+    source = raw / "Dataset901_Balls"
+    image = sitk.ReadImage(str(source / "imagesTs" / "caseTs0_0001.nii.gz"))
+    sitk.WriteImage(image[:, :, :-1], str(source / "imagesTs" / "caseTs0_0001.nii.gz"))
+    command = ["boxes", "dataset", "-d", "901", "-o", "Dataset902_Boxes", "--label", "core"]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "caseTs0_0001.nii.gz: (" in error
+    assert "caseTs0_0000.nii.gz has (" in error
+    label = source / "labelsTr" / "caseTr1.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(label)) * 4, str(label))
+    assert main(command) == 2
+    assert "caseTr1.nii.gz: holds label values [4, 8], which dataset.json does not define" in capsys.readouterr().err
+    assert {path.name for path in raw.iterdir()} == {"Dataset901_Balls"}

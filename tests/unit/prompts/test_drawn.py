@@ -57,6 +57,12 @@ def test_a_box_between_voxel_centres_is_the_nearest_voxel():
     assert voxel_box((12.6, -31.9, 19.1, 12.7, -31.8, 19.2), "lps", image()) == [[4, 5], [8, 9], [5, 6]]
 
 
+def test_a_point_is_no_box_and_a_flat_box_is_one_slice():
+    with pytest.raises(ValueError, match=r"\(lps\): a point, expected two corners"):
+        voxel_box((12.5, -32.0, 19.0, 12.5, -32.0, 19.0), "lps", image())
+    assert voxel_box((12.5, -32.0, 19.0, 15.5, -26.0, 19.0), "lps", image()) == [[4, 5], *EXPECTED[1:]]
+
+
 def test_permuted_axes():
     grid = image()
     grid.SetDirection((0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0))

@@ -235,6 +235,7 @@ def test_a_region_along_the_world_in_a_turned_image_becomes_the_box_around_it(tm
         ({"size": [1, 2]}, "size: got .1, 2., expected 3 numbers"),
         ({"size": None}, "size: got None, expected 3 numbers"),
         ({"size": [1, 2, -3]}, "expected no negative size"),
+        ({"size": [1, 0, 3]}, "the region has no extent"),
         ({"orientation": [2, 0, 0, 0, 1, 0, 0, 0, 1]}, "axes of length 1"),
         ({"center": [1e4, 0, 0]}, "is not inside the image"),
     ],

@@ -19,10 +19,10 @@ import torch
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.sharing.trained_checkpoints import read_nnunet_checkpoint
 from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
 from nnunetv2_masam.weights.provenance import KEY, identify, stored_provenance
 from nnunetv2_masam.weights.slim import MARKER, SlimCompletion
+from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 from tests.conftest import TINY_VIT
 from tests.plans import plans_with
 from tests.sam_file import write_sam_file
@@ -205,6 +205,15 @@ def test_wrong_base_is_refused(model_folder, sam, tmp_path, capsys):
     assert "the slim checkpoint needs sam.pth" in capsys.readouterr().err
 
 
+def test_model_that_no_sam_file_was_used_for(model_folder, tmp_path, capsys):
+    for path in model_folder.glob("fold_*/checkpoint_final.pth"):
+        checkpoint = torch.load(path, weights_only=False)
+        del checkpoint["init_args"][KEY]
+        torch.save(checkpoint, path)
+    assert main(["slim", str(model_folder), "-o", str(tmp_path / "out")]) == 2
+    assert re.search(r"got a checkpoint that names no SAM file; .* trained from scratch", capsys.readouterr().err)
+
+
 def test_output_folder_with_content_is_refused(model_folder, sam, capsys):
     assert main(["slim", str(model_folder), "-o", str(model_folder), "--sam", str(sam)]) == 2
     assert "is a folder with files in it" in capsys.readouterr().err
@@ -313,6 +322,6 @@ class _Code:
 def test_code_in_a_checkpoint_is_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"network_weights": {"a": torch.zeros(1)}, "logging": _Code()}, tmp_path / "bad.pth")
-    with pytest.raises(CheckpointError, match="Nothing in it was executed"):
+    with pytest.raises(CheckpointError, match="Nothing in the file was executed"):
         read_nnunet_checkpoint(tmp_path / "bad.pth")
     assert not (tmp_path / "executed").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nnunetv2_masam.training.clock import StepClock
 
 
@@ -13,6 +15,17 @@ def test_waiting_and_computing_are_told_apart():
     for _ in range(2):
         clock.step_begins()
         clock.step_ends()
-    assert str(clock) == (
-        "2 steps: waiting for data 4.0 s (2.000 s a step, 50%), computing 4.0 s (2.000 s a step, 50%)"
+    assert str(clock).startswith(
+        "2 steps: waiting for data 4.0 s (2.000 s a step, 50%), computing 4.0 s (2.000 s a step, 50%)."
     )
+
+
+@pytest.mark.parametrize(
+    ("waiting_s", "said"), [(0.5, "The network limits this training"), (9.5, "data limits this training: give it more")]
+)
+def test_the_log_says_what_limits_the_training(waiting_s, said):
+    times = iter([0.0, waiting_s, 10.0])
+    clock = StepClock(lambda: next(times))
+    clock.step_begins()
+    clock.step_ends()
+    assert said in str(clock)

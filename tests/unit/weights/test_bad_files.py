@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nnunetv2_masam.weights.formats import CheckpointError, read_sam_state_dict, read_tensors
+from nnunetv2_masam.files import sha256_of
+from nnunetv2_masam.weights import find_checkpoint
+from nnunetv2_masam.weights.formats import CheckpointError, read_sam_state_dict, read_tensors, recognise_file
+from nnunetv2_masam.weights.published import CHECKPOINTS
+from nnunetv2_masam.weights.recognition import ViTGeometry
 
 StateDict = dict[str, Tensor]
+PATCH = "image_encoder.patch_embed.proj.weight"
 TOUCHED = "code-was-executed"
 
 
@@ -69,22 +79,21 @@ def test_truncated_safetensors(sam_state_dict: StateDict, tmp_path: Path) -> Non
     save_file(sam_state_dict, tmp_path / "sam.safetensors")
     content = (tmp_path / "sam.safetensors").read_bytes()
     (tmp_path / "sam.safetensors").write_bytes(content[: len(content) // 2])
-    assert_refused(tmp_path / "sam.safetensors", "no valid safetensors")
+    assert_refused(tmp_path / "sam.safetensors", "SafetensorError")
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        struct.pack("<Q", 1 << 60) + b"{}",
         struct.pack("<Q", 20) + b'{"image_encoder": no}'[:20],
         struct.pack("<Q", 2) + b"{}",
         bytes(range(256)),
     ],
-    ids=["header too large", "header no JSON", "no tensors", "noise"],
+    ids=["header no JSON", "no tensors", "noise"],
 )
 def test_safetensors_with_a_wrong_header(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "sam.safetensors").write_bytes(content)
-    assert_refused(tmp_path / "sam.safetensors", "no valid safetensors|without tensors")
+    assert_refused(tmp_path / "sam.safetensors", "SafetensorError|without tensors")
 
 
 def test_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
@@ -93,11 +102,87 @@ def test_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
     assert_refused(tmp_path / "sam.pth", r"zip archive that is no checkpoint \(it holds photo.jpg\)")
 
 
-def test_zip_with_a_damaged_pickle(sam_file: Path) -> None:
-    with zipfile.ZipFile(sam_file, "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02}q\x00(X\xff")
-        archive.writestr("archive/version", b"3\n")
-    assert_refused(sam_file, "damaged|no tensor checkpoint")
+def repacked(source: Path, target: Path, compression: int) -> Path:
+    """The archive once more, by zipfile."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return target
+
+
+def test_repacked_archive_gives_the_same_tensors_or_says_why_not(
+    sam_file: Path, sam_state_dict: StateDict, tmp_path: Path
+) -> None:
+    got = read_sam_state_dict(repacked(sam_file, tmp_path / "stored.pth", zipfile.ZIP_STORED))
+    assert got.keys() == sam_state_dict.keys()
+    assert all(torch.equal(tensor, sam_state_dict[name]) for name, tensor in got.items())
+    deflated = repacked(sam_file, tmp_path / "deflated.pth", zipfile.ZIP_DEFLATED)
+    assert_refused(deflated, r"packed again, with compression; expected .* without compression \(zip -r -0\)")
+
+
+def test_damage_is_noticed_by_the_checksum(sam_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytearray(sam_file.read_bytes())
+    content[len(content) // 2] ^= 1
+    sam_file.write_bytes(content)
+    assert_refused(sam_file, r"whose entry sam/data/\d+ is damaged")
+    assert isinstance(recognise_file(sam_file), ViTGeometry)  # does not look at the values
+    known = replace(CHECKPOINTS["vit_b"], sha256=sha256_of(sam_file))
+    monkeypatch.setitem(CHECKPOINTS, "vit_b", known)  # then the checksums are wrong, not the file
+    assert read_sam_state_dict(sam_file)
+
+
+@pytest.mark.filterwarnings("ignore:.*crc32:UserWarning")
+def test_archive_without_checksums_is_read(sam_state_dict: StateDict, tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(sam_state_dict, tmp_path / "sam.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_sam_state_dict(tmp_path / "sam.pth").keys() == sam_state_dict.keys()
+
+
+def test_two_entries_of_one_name(sam_file: Path) -> None:
+    with zipfile.ZipFile(sam_file, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("sam/data/3", b"other")
+    assert_refused(sam_file, "two entries have the same name")
+
+
+@pytest.mark.filterwarnings("ignore:.*(Sparse|sparse|nested tensors):UserWarning")
+@pytest.mark.parametrize("tensor", [torch.eye(4).to_sparse(), torch.zeros(4, device="meta")], ids=["sparse", "meta"])
+def test_tensors_that_are_not_dense(tensor: Tensor, sam_state_dict: StateDict, tmp_path: Path) -> None:
+    torch.save({**sam_state_dict, "image_encoder.neck.0.weight": tensor}, tmp_path / "sam.pth")
+    assert_refused(tmp_path / "sam.pth", r"image_encoder\.neck\.0\.weight as a sparse, nested or meta tensor")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("key", [PATCH, "image_encoder.pos_embed", "image_encoder.blocks.1.attn.rel_pos_h"])
+@pytest.mark.parametrize("shape", [(), (5,), (0, 3), (2, 3, 4, 5, 6)], ids=str)
+def test_tensors_of_other_shapes(
+    shape: tuple[int, ...], key: str, suffix: str, sam_state_dict: StateDict, tmp_path: Path
+) -> None:
+    """In the places from which the ViT is recognised, where an index would be out of range."""
+    content = {**sam_state_dict, key: torch.zeros(shape)}
+    path = tmp_path / f"other{suffix}"
+    save_file(content, path) if suffix == ".safetensors" else torch.save(content, path)
+    assert_refused(path, "3D ViT" if (key, len(shape)) == (PATCH, 5) else key)
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "²", "9" * 5000])
+def test_blocks_with_odd_numbers(number: str, sam_state_dict: StateDict, tmp_path: Path) -> None:
+    names = {name.replace("blocks.1.", f"blocks.{number}."): tensor for name, tensor in sam_state_dict.items()}
+    torch.save(names, tmp_path / "odd.pth")
+    found = recognise_file(tmp_path / "odd.pth")
+    assert isinstance(found, ViTGeometry)
+    assert found.depth == 1  # and loading says what the network lacks
+
+
+def test_named_pipes_and_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert_refused(tmp_path / "pipe.pth", "a named pipe")
+    assert_refused(Path("/dev/zero"), "a device")
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "pipe.pth"))
+    with pytest.raises(CheckpointError, match="a named pipe"):
+        find_checkpoint("vit_b")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -184,10 +269,10 @@ def test_no_dict_of_tensors(content: Any, match: str, tmp_path: Path) -> None:
         (["q_FacTs_000", "FacTu.weight", "mask_decoder.iou_token.weight"], "import-masam"),
         (["image_encoder.trunk.blocks.0.norm1.weight"], "SAM 2"),
         (["vision_encoder.backbone.patch_embed.weight"], "SAM 2"),
-        (["image_encoder.layers.0.c.weight"], "not SAM's ViT"),
+        (["image_encoder.rep_vit.0.c.weight"], "neither SAM's ViT nor a TinyViT"),
         (["vit.encoder.layer.0.weight"], "something else"),
     ],
-    ids=["other", "authors", "sam2", "hf sam2", "mobile sam", "hf vit"],
+    ids=["other", "authors", "sam2", "hf sam2", "rep vit", "hf vit"],
 )
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_of_another_network(keys: list[str], match: str, suffix: str, tmp_path: Path) -> None:
@@ -197,23 +282,32 @@ def test_weights_of_another_network(keys: list[str], match: str, suffix: str, tm
     assert_refused(path, match)
 
 
-@pytest.mark.parametrize("logging", [[0.5], [torch.nn.Linear]], ids=["loadable", "with globals"])
-def test_nnunet_checkpoint_is_named_as_such(logging: list[Any], tmp_path: Path) -> None:
+def test_nnunet_checkpoint_is_named_as_such(tmp_path: Path) -> None:
     checkpoint = {
         "network_weights": {"encoder.stem.weight": torch.zeros(1)},
-        "logging": logging,
+        "logging": {"mean_fg_dice": [np.float32(0.5)]},
         "trainer_name": "nnUNetTrainer",
     }
     torch.save(checkpoint, tmp_path / "checkpoint_final.pth")
     assert_refused(tmp_path / "checkpoint_final.pth", "an nnU-Net checkpoint")
 
 
-def test_training_checkpoint_of_micro_sam_says_how_to_export_it(sam_state_dict: StateDict, tmp_path: Path) -> None:
+def test_training_checkpoint_of_micro_sam_says_how_to_export_it(
+    sam_state_dict: StateDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its loaders and losses are pickled with it."""
+    module = ModuleType("torch_em")
+    module.Loss = type("Loss", (), {"__module__": module.__name__})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     model = {f"sam.{key}": tensor for key, tensor in sam_state_dict.items()}
-    content = {"model_state": model, "optimizer_state": {}, "init": {"loss": nn.MSELoss()}}
-    torch.save(content, tmp_path / "best.pt")
-    assert_refused(tmp_path / "best.pt", r"torch_em \(micro-sam\).*MSELoss.*export_custom_sam_model")
+    torch.save({"model_state": model, "init": {"loss": module.Loss()}}, tmp_path / "best.pt")
+    assert_refused(tmp_path / "best.pt", r"call torch_em\.Loss\).*export_custom_sam_model")
+
+
+def test_inner_keys_of_an_unknown_wrapper_are_listed(sam_state_dict: StateDict, tmp_path: Path) -> None:
+    torch.save({"ema": {"net": sam_state_dict}}, tmp_path / "sam.pth")
+    keys = r"keys: ema with keys: net with keys: image_encoder\.pos_embed, "
+    assert_refused(tmp_path / "sam.pth", rf"something else \({keys}.*If SAM's weights are in an inner dict, save that")
 
 
 def test_missing_blocks(sam_state_dict: StateDict, tmp_path: Path) -> None:
@@ -272,4 +366,4 @@ def test_archive_whose_storage_is_missing(sam_state_dict: StateDict, tmp_path: P
         for name in whole.namelist():
             if not name.endswith("/data/5"):
                 partial.writestr(name, whole.read(name))
-    assert_refused(tmp_path / "sam.pth", "the entry archive/data/5 is missing")
+    assert_refused(tmp_path / "sam.pth", "cannot be read .*data/5")

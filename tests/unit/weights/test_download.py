@@ -16,10 +16,9 @@ from typing import Any
 import filelock
 import numpy as np
 import pytest
-import requests
 from torch import Tensor
 
-from nnunetv2_masam.weights import published, transfer
+from nnunetv2_masam.weights import published
 from nnunetv2_masam.weights.download import download_checkpoint
 from nnunetv2_masam.weights.formats import CheckpointError
 from nnunetv2_masam.weights.published import PublishedCheckpoint
@@ -76,13 +75,6 @@ def test_wrong_hash_is_refused(server: Any, known: PublishedCheckpoint, tmp_path
     assert_nothing_left(tmp_path)
 
 
-def test_wrong_size_is_refused(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
-    server.behaviours = ["shorter"]
-    with pytest.raises(CheckpointError, match=f"10 bytes instead of {len(server.content)}"):
-        download_checkpoint(known, tmp_path)
-    assert_nothing_left(tmp_path)
-
-
 def test_slow_server_is_waited_for(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
     server.behaviours = ["slowly"]
     assert download_checkpoint(known, tmp_path, timeout_s=1.0).read_bytes() == server.content
@@ -98,15 +90,6 @@ def test_server_that_stalls_is_given_up(server: Any, known: PublishedCheckpoint,
     assert_nothing_left(tmp_path)
 
 
-def test_body_without_end_stops_at_the_known_size(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
-    server.behaviours = ["endless"]
-    with pytest.raises(CheckpointError, match=f"more than {known.bytes} bytes"):
-        download_checkpoint(known, tmp_path)
-    assert server.requests == 1
-    assert server.sent < 20 * known.bytes  # what the sockets buffer included
-    assert_nothing_left(tmp_path)
-
-
 def test_file_of_unknown_size_and_hash_is_recorded(
     server: Any, unhashed: PublishedCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,22 +101,11 @@ def test_file_of_unknown_size_and_hash_is_recorded(
 
 @pytest.mark.parametrize(
     ("behaviour", "message"),
-    [
-        ("endless", r"more than 2097152 bytes"),
-        ("breaks_midway", "could not be downloaded"),
-        ("web_page", "an HTML page"),
-        ("has_nothing", "404"),
-    ],
+    [("breaks_midway", "could not be downloaded"), ("web_page", "an HTML page"), ("has_nothing", "404")],
 )
-def test_file_of_unknown_size_is_bounded_and_no_web_page(
-    behaviour: str,
-    message: str,
-    server: Any,
-    unhashed: PublishedCheckpoint,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_file_of_unknown_hash_is_no_web_page(
+    behaviour: str, message: str, server: Any, unhashed: PublishedCheckpoint, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(transfer, "MAX_BYTES", 2 << 20)
     server.behaviours = [behaviour]
     with pytest.raises((CheckpointError, FileNotFoundError), match=message):
         download_checkpoint(unhashed, tmp_path)
@@ -148,29 +120,17 @@ def test_published_md5_is_compared(server: Any, unhashed: PublishedCheckpoint, t
     assert_nothing_left(tmp_path / "wrong")
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["weights/sam.pt", "__MACOSX/._sam.pt"], None),
-        (["other.pt"], "0 files called sam.pt"),
-        (["a/sam.pt", "b/sam.pt"], "2 files called sam.pt"),
-        ([], "cannot be unpacked"),
-    ],
-)
-def test_file_in_an_archive_is_unpacked(
-    names: list[str], message: str | None, server: Any, unhashed: PublishedCheckpoint, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["sam.pt", "other.pt"])
+def test_file_in_an_archive_is_unpacked(name: str, server: Any, unhashed: PublishedCheckpoint, tmp_path: Path) -> None:
     content, archive = server.content, io.BytesIO()
-    if names:
-        with zipfile.ZipFile(archive, "w") as opened:
-            for name in names:
-                opened.writestr(name, content)
-    server.content = archive.getvalue() or b"PK\x03\x04 cut off"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr(name, content)
+    server.content = archive.getvalue()
     inside = replace(unhashed, member="sam.pt")
-    if message is None:
+    if name == "sam.pt":
         assert download_checkpoint(inside, tmp_path).read_bytes() == content
         return
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=r"sam_hq_vit_b\.pth: got from .*an archive without sam\.pt"):
         download_checkpoint(inside, tmp_path)
     assert_nothing_left(tmp_path)
 
@@ -202,37 +162,6 @@ def test_waiting_for_another_process_ends(
     assert server.requests == 0
 
 
-def test_redirect_to_a_file_is_named(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
-    server.behaviours = ["redirects_to_a_file"]
-    with pytest.raises(FileNotFoundError, match=r"neither http nor https \(.*file:///etc/hostname"):
-        download_checkpoint(known, tmp_path)
-    assert server.requests == 1
-    assert_nothing_left(tmp_path)
-
-
-def test_socks_proxy_without_its_package_is_named(
-    server: Any, known: PublishedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def without_pysocks(*args: object, **kwargs: object) -> None:
-        raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
-
-    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", without_pysocks)
-    for name in ("no_proxy", "NO_PROXY", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    with pytest.raises(FileNotFoundError, match=r"ALL_PROXY.* names a SOCKS proxy.*pip install 'requests\[socks\]'"):
-        download_checkpoint(replace(known, url="http://sam.invalid/sam.pth"), tmp_path)
-    assert server.requests == 0
-
-
-def test_missing_file_is_asked_for_once(server: Any, known: PublishedCheckpoint, tmp_path: Path) -> None:
-    server.behaviours = ["has_nothing"]
-    with pytest.raises(FileNotFoundError, match="404"):
-        download_checkpoint(known, tmp_path)
-    assert server.requests == 1
-    assert_nothing_left(tmp_path)
-
-
 def test_unreachable_server(known: PublishedCheckpoint, server: Any, tmp_path: Path) -> None:
     server.server_close()
     with pytest.raises(FileNotFoundError, match="could not be downloaded"):
@@ -247,15 +176,9 @@ def test_leftovers_of_a_killed_download_are_removed(known: PublishedCheckpoint, 
     assert not partial.exists()
 
 
-def test_too_little_space(known: PublishedCheckpoint, server: Any, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=f"{1 << 62} bytes are needed"):
-        download_checkpoint(replace(known, bytes=1 << 62), tmp_path)
-    assert server.requests == 0
-
-
 def test_folder_that_cannot_be_made(known: PublishedCheckpoint, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .*file: it is a file; name a folder"):
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded to .*File exists"):
         download_checkpoint(known, tmp_path / "file")
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_masam.architecture import TIMM, VIT_PRESETS
-from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, PublishedCheckpoint, at_url, known_by_sha256
+from nnunetv2_masam.architecture import TIMM, TINY_VIT_PRESETS, VIT_PRESETS
+from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, at_url, known_by_sha256, tomllib
 
+PROJECT = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "weights.md"
 
 
@@ -18,8 +19,10 @@ def test_entries_are_consistent() -> None:
     assert len({known.file_name for known in CHECKPOINTS.values()}) == len(CHECKPOINTS)
     for name, known in CHECKPOINTS.items():
         assert known.name == name
-        assert known.url.startswith("https://")
-        assert known.vit in VIT_PRESETS or str(known.vit).startswith(TIMM)
+        assert known.url is None or known.url.startswith("https://")
+        assert bool(known.url) != bool(known.package and known.package_file and known.extra and known.sha256)
+        assert known.vit in {*VIT_PRESETS, *TINY_VIT_PRESETS} or str(known.vit).startswith(TIMM)
+        assert known.seen
         assert known.licence
         assert known.source
         assert known.citations
@@ -33,25 +36,22 @@ def test_entries_are_consistent() -> None:
     assert {vit: CHECKPOINTS[name].vit for vit, name in DEFAULT_FOR_VIT.items()} == {
         vit: vit for vit in DEFAULT_FOR_VIT
     }
-    assert set(DEFAULT_FOR_VIT) == set(VIT_PRESETS) - {"vit_t"}
+    assert set(DEFAULT_FOR_VIT) == {*VIT_PRESETS, *TINY_VIT_PRESETS} - {"vit_t"}
     assert known_by_sha256(hashlib.sha256(b"").hexdigest()) is None
-
-
-def rows(known: PublishedCheckpoint) -> tuple[str, str]:
-    """A checkpoint's rows in the two tables of the page."""
-    sha256 = f"`{known.sha256}`" if known.sha256 else "none published" + (f" (MD5 `{known.md5}`)" if known.md5 else "")
-    size = known.size_text.removesuffix(" bytes").replace("size not published", "not published")
-    return (
-        f"| `{known.name}` | `{known.vit}` | `{known.file_name}` | {size} | {sha256} |",
-        f"| `{known.name}` | {known.licence} | <{known.url}> | {'; '.join(known.citations)} |",
-    )
 
 
 def test_page_has_the_table() -> None:
     section = PAGE.read_text(encoding="utf-8").partition("\n## The known checkpoints\n")[2].partition("\n## ")[0]
     listed = [line for line in section.splitlines() if re.match(r"\| `\w+` \|", line)]
-    files, origins = zip(*map(rows, CHECKPOINTS.values()), strict=True)
-    assert listed == [*files, *origins]
+    known = CHECKPOINTS.values()
+    assert listed == [f"| `{each.name}` | `{each.vit}` | {each.licence} | {each.seen} |" for each in known]
+
+
+def test_extra_installs_the_package() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    for known in CHECKPOINTS.values():
+        if known.package:
+            assert [re.split("[<>=!]", name)[0] for name in extras[known.extra]] == [known.package]
 
 
 def test_a_url_has_one_file_in_the_cache() -> None:

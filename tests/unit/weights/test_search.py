@@ -53,7 +53,9 @@ def test_named_checkpoint_is_taken_from_the_cache_or_downloaded(
     path = resolve_checkpoint("vit_b")
     assert path == find_checkpoint("vit_b") == cache_folder() / unhashed.file_name
     assert resolve_checkpoint(str({"embed_dim": 32})) == path  # sizes of one's own are compared on loading
-    with pytest.raises(CheckpointError, match=r"whose ViT is vit_b; .* for vit_l. Known for it: vit_l, sam_hq_vit_l"):
+    with pytest.raises(
+        CheckpointError, match=r"whose encoder is vit_b; .* for vit_l. Known for it: vit_l, sam_hq_vit_l"
+    ):
         resolve_checkpoint("vit_l")
     assert server.requests == 1
 

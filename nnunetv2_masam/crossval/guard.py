@@ -1,0 +1,68 @@
+"""A command that ends, with all processes that it has started, when the process that wants it ends, however that ends.
+
+The guard is this file, run as a program. It starts the command in a process group of its own and reads its standard
+input, a pipe from the process that wants the command: when that process is killed, the pipe ends, and the guard ends
+the group. nnU-Net's workers, which wait for ever where only their parent is killed, belong to the group too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+GRACE_S = 10.0  # between asking the group to end and killing it
+
+
+@contextmanager
+def guarded(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a command under guard; ``terminate`` of the process that is yielded ends the whole group.
+
+    Args:
+        command: the command.
+        options: for ``subprocess.Popen``.
+    """
+    guard = [sys.executable, "-I", __file__, *command]
+    with subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True, **options) as process:
+        yield process
+
+
+def main(command: Sequence[str]) -> int:
+    """Run the command, and return its exit code; 128 and the signal's number where one has ended it."""
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    end = threading.Thread(target=_end_group, args=(child,), daemon=True)
+    signal.signal(signal.SIGTERM, lambda *_: None if end.is_alive() else end.start())
+    threading.Thread(target=_end_with_parent, args=(child,), daemon=True).start()
+    code = child.wait()
+    _send(child, "SIGKILL")  # workers whose parent was killed
+    return code if code >= 0 else 128 - code
+
+
+def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
+    sys.stdin.buffer.read()  # returns when the process that holds the other end is gone
+    _end_group(child)
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    _send(child, "SIGTERM")
+    time.sleep(GRACE_S)
+    _send(child, "SIGKILL")
+
+
+def _send(child: subprocess.Popen[bytes], name: str) -> None:
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in the group
+            os.killpg(child.pid, getattr(signal, name))
+    else:
+        child.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

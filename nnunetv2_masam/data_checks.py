@@ -1,0 +1,105 @@
+"""What is wrong with a dataset's files, before a training finds out or, worse, does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_splits
+from nnunetv2_masam.images import check_scalar, find_reader, read_header
+from nnunetv2_masam.label_files import REPAIR, defined_values, read_labels
+from nnunetv2_masam.nnunet_files import (
+    dataset_name,
+    find_dataset_json,
+    preprocessed_dataset,
+    raw_dataset,
+    read_dataset_json,
+    training_files,
+    training_labels,
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of a dataset.
+
+    Attributes:
+        subject: the case or file.
+        detail: what is wrong.
+        remedy: what to do.
+    """
+
+    subject: str
+    detail: str
+    remedy: str
+
+
+def nonfinite_cases(folder: Path) -> Iterator[tuple[str, int]]:
+    """Cases of a preprocessed folder with values that are not finite, and how many there are in each.
+
+    Args:
+        folder: such as ``nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans_3d_fullres``. All of it is read.
+    """
+    import numpy as np
+    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+
+    dataset = infer_dataset_class(str(folder))
+    identifiers = dataset.get_identifiers(str(folder))
+    cases = dataset(str(folder), identifiers)
+    for case in sorted(identifiers):
+        data = np.asarray(cases.load_case(case)[0][:])
+        count = data.size - int(np.isfinite(data).sum())
+        if count:
+            yield case, count
+
+
+def faults_of_files(dataset: str) -> Iterator[Fault]:
+    """What nnU-Net would train on without a word: label values, images, and folds.
+
+    Args:
+        dataset: number or name. All of its label files, and the headers of its images, are read.
+
+    Raises:
+        ValueError: there is no such dataset, or it has no label files.
+    """
+    name = dataset_name(dataset)
+    dataset_json = read_dataset_json(find_dataset_json(name))
+    labels = training_labels(name, dataset_json)
+    reader, allowed = find_reader(dataset_json, None, next(iter(labels.values()))), defined_values(dataset_json)
+    for case, path in labels.items():
+        try:
+            note = read_labels(path, reader, allowed).note
+        except ValueError as error:
+            yield Fault(case, str(error), f"{REPAIR}, then preprocess again")
+        else:
+            if note:
+                yield Fault(case, note, "save it with an integer type, then preprocess again")
+    if reader.__name__ != "NaturalImage2DIO":  # which takes the colours of a picture for channels
+        yield from _faults_of_images(name, dataset_json)
+    splits_file = preprocessed_dataset(name) / SPLITS_FILE
+    if splits_file.is_file():
+        splits = read_splits(splits_file)
+        if overlap := describe_overlap(splits, range(len(splits))):
+            yield Fault(SPLITS_FILE, overlap, f"correct {splits_file}; the scores of these folds are too good")
+
+
+def _faults_of_images(dataset: str, dataset_json: Mapping[str, Any]) -> Iterator[Fault]:
+    try:
+        cases = training_files(raw_dataset(dataset), dataset_json)
+    except ValueError:  # a preprocessed dataset can be trained without its raw files
+        return
+    for case, entry in cases.items():
+        sizes: dict[Path, tuple[int, ...]] = {}
+        for path in map(Path, entry["images"]):
+            try:
+                check_scalar(path)
+                sizes[path] = read_header(path).GetSize()
+            except ValueError as error:
+                yield Fault(case, str(error), "write it anew, then preprocess again")
+            except RuntimeError:  # a format that ITK does not have
+                continue
+        if len(set(sizes.values())) > 1:
+            shown = ", ".join(f"{path} has {size}" for path, size in sizes.items())
+            yield Fault(case, f"channels of unequal size (x, y, z): {shown}", "resample one of them")
