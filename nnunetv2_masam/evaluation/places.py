@@ -20,7 +20,6 @@ from nnunetv2_masam.nnunet_files import (
     find_dataset_json,
     folder_of,
     read_dataset_json,
-    reference_folder,
     set_folders,
 )
 
@@ -38,11 +37,14 @@ class Run(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a request's files are; of a test set, without dataset, splits and folds."""
+    """Where a request's files are; of a test set, without dataset, splits and folds.
+
+    Without `references`, they are where nnU-Net has those of the dataset.
+    """
 
     runs: dict[str, tuple[Run, ...]]
     dataset_json: dict[str, Any]
-    references: Path
+    references: Path | None
     images: Path | None
     title: str
     dataset: str | None = None
@@ -74,7 +76,7 @@ def _dataset(request: CompareCrossValidation) -> Places:
     return Places(
         runs,
         _read_dataset_json(request.dataset_json or find_dataset_json(dataset, folders)),
-        request.references or reference_folder(dataset),
+        request.references,
         request.images or _training_images(dataset),
         f"{dataset}: {{n}} cases of {where}",
         dataset,

@@ -179,10 +179,7 @@ class CompareCrossValidation(CompareOptions):
         help="Folder with reference segmentations (default with -d: nnU-Net's copy)",
     )
     dataset_json: Path | None = option(
-        default=None,
-        metavar="FILE",
-        group="input",
-        help="dataset.json of the references (default with -d: a model's)",
+        default=None, metavar="FILE", group="input", help="dataset.json of the references (default with -d: a model's)"
     )
 
 
