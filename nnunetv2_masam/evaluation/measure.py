@@ -121,7 +121,7 @@ def measure_all(
     processes: int | None = None,
     progress: bool = True,
 ) -> list[Measured]:
-    """Measure all rows; errors come back as values so that one broken file does not hide the others.
+    """Measure all rows, in their order; errors come back so that one broken file does not hide the others.
 
     Args:
         cases: ``model`` and the files ``reference``, ``prediction``, ``image`` of each row.
@@ -129,9 +129,6 @@ def measure_all(
         cache: folder of remembered values; None remembers nothing.
         processes: nnU-Net's default number, at most one per core, if not given.
         progress: show a bar.
-
-    Returns:
-        what was measured, in the order of the rows.
 
     Raises:
         ValueError: a process was killed. What was measured before is remembered.
@@ -182,14 +179,13 @@ def _run(jobs: Sequence[tuple[int, Pair, Path | None]], processes: int) -> Itera
 def _end_with_parent() -> None:
     """End this process when its parent has ended, even if that was killed: a pool's workers would wait for ever."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
 
     def watch(sentinel: int) -> None:
         multiprocessing.connection.wait([sentinel])
         os._exit(1)
 
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 def _measure_safely(job: tuple[int, Pair, Path | None]) -> tuple[int, Measured]:

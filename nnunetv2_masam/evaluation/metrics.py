@@ -1,7 +1,7 @@
 """The metrics: one record for each, from which options, headings, checks, captions and the page of docs come.
 
 `label_arrays` computes them. Lengths are millimetres and sizes millilitres, or pixels where images have no physical
-size (`Units`).
+size (`units`).
 """
 
 from __future__ import annotations
@@ -207,11 +207,8 @@ def structure_metrics(
     from nnunetv2_masam.evaluation.label_arrays import measure_labels
     from nnunetv2_masam.evaluation.labels import Structure
 
-    mask, arrays = (
-        Structure("mask", "1", (1,), (1,)),
-        (np.asarray(array, np.uint8) for array in (reference, prediction)),
-    )
-    (row,) = measure_labels(*arrays, [mask], spacing_mm, [tolerance_mm], None, settings)
+    masks, mask = (np.asarray(reference, np.uint8), np.asarray(prediction, np.uint8)), Structure("mask", "", (1,), (1,))
+    (row,) = measure_labels(*masks, [mask], spacing_mm, [tolerance_mm], None, settings)
     return {name: value for name, value in row.items() if name != "label"}
 
 
@@ -219,40 +216,3 @@ def library_versions() -> dict[str, str]:
     """Names and versions of what computes the metrics, for the record and the cache."""
     packages = ("nnunetv2", "scikit-image", "scipy", "numpy")
     return {package: importlib.metadata.version(package) for package in packages}
-
-
-@dataclass(frozen=True)
-class Units:
-    """What lengths and sizes of structures are given in.
-
-    Attributes:
-        length: unit of lengths.
-        size: unit of sizes.
-        size_name: what a size is called.
-        size_per_ml: so many of `size` are recorded as 1 ml.
-        size_digits: decimals of sizes.
-    """
-
-    length: str
-    size: str
-    size_name: str
-    size_per_ml: float
-    size_digits: int
-
-    def heading(self, name: str) -> str:
-        """Of a metric's column in a table."""
-        return f"{METRICS[name].heading} ({self.length})" if METRICS[name].unit else METRICS[name].heading
-
-    def column(self, name: str) -> str:
-        """Of a metric or size in ``cases.csv``."""
-        if name in VOLUMES:
-            return name.replace("volume_", f"{self.size_name}_").replace("_ml", f"_{self.size}")
-        return name.replace("_mm", f"_{self.length}")
-
-    def columns(self) -> dict[str, str]:
-        """Column of ``cases.csv`` in lower case → what it holds."""
-        return {self.column(name).lower(): name for name in (*METRICS, *LESION_COUNTS, *VOLUMES)}
-
-
-MILLIMETRES = Units("mm", "ml", "volume", 1.0, 2)
-PIXELS = Units("px", "px", "area", 1000.0, 0)  # a pixel counts as 1 mm³, so that 1000 of them are 1 ml

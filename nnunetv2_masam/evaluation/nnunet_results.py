@@ -16,7 +16,7 @@ import pandas as pd
 from nnunetv2_masam.evaluation.lineup import NO_FOLD, line_up
 from nnunetv2_masam.evaluation.places import ALL_FOLD, FEW_SHOT, NO_VALIDATION_IN_FOLD_ALL, Places, Run, find_places
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt, oracle_prompts
-from nnunetv2_masam.evaluation.request import CompareRequest
+from nnunetv2_masam.evaluation.request import SEEN, CompareRequest
 from nnunetv2_masam.evaluation.value_tables import is_table, read_groups, read_values
 from nnunetv2_masam.files import list_folder, read_json
 from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
@@ -27,8 +27,6 @@ from nnunetv2_masam.nnunet_files import (
     reference_folder,
     segmentations_in,
 )
-
-SEEN = " (seen)"  # in the name of a model that may have been trained on the cases
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,16 @@ from nnunetv2_masam.evaluation.labels import LabelScheme, Structure, labels_by_m
 from nnunetv2_masam.evaluation.lineup import leave_out
 from nnunetv2_masam.evaluation.measure import Protocol, measure_all
 from nnunetv2_masam.evaluation.metrics import library_versions
-from nnunetv2_masam.evaluation.nnunet_results import SEEN, find_cases
+from nnunetv2_masam.evaluation.nnunet_results import find_cases
 from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
 from nnunetv2_masam.evaluation.probabilities import read_calibration
-from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareRequest, CompareTestSet, ModelSource
+from nnunetv2_masam.evaluation.request import (
+    SEEN,
+    CompareCrossValidation,
+    CompareRequest,
+    CompareTestSet,
+    ModelSource,
+)
 from nnunetv2_masam.evaluation.scores import KEYS
 from nnunetv2_masam.evaluation.value_tables import measured_elsewhere
 from nnunetv2_masam.files import shortened

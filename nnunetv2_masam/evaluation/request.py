@@ -11,6 +11,7 @@ from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM, METRICS, Met
 from nnunetv2_masam.files import cache_folder
 from nnunetv2_masam.options import option
 
+SEEN = " (seen)"  # in the name of a model that may have been trained on the cases
 CASES, STATISTICS, SPEED = "cases and labels", "statistics", "speed"
 
 

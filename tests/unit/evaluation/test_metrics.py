@@ -16,8 +16,9 @@ from scipy.spatial.distance import cdist
 
 from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
 from nnunetv2_masam.evaluation.metrics import LESION_RULES as RULES
-from nnunetv2_masam.evaluation.metrics import METRICS, MILLIMETRES, OPTIONS, STANDARD, SURFACES_IN_WORDS, MetricSettings
+from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, SURFACES_IN_WORDS, MetricSettings
 from nnunetv2_masam.evaluation.surfaces import SURFACES
+from nnunetv2_masam.evaluation.units import MILLIMETRES
 from tests.unit.evaluation.label_arrays import structure_metrics
 
 SPACING_MM = (5.0, 2.0, 0.5)
