@@ -125,14 +125,16 @@ class MetricSettings:
     distance_surface: str = option(
         default="voxels",
         choices=tuple(SURFACES_IN_WORDS),
+        metavar="SURFACE",
         group="metrics",
-        help="Surface of HD95 and ASSD: border voxels, or the area-weighted mesh of NSD",
+        help="Surface of HD95 and ASSD: voxels (on the border), or the area-weighted mesh of NSD",
     )
     nsd_surface: str = option(
         default="mesh",
         choices=tuple(SURFACES_IN_WORDS),
+        metavar="SURFACE",
         group="metrics",
-        help="Surface of NSD: area-weighted mesh, or border voxels",
+        help="Surface of NSD: mesh (area-weighted), or voxels on the border",
     )
     lesion_iou: float = option(
         default=DEFAULT_LESION_IOU,
@@ -145,8 +147,9 @@ class MetricSettings:
     lesion_rule: str = option(
         default="every",
         choices=LESION_RULES,
+        metavar="RULE",
         group="metrics",
-        help="With --metrics lesion_wise: what counts as a lesion, such as in a BraTS challenge",
+        help=f"With --metrics lesion_wise: what counts as a lesion, of: {', '.join(LESION_RULES)}",
     )
 
     def __post_init__(self) -> None:

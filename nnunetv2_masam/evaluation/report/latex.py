@@ -22,7 +22,7 @@ PREAMBLE = r"""% needs \usepackage{array,booktabs,graphicx}
 \maxdeadcycles=1000
 """
 # of article on A4 with 10 pt, in \footnotesize: characters in a line of a column, and lines of a page without rules
-LINE_CHARACTERS, PART_LINES, CAPTION_CHARACTERS = 80, 56, 52
+LINE_CHARACTERS, PART_LINES, CAPTION_CHARACTERS, GROUP_LINES = 80, 56, 52, 1.6
 WRAPPED_CHARACTERS = 17  # columns of words may break lines
 
 _JOINER = "\N{WORD JOINER}"
@@ -97,15 +97,16 @@ def _row_parts(table: Table) -> Iterator[pd.DataFrame]:
         if column not in table.numeric:
             height = height.combine(-(-table.cells[column].str.len() // _width(table, column)), max)
     caption = len(f"{table.title}. {table.caption}") // CAPTION_CHARACTERS + 1
-    room, start, used = max(PART_LINES - caption, PART_LINES // 3), 0, 0
+    room, start, used = max(PART_LINES - caption, PART_LINES / 3), 0, 0.0
+    heading = GROUP_LINES if table.keys > 1 else 0.0
     for _, group in _groups(table, table.cells):
         for i, place in enumerate(map(table.cells.index.get_loc, group.index)):
             # a group stays together, with the line and space above it, unless it needs a part of its own
-            needed = height.iloc[place] if i else 2 + min(height[group.index].sum(), PART_LINES // 3)
+            needed = height.iloc[place] if i else heading + min(height[group.index].sum(), PART_LINES // 3)
             if used and used + needed > room:
                 yield table.cells.iloc[start:place]
-                room, start, used = PART_LINES - 4, place, 2 if i else 0
-            used += height.iloc[place] + (0 if i else 2)
+                room, start, used = PART_LINES - 1.3, place, heading if i else 0.0
+            used += height.iloc[place] + (0 if i else heading)
     yield table.cells.iloc[start:]
 
 
