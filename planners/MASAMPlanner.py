@@ -1,4 +1,4 @@
-"""Plans for MA-SAM, made from a baseline's."""
+"""Plans for MA-SAM, made from nnU-Net's."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from nnunetv2_masam.plans_file import read_plans
 
 
 class MASAMPlanner(ExperimentPlanner):
-    """Takes spacing, normalisation and preprocessed data from a baseline's plans, the rest from our rules.
+    """Takes spacing, normalisation and preprocessed data from nnU-Net's plans, the rest from the recipe's rules.
 
     Args:
         dataset_name_or_id, preprocessor_name, overwrite_target_spacing, suppress_transpose: as nnU-Net's planner.
         gpu_memory_target_in_gb: memory of one GPU; None takes the rules' target.
         plans_name: name of the plans to write.
         rules: what the recipe that will train on these plans asks for.
-        baseline: name of the baseline's plans; nnU-Net's default ones are made where they are missing.
+        baseline: name of nnU-Net's plans; the default ones are made where they are missing.
         overwrite: replace plans of ours that differ from those planned now.
 
     Raises:
-        ValueError: ``plans_name`` is no name, or is the baseline's.
+        ValueError: ``plans_name`` is no name, or is ``baseline``.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class MASAMPlanner(ExperimentPlanner):
         overwrite: bool = False,
     ) -> None:
         if checked_identifier(plans_name, "-overwrite_plans_name") == checked_identifier(baseline, "-base"):
-            raise ValueError(f"-overwrite_plans_name: {plans_name} are the baseline's own plans; choose another name")
+            raise ValueError(
+                f"-overwrite_plans_name: {plans_name} are the plans to start from (-base); choose another name"
+            )
         super().__init__(
             dataset_name_or_id,
             8 if gpu_memory_target_in_gb is None else gpu_memory_target_in_gb,
@@ -70,17 +72,17 @@ class MASAMPlanner(ExperimentPlanner):
         """The plans, not written yet.
 
         Raises:
-            ValueError: a baseline is asked for that is neither there nor nnU-Net's default, or even the smallest plan
+            ValueError: the plans to start from are neither there nor nnU-Net's default, or even the smallest plan
                 does not fit the memory target.
         """
-        baseline = self._baseline_plans()
-        self.num_classes = PlansManager(baseline).get_label_manager(self.dataset_json).num_segmentation_heads
-        self.plans = replan(baseline, self.rules, self.num_classes, self.vram_gb)
+        plans = self._plans_to_start_from()
+        self.num_classes = PlansManager(plans).get_label_manager(self.dataset_json).num_segmentation_heads
+        self.plans = replan(plans, self.rules, self.num_classes, self.vram_gb)
         self.plans.update(plans_name=self.plans_identifier, experiment_planner_used=type(self).__name__)
         return self.plans
 
     def plan_experiment(self) -> dict:
-        """Write ``<plans_name>.json`` beside the baseline's plans and return its content.
+        """Write ``<plans_name>.json`` beside nnU-Net's plans and return its content.
 
         Raises:
             ValueError: as :meth:`plan`, or other plans of that name are there.
@@ -122,13 +124,13 @@ class MASAMPlanner(ExperimentPlanner):
                 "them with --overwrite, or choose another name with -overwrite_plans_name"
             )
 
-    def _baseline_plans(self) -> dict:
+    def _plans_to_start_from(self) -> dict:
         file = self.plans_file.with_name(f"{self.baseline}.json")
         if not file.is_file():
             if self.baseline != "nnUNetPlans":
                 raise ValueError(
-                    f"no baseline plans {file}: run nnUNetv2_plan_experiment for {self.dataset_name} with the planner "
-                    f"that writes {self.baseline}, or leave out -base"
+                    f"-base: there are no plans {file}. Run nnUNetv2_plan_experiment for {self.dataset_name} with the "
+                    f"planner that writes {self.baseline}, or leave out -base"
                 )
             ExperimentPlanner(self.dataset_name).plan_experiment()
         return read_plans(file)

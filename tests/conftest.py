@@ -16,6 +16,15 @@ from nnunetv2_masam.weights import load_masam_checkpoint, load_sam_checkpoint
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+TINY_STAGES = {
+    "widths": [8, 16, 24],
+    "depths": [1, 1, 2],
+    "num_heads": [2, 2],
+    "windows": [7, 14],
+    "merge_strides": [2, 2],
+    "patch_stride": 1,
+    "input_range": [-2.5, 2.0],
+}
 TINY_VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
 
 

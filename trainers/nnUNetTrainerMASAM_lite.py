@@ -19,7 +19,6 @@ class nnUNetTrainerMASAM_lite(MASAMTrainer):
         vit="lite_medsam",
         slices=5,
         batch_size=4,
-        vram_gb=4.0,
         max_image_side=256,
         max_upsampling=3.0,
         min_image_side=112,

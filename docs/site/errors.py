@@ -29,8 +29,10 @@ PARTS = {
     "weights": "Weights files",
     "sharing": "Imported, slim and merged models",
     "evaluation": "Comparisons",
+    "predict": "Prediction",
     "prompts": "Box prompts",
     "datasets": "Converted datasets",
+    "dicom": "DICOM",
     "folds": "Folds and splits",
     "video": "Video",
 }

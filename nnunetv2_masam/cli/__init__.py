@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "boxes": ("boxes", "Write box prompts as a further channel of a dataset or of images, or as markups"),
     "frames": ("frames", "Write predictions of videos as one mask per frame"),
     "video-scores": ("video_scores", "Score predictions of videos by IoU and Dice, frame by frame"),
+    "dicom": ("dicom", "Import DICOM series, and write predictions as DICOM SEG"),
     "weights": ("weights", "List, download and check SAM checkpoints"),
     "import-masam": ("import_masam", "Convert a file saved by the MA-SAM authors' code to a model folder"),
     "slim": ("slim", "Write a model folder without what the SAM file holds"),

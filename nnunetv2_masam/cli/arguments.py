@@ -54,13 +54,6 @@ def add_new_dataset(parser: Any) -> None:
     )
 
 
-def add_model_folder(parser: argparse.ArgumentParser, sam_help: str) -> None:
-    """A model folder, and the SAM file that belongs to it."""
-    add = group(parser, "input").add_argument
-    add("folder", type=Path, metavar="FOLDER", help="Model folder (plans.json, dataset.json, fold_*)")
-    add("--sam", type=Path, metavar="FILE", help=f"{sam_help} (default: MASAM_CHECKPOINT or the cache)")
-
-
 def add_output_folder(parser: Any, help: str, **more: Any) -> None:
     """``-o``."""
     add = group(parser, "output").add_argument

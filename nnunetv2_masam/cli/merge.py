@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.arguments import add_model_folder, add_output_folder, group
+from nnunetv2_masam.cli.options import add_options, request_from
 from nnunetv2_masam.cli.slim import report
+from nnunetv2_masam.sharing.requests import MergeRequest
 
 EPILOG = """\
   nnUNetv2_masam merge slim -o merged
@@ -14,19 +15,13 @@ EPILOG = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Folder in, folder out, optionally the SAM file, and whether FacT or LoRA is folded in."""
+    """Add the model folder, the output folder, the SAM file and whether to fold in FacT or LoRA."""
     parser.epilog = EPILOG
-    add_model_folder(parser, "SAM file that is needed")
-    add_output_folder(parser, "New folder to write")
-    group(parser, "output").add_argument(
-        "--fold",
-        action="store_true",
-        help="Add FacT's or LoRA's increments to the query and value weights; the result cannot be trained on",
-    )
+    add_options(parser, MergeRequest)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and say what became of each checkpoint."""
-    from nnunetv2_masam.sharing.model_folder import MergeRequest, merge_folder
+    """Convert, and print what became of each checkpoint."""
+    from nnunetv2_masam.sharing.model_folder import merge_folder
 
-    return report(merge_folder(MergeRequest(args.folder, args.output, args.sam, args.fold)))
+    return report(merge_folder(request_from(args, MergeRequest)))

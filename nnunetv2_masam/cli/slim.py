@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_model_folder, add_output_folder
+from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.sharing.requests import SlimRequest
 
 if TYPE_CHECKING:
     from nnunetv2_masam.sharing.model_folder import ConvertedFolder
@@ -16,17 +17,16 @@ EPILOG = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Folder in, folder out, and optionally the SAM file."""
+    """Add the model folder, the output folder and the SAM file."""
     parser.epilog = EPILOG
-    add_model_folder(parser, "SAM file that the model was trained from")
-    add_output_folder(parser, "New folder to write")
+    add_options(parser, SlimRequest)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, and say what was left out of each checkpoint."""
-    from nnunetv2_masam.sharing.model_folder import SlimRequest, slim_folder
+    """Convert, and print what was left out of each checkpoint."""
+    from nnunetv2_masam.sharing.model_folder import slim_folder
 
-    return report(slim_folder(SlimRequest(args.folder, args.output, args.sam)))
+    return report(slim_folder(request_from(args, SlimRequest)))
 
 
 def report(converted: ConvertedFolder) -> int:

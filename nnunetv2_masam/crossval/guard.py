@@ -46,7 +46,8 @@ def main(command: Sequence[str]) -> int:
 
 
 def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
-    sys.stdin.buffer.read()  # returns when the process that holds the other end is gone
+    while os.read(0, 1):  # until the process that holds the other end is gone
+        pass
     _end_group(child)
 
 

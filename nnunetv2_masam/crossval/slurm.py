@@ -14,7 +14,7 @@ from nnunetv2_masam.files import read_json, write_json
 
 TIMEOUT_MIN = 48 * 60  # nnU-Net's 1000 epochs take one to two days; a job that runs out of time is resumed
 WORKERS = 12  # nnU-Net's default number of processes that load data
-ASKS = 60  # seconds that a question to SLURM may take
+ASKS_S = 60  # seconds that a question to SLURM may take
 # what a job asks for by default, and the parameters of submitit that say something of it
 _TIME = ("timeout_min", "slurm_timeout_min", "slurm_time")
 _CPUS = ("cpus_per_task", "slurm_cpus_per_task", "slurm_cpus_per_gpu")
@@ -93,12 +93,9 @@ def read_parameters(words: Sequence[str]) -> dict[str, int | float | str]:
 
 
 def _number(value: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value
+    if value.isdecimal():
+        return int(value)
+    return float(value) if value.replace(".", "", 1).isdecimal() else value
 
 
 def _key(job: Job) -> str:
@@ -147,7 +144,7 @@ def _queue() -> frozenset[str]:
 
 def _ask(command: Sequence[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASKS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASKS_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ValueError(
             f"--slurm: {command[0]} does not answer ({error}). Try again on a node of the cluster"

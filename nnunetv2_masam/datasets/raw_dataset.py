@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from nnunetv2_masam.datasets.volumes import Found, LabelRule, Volume, convert_volume
 from nnunetv2_masam.files import atomic_folder, write_json
+from nnunetv2_masam.processes import start_worker
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ def _map(convert: Callable[[Volume], Found], volumes: Sequence[Volume], processe
 
     if processes <= 1:
         return progress(map(convert, volumes))
-    # Ctrl-C reaches every process: the workers ignore it, and this one stops them
-    context, ignore = get_context("spawn"), partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=ignore) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=start_worker) as pool:
         try:
             return progress(pool.map(convert, volumes))
         except BaseException:

@@ -26,7 +26,9 @@ from nnunetv2_masam.network.neck import Neck
 from nnunetv2_masam.network.windows import attend_in_windows
 
 _EXPANSION = 4  # of the channels within a block of the first stage
-_PIXELS_AT_ONCE = 2**17  # of slices in a first stage that stores nothing for a backward pass
+_PIXELS_AT_ONCE = (
+    2**14
+)  # of slices in a first stage that stores nothing: what it computes in between stays in the cache
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -147,8 +149,7 @@ class WindowAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, tile: tuple[int, int]) -> Tensor:
         """(n, heads, T, d) of tiles of (h, w) tokens, keys and values with those of the padding, if any."""
-        biases = self._biases(tile).to(q.dtype)[None]  # with three dimensions, a CPU's fused kernel is not taken
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=biases)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self._biases(tile).to(q.dtype)[None])
 
     def _biases(self, tile: tuple[int, int]) -> Tensor:
         """(heads, h·w, h·w), or (heads, h·w, h·w + 1) with the sum for all padding tokens as a logarithm."""

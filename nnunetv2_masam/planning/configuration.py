@@ -1,4 +1,4 @@
-"""A baseline's configuration, re-planned for MA-SAM."""
+"""A configuration of nnU-Net's plans, re-planned for MA-SAM."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _no_integer(plans_name: str, key: str, value: Any, expected: str) -> str:
 def plan_configuration(
     configuration: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
 ) -> dict[str, Any]:
-    """A baseline's configuration, re-planned for MA-SAM.
+    """A configuration of nnU-Net's plans, re-planned for MA-SAM.
 
     Args:
         configuration: one of a plans file's configurations, with inheritance resolved.
@@ -103,7 +103,7 @@ def plan_configuration(
 def replan(
     plans: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
 ) -> dict[str, Any]:
-    """A baseline's plans with every configuration that defines a patch re-planned; those that inherit go on to.
+    """nnU-Net's plans with every configuration re-planned that defines a patch; others still inherit from it.
 
     Args:
         plans: the content of a plans file.
@@ -118,7 +118,7 @@ def replan(
 
 
 def task_of(configuration: Mapping[str, Any], rules: PlanningRules, num_classes: int) -> Task:
-    """What a configuration of the baseline says of the dataset."""
+    """What a configuration of nnU-Net's plans says of the dataset."""
     height, width = (max(1, round(float(n))) for n in configuration["median_image_size_in_voxels"][-2:])
     return Task(
         extent=(height, width),

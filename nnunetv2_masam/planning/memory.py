@@ -98,8 +98,8 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
     embedding = FLOAT * tokens * EMBEDDING_CHANNELS
     at_the_loss = encoder.stored + logits + (embedding if network.checkpointing else decoder) + _loss_bytes(batch)
     in_the_decoder = encoder.stored + embedding + decoder + 2 * logits if network.checkpointing else 0
-    in_the_last_block = encoder.stored + encoder.recomputed + encoder.backward
-    return kept + max(at_the_loss, in_the_decoder, in_the_last_block, encoder.forward, FLOAT * trained)
+    in_the_blocks = encoder.stored + encoder.backward
+    return kept + max(at_the_loss, in_the_decoder, in_the_blocks, encoder.forward, FLOAT * trained)
 
 
 def _vit_bytes(network: Architecture, tokens: int, precision: Precision) -> EncoderBytes:
@@ -110,8 +110,8 @@ def _vit_bytes(network: Architecture, tokens: int, precision: Precision) -> Enco
     block = _block_bytes(network, tokens, precision)
     depth = network.vit.depth
     if network.checkpointing:
-        return EncoderBytes(depth * FLOAT * tokens * network.vit.embed_dim, block, transient)
-    return EncoderBytes(depth * block, 0, transient)
+        return EncoderBytes(depth * FLOAT * tokens * network.vit.embed_dim, block + transient)
+    return EncoderBytes(depth * block, transient)
 
 
 def count_parameters(network: Architecture, num_classes: int, input_channels: int = 1) -> tuple[int, int]:

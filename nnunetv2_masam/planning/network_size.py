@@ -147,12 +147,11 @@ class EncoderBytes:
 
     Attributes:
         stored: for the backward pass, while the loss is computed.
-        recomputed: of the block that is computed again, with gradient checkpointing.
-        backward: the largest transient of the backward pass, in the last block.
+        backward: beyond that, in the blocks' backward pass: transients, and with gradient checkpointing the block that
+            is computed again.
         forward: the largest transient of the forward pass that is not stored.
     """
 
     stored: int = 0
-    recomputed: int = 0
     backward: int = 0
     forward: int = 0

@@ -1,4 +1,4 @@
-"""Plan a dataset: fingerprint, plans beside the baseline's, and preprocessing where it is missing."""
+"""Plan a dataset: fingerprint, MA-SAM's plans beside nnU-Net's, and preprocessing where it is missing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PlanRequest:
         "-overwrite_plans_name", help="Name of the plans to write", default=PLANS_NAME, group="output", metavar="NAME"
     )
     overwrite: bool = option(
-        help="Replace plans of that name that differ; never the baseline's", default=False, group="output"
+        help="Replace plans of that name that differ; never nnU-Net's", default=False, group="output"
     )
     configurations: tuple[str, ...] = option(
         "-c", "--configurations", default=(), group="preprocessing", metavar="CONFIGURATION",
@@ -128,7 +128,7 @@ def _ensure_fingerprint(name: str, processes: int) -> str:
 def _preprocess_missing(
     name: str, baseline: str, plans: dict[str, Any], wanted: Sequence[str], processes: int
 ) -> dict[str, Path]:
-    """Run nnU-Net's preprocessing, with the baseline's plans, for wanted configurations that lack a case.
+    """Run nnU-Net's preprocessing, with the plans named ``baseline``, for wanted configurations that lack a case.
 
     Returns:
         configuration → folder, for those that lack none.

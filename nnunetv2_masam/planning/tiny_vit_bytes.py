@@ -12,8 +12,9 @@ from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, MLP_RATIO, TinyViTSi
 from nnunetv2_masam.planning.network_size import FLOAT, Architecture, EncoderBytes, Precision
 
 NECK_TENSORS = 4  # of the embedding's size, in its normalisation
+_ATTENTION_TENSORS = 13  # of a block's size: input, projections, increments, windows, result
 _EXPANSION = 4  # of the channels within a block of the first stage
-_PIXELS_AT_ONCE = 2**17  # that a frozen first stage computes together
+_PIXELS_AT_ONCE = 2**14  # of slices that a frozen first stage computes together
 
 
 def tiny_vit_bytes(network: Architecture, slices: int, precision: Precision) -> EncoderBytes:
@@ -21,36 +22,36 @@ def tiny_vit_bytes(network: Architecture, slices: int, precision: Precision) -> 
     size = network.size
     assert isinstance(size, TinyViTSize)
     everything = network.trainable == "all"
-    pixels = slices * math.prod(network.image_size)
-    stored = forward = largest = 0
+    slice_pixels = math.prod(network.image_size)
+    pixels = slices * slice_pixels
+    stored = forward = peak = 0
     if everything or network.trains_the_patch_embedding:
         stored = precision.bytes * _first_stage_numbers(size) * pixels
     else:
-        together = min(pixels, max(_PIXELS_AT_ONCE, math.prod(network.image_size)))
+        together = min(pixels, max(1, _PIXELS_AT_ONCE // slice_pixels) * slice_pixels)
         numbers = (3 * _EXPANSION + 2) * size.widths[0] / size.patch_stride**2  # of a block, around its convolution
         forward = round(precision.bytes * numbers * together)
     if not network.differentiates_the_encoder:
-        return EncoderBytes(forward=forward)
+        return EncoderBytes(forward=max(forward, slices * tiny_vit_slice_bytes(network)))
     for stage in range(1, len(size.widths)):
         tokens = slices * network.tokens_of(stage)
         block = _block_bytes(network, size, stage, tokens, precision)
         inputs = precision.bytes * tokens * size.widths[stage]
         stored += size.depths[stage] * (inputs if network.checkpointing else block)
+        # the MLP's gradients, and, computed again, what the block stores; later stages are done with by then
+        transient = tokens * size.widths[stage] * (2 * FLOAT + 2 * MLP_RATIO * precision.bytes)
+        peak = max(peak, stored + transient + (block if network.checkpointing else 0))
         stored += precision.bytes * _merging_numbers(size, stage, everything) * tokens
-        largest = max(largest, block)
-    last = slices * network.tokens * size.widths[-1]
-    backward = last * (2 * FLOAT + 2 * MLP_RATIO * precision.bytes)
-    return EncoderBytes(stored, largest if network.checkpointing else 0, backward, forward)
+    return EncoderBytes(stored, max(0, peak - stored), forward)
 
 
 def tiny_vit_slice_bytes(network: Architecture) -> int:
-    """Most bytes of a slice in prediction in float32: in a block's MLP, in its adapters, or in the neck."""
+    """Most bytes of a slice in prediction in float32: in a block's attention, or in the neck."""
     size = network.size
     assert isinstance(size, TinyViTSize)
     numbers = [network.tokens * (size.widths[-1] + NECK_TENSORS * EMBEDDING_CHANNELS)]
     for stage in range(1, len(size.widths)):
-        width = size.widths[stage]
-        numbers.append(network.tokens_of(stage) * width * (2 + 2 * MLP_RATIO))  # input, normalised, both sides of GELU
+        numbers.append(network.tokens_of(stage) * size.widths[stage] * _ATTENTION_TENSORS)
     return FLOAT * max(numbers)
 
 

@@ -30,8 +30,9 @@ def model_folder(options: ModelOptions) -> Path:
     if named == (options.folder is not None):
         got = "both" if named else "none"
         raise ValueError(f"model: got {got}, expected a model folder (-m), or dataset and configuration (-d and -c)")
-    folder = options.folder
-    if folder is None:
+    if options.folder is not None:
+        folder = Path(options.folder)
+    else:
         name = f"{options.trainer}__{options.plans}__{options.configuration}"
         folder = folder_of("nnUNet_results") / dataset_name(str(options.dataset)) / name
     if not folder.is_dir():

@@ -128,7 +128,7 @@ class Model:
         planned = list(configuration.spacing)
         from_mm = planned if len(planned) == len(target) else [to_mm[0], *planned]
         rule = resampling_of(configuration.configuration, case.image.shape[1:], target, from_mm, to_mm)
-        slices = (labels_of(logits, manager) for logits in resample_slices(self._logit_slices(case), rule))
+        slices = (labels_of(planes, manager) for planes in resample_slices(self._logit_slices(case), rule))
         while part := list(islice(slices, _SLICES_AT_ONCE)):
             yield torch.stack(part).cpu()
 

@@ -41,7 +41,9 @@ class ModelOptions:
     mirroring: bool = option(
         "--disable_tta", "--disable-tta", help="No mirroring at test time; faster", default=True, group="speed"
     )
-    device: str = option("-device", "--device", help="Device", default="cuda", group="speed", choices=DEVICES)
+    device: str = option(
+        "-device", "--device", help="cuda, cpu or mps", default="cuda", group="speed", metavar="DEVICE", choices=DEVICES
+    )
     on_device: bool = option(
         "--not_on_device", "--not-on-device", default=True, group="speed",
         help="Keep logits in the host's memory; otherwise only where the GPU's is too small",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,10 +81,14 @@ def _sizes(shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 @torch.inference_mode()
-def resample_slices(slices: Iterable[Tensor], rule: Resampling) -> Iterator[Tensor]:
-    """Slices (K, H, W) of logits in half precision, in their order → float32 slices (K, H, W) of the original grid."""
+def resample_slices(slices: Iterable[Tensor], rule: Resampling) -> Iterator[Iterable[Tensor]]:
+    """Slices (K, H, W) of logits in half precision, in their order → slices of the original grid, in float32.
+
+    Yields:
+        the K planes (H, W) of a slice, made as they are asked for, which must be before the next slice is.
+    """
     if rule.source == rule.target:
-        yield from (logits.float() for logits in slices)
+        yield from ((plane.float() for plane in logits) for logits in slices)
         return
     below, above, shares = _neighbours(rule)
     needed = {*below.tolist(), *above.tolist()}
@@ -94,11 +99,16 @@ def resample_slices(slices: Iterable[Tensor], rule: Resampling) -> Iterator[Tens
             planes[index] = _in_plane(logits.float(), rule)
         while target < len(above) and above[target] <= index:
             first, second, share = int(below[target]), int(above[target]), float(shares[target])
-            mixed = torch.lerp(planes[first], planes[second], share) if share else planes[first]
-            yield mixed if rule.by_torch else mixed.half().float()
+            yield _mixed(planes[first], planes[second], share, rule)
             target += 1
         first_needed = int(below[target]) if target < len(below) else index + 1
         planes = {key: plane for key, plane in planes.items() if key >= first_needed}
+
+
+def _mixed(first: Tensor, second: Tensor, share: float, rule: Resampling) -> Iterator[Tensor]:
+    for before, after in zip(first, second, strict=True):
+        mixed = torch.lerp(before, after, share) if share else before
+        yield mixed if rule.by_torch else mixed.half().float()
 
 
 def _neighbours(rule: Resampling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,8 +143,20 @@ def _in_plane(logits: Tensor, rule: Resampling) -> Tensor:
     return functional.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
 
 
-def labels_of(logits: Tensor, label_manager: LabelManager) -> Tensor:
-    """Logits (K, H, W) → labels (H, W), by argmax or by nnU-Net's order of regions."""
+@torch.inference_mode()
+def labels_of(planes: Iterable[Tensor], label_manager: LabelManager) -> Tensor:
+    """Logits (H, W) of K classes, one after the other, → labels (H, W): the first largest, or the last region.
+
+    Class by class, because all classes of a slice do not fit into a processor's cache.
+    """
+    iterator = iter(planes)
+    best = next(iterator)
+    labels = torch.zeros_like(best, dtype=torch.int16)
     if label_manager.has_regions:
-        return label_manager.convert_logits_to_segmentation(logits)
-    return logits.max(dim=0).indices.to(torch.int16)
+        for value, logits in zip(label_manager.regions_class_order, chain([best], iterator), strict=True):
+            labels.masked_fill_(label_manager.apply_inference_nonlin(logits) > 0.5, value)
+        return labels
+    for label, logits in enumerate(iterator, 1):
+        labels = torch.where(logits > best, label, labels)
+        best = torch.maximum(best, logits)
+    return labels

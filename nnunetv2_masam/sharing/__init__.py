@@ -1,1 +1,1 @@
-"""Finished models: into another form, from the MA-SAM authors' files, and as the start of another training."""
+"""Finished models: convert them, import those of the MA-SAM authors, and start other trainings from them."""

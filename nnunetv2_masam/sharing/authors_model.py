@@ -19,6 +19,7 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning import NETWORK_CLASS
 from nnunetv2_masam.sharing.authors_checkpoint import AuthorsModel, recognise_authors_model
 from nnunetv2_masam.sharing.authors_tasks import DIFFERENCES, TASKS, AuthorsTask
+from nnunetv2_masam.sharing.requests import ImportRequest
 from nnunetv2_masam.weights import (
     CheckpointError,
     LoadReport,
@@ -33,33 +34,6 @@ IMPORT_PLANS = "nnUNetMASAMImportPlans"
 CONFIGURATION = "3d_fullres"
 TRAINER = "nnUNetTrainerMASAM_paper"
 SLICES = 5  # D of a stack, in all of the authors' models
-
-
-@dataclass(frozen=True)
-class ImportRequest:
-    """What to import, and the settings that no file holds.
-
-    Attributes:
-        adapt: the authors' ``epoch_N.pth``.
-        sam: the SAM file that it was trained from.
-        dataset_json: nnU-Net's description of the dataset: channels and labels.
-        task: key in :data:`~nnunetv2_masam.sharing.authors_tasks.TASKS`.
-        output: folder to write, new or empty.
-        image_size: (S, S') that the model was trained at, pixels.
-        in_plane: (H, W) of the images, voxels; None takes the task's.
-        window: intensities that become 0 and 1; None takes the task's.
-        scale: of FacT.
-    """
-
-    adapt: Path
-    sam: Path
-    dataset_json: Path
-    task: str
-    output: Path
-    image_size: tuple[int, int] = (512, 512)
-    in_plane: tuple[int, int] | None = None
-    window: tuple[float, float] | None = None
-    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How the MA-SAM authors prepare the images of their tasks, and what nnU-Net does otherwise."""
+"""How the MA-SAM authors prepare the images of their tasks, and where nnU-Net differs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A finished model folder of nnU-Net's from one form into another: slim, whole, or with FacT or LoRA folded in.
+"""Convert a finished model folder of nnU-Net: to slim checkpoints, to whole ones, or with FacT or LoRA folded in.
 
-A model folder holds ``plans.json``, ``dataset.json`` and ``fold_*/checkpoint_*.pth``. The result is a new folder; all
-but the checkpoints (and, where the network changes, the plans) is copied.
+A model folder holds ``plans.json``, ``dataset.json`` and ``fold_*/checkpoint_*.pth``. The result is a new folder.
+Everything but the checkpoints (and, where the network changes, the plans) is copied.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from nnunetv2_masam.network.increments import Increments, merge_increments
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.planning import is_masam_configuration
 from nnunetv2_masam.plans_file import read_plans
+from nnunetv2_masam.sharing.requests import MergeRequest, SlimRequest
 from nnunetv2_masam.weights.provenance import stored_provenance
 from nnunetv2_masam.weights.slim import (
     BaseTensors,
@@ -44,45 +45,12 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class SlimRequest:
-    """A model folder to write with slim checkpoints.
-
-    Attributes:
-        folder: the model folder.
-        output: folder to write, new or empty.
-        sam: the SAM file that the model was trained from; None looks for the one that its checkpoints name.
-    """
-
-    folder: Path
-    output: Path
-    sam: Path | None = None
-
-
-@dataclass(frozen=True)
-class MergeRequest:
-    """A model folder to write with whole checkpoints.
-
-    Attributes:
-        folder: the model folder.
-        output: folder to write, new or empty.
-        sam: the base of slim checkpoints; None looks for it as prediction does.
-        fold: add the increments of FacT or LoRA to the query and value weights and leave them out. The outputs stay
-            the same to rounding; training cannot be continued.
-    """
-
-    folder: Path
-    output: Path
-    sam: Path | None = None
-    fold: bool = False
-
-
-@dataclass(frozen=True)
 class ConvertedCheckpoint:
     """What became of a checkpoint.
 
     Attributes:
         path: within the model folder.
-        change: what was done, in words.
+        change: what was done, for people.
         bytes_before, bytes_after: sizes of the two files.
     """
 
@@ -218,7 +186,7 @@ def _loaded(module: _Module, weights: dict[str, Tensor]) -> _Module:
 def _convert(
     folder: Path, out: Path, convert: Callable[[dict[str, Any], Path], str], plans: dict[str, Any] | None = None
 ) -> ConvertedFolder:
-    """Write ``folder`` to ``out`` with converted checkpoints and, if given, other plans; all of it or nothing."""
+    """Write ``folder`` to ``out`` with converted checkpoints and, if given, other plans. An error leaves no folder."""
     read_json(_required(folder / "dataset.json"), dict)
     files = sorted(folder.glob("fold_*/checkpoint_*.pth"))
     if not files:

@@ -1,7 +1,7 @@
-"""A trained model as the start of another training: fitted to other channels and another image size.
+"""Fit a trained model to the channels and image size of another dataset, to start another training from it.
 
-nnU-Net's ``-pretrained_weights`` leaves out what depends on the classes and wants all else in the same shape. What has
-another shape for other channels or another image size is fitted here as SAM's weights are on loading.
+nnU-Net's ``-pretrained_weights`` leaves out the layers that depend on the classes and requires all other tensors in the
+same shape. Those that depend on channels and image size are fitted here as SAM's weights are on loading.
 """
 
 from __future__ import annotations
@@ -20,35 +20,13 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset, read_dataset_json
 from nnunetv2_masam.planning.rules import find_masam_trainer
 from nnunetv2_masam.plans_file import read_plans
+from nnunetv2_masam.sharing.requests import AdaptRequest
 from nnunetv2_masam.weights.load import LoadReport, fit_tensors
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
 from nnunetv2_masam.weights.trained import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.weight_files import CheckpointError
 
 CLASS_LAYERS = ".seg_layers."  # in the names of what nnU-Net leaves out
-
-
-@dataclass(frozen=True)
-class AdaptRequest:
-    """A checkpoint, and the training that is to start from it.
-
-    Attributes:
-        checkpoint: of a MA-SAM trainer; slim ones are completed.
-        output: file to write.
-        dataset: number or name of the dataset to train on, which must be planned.
-        configuration: to train.
-        trainer: class of the MA-SAM trainer.
-        plans: name of the plans to train on, MA-SAM's or a baseline's.
-        overwrite: replace ``output`` if it is there.
-    """
-
-    checkpoint: Path
-    output: Path
-    dataset: str
-    configuration: str = "3d_fullres"
-    trainer: str = "nnUNetTrainerMASAM"
-    plans: str = "nnUNetPlans"
-    overwrite: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from torch.nn.parallel import DistributedDataParallel
 from nnunetv2_masam.files import atomic_file, shortened
 from nnunetv2_masam.training import seed
 from nnunetv2_masam.training.clock import StepClock
+from nnunetv2_masam.training.continued import changed_dataset
 from nnunetv2_masam.training.cost_record import write_cost
-from nnunetv2_masam.training.finite import damaged_cases, nonfinite_tensors, of_all_ranks, too_many_skipped
+from nnunetv2_masam.training.finite import SkippedSteps, damaged_cases, nonfinite_tensors
 from nnunetv2_masam.training.lock import FoldLock
 from nnunetv2_masam.training.log import log_to
 from nnunetv2_masam.training.microbatches import copied_ahead, split_batch
@@ -64,8 +64,7 @@ class BaseTrainer(nnUNetTrainer):
         self.fold_lock = FoldLock(self.output_folder)
         self.step_clock = StepClock()
         self.times_logged = False
-        self.skipped_steps = 0
-        self.skipped_cases: tuple[Counter[str], Counter[str]] = Counter(), Counter()  # damaged, others
+        self.skipped = SkippedSteps(self.skipped_share)
         if self.device.type == "cpu":
             torch.set_flush_denormal(True)  # gradients of a well-fitted background are denormal, and slow
 
@@ -83,12 +82,10 @@ class BaseTrainer(nnUNetTrainer):
         """Compile only on request (``nnUNet_compile=t``): what it gains here on which GPU is not measured."""
         return "nnUNet_compile" in os.environ and super()._do_i_compile()
 
-    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, **options: Any) -> None:
-        """nnU-Net's, with one process of all nodes that writes to the file."""
-        if global_rank() == 0:
-            super().print_to_log_file(*args, also_print_to_console=also_print_to_console, **options)
-        elif also_print_to_console:
-            print(*args)
+    def print_to_log_file(self, *args: Any, **options: Any) -> None:
+        """nnU-Net's, which writes where ``local_rank`` is 0; here by one process of all nodes."""
+        if global_rank() == 0 or self.local_rank != 0:
+            super().print_to_log_file(*args, **options)
 
     # ---- start and end
 
@@ -114,16 +111,8 @@ class BaseTrainer(nnUNetTrainer):
             return super().get_dataloaders()
         with seed.no_workers():
             training, validation = super().get_dataloaders()
-        streams = (
-            (training, seed.TRAINING_BATCH, self.num_iterations_per_epoch),
-            (validation, seed.VALIDATION_BATCH, self.num_val_iterations_per_epoch),
-        )
-        return tuple(
-            seed.numbered_augmenter(
-                augmenter.data_loader, (self.seed, stream, global_rank()), first=self.current_epoch * steps
-            )
-            for augmenter, stream, steps in streams
-        )
+        steps = self.num_iterations_per_epoch, self.num_val_iterations_per_epoch
+        return seed.numbered_loaders(training, validation, steps, (self.seed, global_rank()), self.current_epoch)
 
     def lock_fold(self) -> None:
         """Keep other processes from training or validating this fold.
@@ -165,6 +154,20 @@ class BaseTrainer(nnUNetTrainer):
         with atomic_file(filename) as unfinished:
             super().save_checkpoint(str(unfinished))
 
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """nnU-Net's.
+
+        Raises:
+            ValueError: labels or channels of the dataset have changed since the training began.
+        """
+        try:
+            super().load_checkpoint(*args, **kwargs)
+        except RuntimeError as error:  # of load_state_dict
+            changed = changed_dataset(Path(self.output_folder_base), self.dataset_json)
+            if changed is None:
+                raise
+            raise ValueError(changed) from error
+
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """nnU-Net's, for one process at a time."""
         self.lock_fold()
@@ -185,8 +188,7 @@ class BaseTrainer(nnUNetTrainer):
         super().on_train_epoch_start()
         if self.seed is not None:
             seed.seed_all(self.seed, seed.EPOCH, global_rank(), self.current_epoch)
-        self.skipped_steps = 0
-        self.skipped_cases = Counter(), Counter()
+        self.skipped.start_epoch()
         self.step_clock.start_epoch()
 
     def _before_step(self) -> None:
@@ -217,7 +219,7 @@ class BaseTrainer(nnUNetTrainer):
             total_loss += loss.detach()
         mean_loss, taken = self._step_optimizer(total_loss)
         if not taken:
-            self._note_skipped_step(batch, mean_loss)
+            self.print_to_log_file(self.skipped.note(batch, mean_loss, self.num_iterations_per_epoch))
         self.step_clock.step_ends()
         return {"loss": np.asarray(mean_loss)}
 
@@ -246,27 +248,6 @@ class BaseTrainer(nnUNetTrainer):
             self.grad_scaler.update(self.grad_scaler.get_scale())  # no smaller scale helps here
         return mean_loss, taken
 
-    def _note_skipped_step(self, batch: dict, loss: float) -> None:
-        """Log a skipped step with the cases of its batch, and stop if there are too many.
-
-        Raises:
-            ValueError: more than ``skipped_share`` of the epoch's steps were skipped.
-        """
-        damaged, keys = of_all_ranks([damaged_cases(batch), [str(key) for key in batch["keys"]]])
-        self.skipped_steps += 1
-        self.skipped_cases[0].update(damaged)
-        self.skipped_cases[1].update(keys)
-        which = f"data that is not finite in {shortened(damaged)}" if damaged else f"cases {shortened(keys)}"
-        self.print_to_log_file(
-            f"Skipped a step, the {self.skipped_steps}. of this epoch: loss {loss:g} or its gradient is not finite; "
-            f"{which}"
-        )
-        if self.skipped_steps > max(2, self.skipped_share * self.num_iterations_per_epoch):
-            self._stop_for_skipped_steps()
-
-    def _stop_for_skipped_steps(self) -> None:
-        raise ValueError(too_many_skipped(self.skipped_steps, self.num_iterations_per_epoch, *self.skipped_cases))
-
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """nnU-Net's, over the steps that were taken; once, what they spent their time on."""
         if not self.times_logged:
@@ -274,9 +255,9 @@ class BaseTrainer(nnUNetTrainer):
             self.print_to_log_file(f"Measured in the first epoch, {self.step_clock}")
         finite = [output for output in train_outputs if np.isfinite(output["loss"])]
         if not finite:
-            self._stop_for_skipped_steps()
-        if self.skipped_steps:
-            self.print_to_log_file(f"{self.skipped_steps} of {len(train_outputs)} steps were skipped")
+            raise ValueError(self.skipped.reason(self.num_iterations_per_epoch))
+        if self.skipped.number:
+            self.print_to_log_file(f"{self.skipped.number} of {len(train_outputs)} steps were skipped")
         super().on_train_epoch_end(finite)
 
     def validation_step(self, batch: dict) -> dict:

@@ -42,7 +42,7 @@ class MASAMBoxTrainer(MASAMTrainer):
         if prompt != "box":
             raise ValueError(
                 f"the plans {plans['plans_name']!r} are for a network with prompt {prompt!r}, {cls.__name__} trains "
-                "'box'. Train on the baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr "
+                "'box'. Train on nnU-Net's plans, or write fitting ones with nnUNetv2_masam plan -tr "
                 f"{cls.__name__}"
             )
         return plans

@@ -25,21 +25,56 @@ def nonfinite_tensors(state_dict: Mapping[str, Any]) -> list[str]:
     return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
 
 
-def too_many_skipped(skipped: int, steps: int, damaged: Counter[str], others: Counter[str]) -> str:
-    """Why a training stops whose steps are skipped, and what to do."""
-    head = (
-        f"{skipped} of the epoch's {steps} steps were skipped, because their loss or gradient was not finite. "
-        "Checkpoints of earlier epochs are good, and --c continues from them. "
-    )
-    if damaged:
-        return head + (
-            f"The preprocessed data of {shortened(sorted(damaged))} holds values that are not finite. Repair the "
-            "images and preprocess again, or leave these cases out of the splits"
+class SkippedSteps:
+    """The steps of an epoch that were skipped, because their loss or gradient was not finite.
+
+    Args:
+        share: more of an epoch's steps than this, and at least three, are too many.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Count anew."""
+        self.number = 0
+        self.damaged: Counter[str] = Counter()
+        self.others: Counter[str] = Counter()
+
+    def note(self, batch: Mapping[str, Any], loss: float, steps: int) -> str:
+        """Count a step of an epoch of ``steps``; all ranks call this together.
+
+        Returns:
+            a line for the log, with the cases of the batch.
+
+        Raises:
+            ValueError: too many steps were skipped.
+        """
+        damaged, keys = of_all_ranks([damaged_cases(batch), [str(key) for key in batch["keys"]]])
+        self.number += 1
+        self.damaged.update(damaged)
+        self.others.update(keys)
+        if self.number > max(2, self.share * steps):
+            raise ValueError(self.reason(steps))
+        which = f"data that is not finite in {shortened(damaged)}" if damaged else f"cases {shortened(keys)}"
+        return f"Skipped a step, the {self.number}. of this epoch: loss {loss:g} or its gradient is not finite; {which}"
+
+    def reason(self, steps: int) -> str:
+        """Why a training stops whose steps are skipped, and what to do."""
+        head = (
+            f"{self.number} of the epoch's {steps} steps were skipped, because their loss or gradient was not finite. "
+            "Checkpoints of earlier epochs are good, and --c continues from them. "
         )
-    return head + (
-        f"The data of these steps is finite (cases {shortened(sorted(others))}), so the training diverges: lower the "
-        "learning rate (base_lr of the trainer), or start again from other weights"
-    )
+        if self.damaged:
+            return head + (
+                f"The preprocessed data of {shortened(sorted(self.damaged))} holds values that are not finite. Repair "
+                "the images and preprocess again, or leave these cases out of the splits"
+            )
+        return head + (
+            f"The data of these steps is finite (cases {shortened(sorted(self.others))}), so the training diverges: "
+            "lower the learning rate (base_lr of the trainer), or start again from other weights"
+        )
 
 
 def of_all_ranks(lists: list[list[str]]) -> list[list[str]]:

@@ -59,7 +59,7 @@ NNFORMER = ForeignNetwork(
 
 
 class ForeignTrainer(BaseTrainer):
-    """A foreign network on a baseline's plans, re-planned in memory.
+    """A foreign network on nnU-Net's plans, re-planned in memory.
 
     Attributes:
         foreign: the network.
@@ -101,8 +101,8 @@ class ForeignTrainer(BaseTrainer):
         resolved = PlansManager(plans).get_configuration(configuration).configuration
         if is_masam_configuration(resolved):
             raise ValueError(
-                f"the plans {plans['plans_name']!r} are MA-SAM's; {cls.__name__} needs a baseline's patch. Train on "
-                "nnUNetPlans or another plan of nnU-Net's (-p)"
+                f"the plans {plans['plans_name']!r} are MA-SAM's; {cls.__name__} needs the patch of nnU-Net's. Train "
+                "on nnUNetPlans or other plans of nnU-Net's (-p)"
             )
         resolved = plan_foreign(resolved, cls.foreign, cls.arch_kwargs, cls.largest_patch, cls.batch_size_3d)
         resolved.pop("inherits_from", None)
@@ -178,7 +178,7 @@ def plan_foreign(
     largest_patch: Sequence[int] | None,
     batch_size_3d: int | None,
 ) -> dict[str, Any]:
-    """A baseline's configuration, re-planned for a foreign network.
+    """A configuration of nnU-Net's plans, re-planned for a foreign network.
 
     Args:
         configuration: one of a plans file's configurations, with inheritance resolved.

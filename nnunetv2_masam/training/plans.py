@@ -1,4 +1,4 @@
-"""The plans that a recipe trains on: a baseline's re-planned in memory, or MA-SAM's own, checked."""
+"""The plans that a recipe trains on: nnU-Net's re-planned in memory, or MA-SAM's own, checked."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules,
     if encoder != rules.encoder:
         raise ValueError(
             f"the plans {plans_name!r} are for the encoder {encoder!r}, {trainer} trains {rules.encoder!r}. Train on "
-            f"the baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
+            f"nnU-Net's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
         )
     if encoder == DEFAULTS.encoder and resolve_vit(vit) != resolve_vit(rules.vit):
         raise ValueError(
-            f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on the "
-            f"baseline's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
+            f"the plans {plans_name!r} are for the ViT {vit!r}, {trainer} trains {rules.vit!r}. Train on "
+            f"nnU-Net's plans, or write fitting ones with nnUNetv2_masam plan -tr {trainer}"
         )
     name = "training_patch_size" if "training_patch_size" in configuration else "patch_size"
     patch, tile = configuration[name], configuration["patch_size"]
@@ -141,7 +141,7 @@ def _check_what_the_recipe_changes(
         got = ", ".join(f"{name} {planned[name]!r}" for name in differing)
         expected = ", ".join(f"{name} {wanted[name]!r}" for name in differing)
         raise ValueError(
-            f"the plans {plans_name!r} have {got}; {trainer} trains {expected}. Train on the baseline's plans, write "
+            f"the plans {plans_name!r} have {got}; {trainer} trains {expected}. Train on nnU-Net's plans, write "
             f"fitting ones with nnUNetv2_masam plan -tr {trainer} -overwrite_plans_name NAME, or take a trainer that "
             "leaves this to the plans"
         )

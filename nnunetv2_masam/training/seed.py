@@ -78,6 +78,26 @@ def numbered_augmenter(loader: Any, key: tuple[int, ...], first: int) -> SingleT
     return SingleThreadedAugmenter(NumberedBatches(loader, key, first), None)
 
 
+def numbered_loaders(
+    training: Any, validation: Any, steps: tuple[int, int], key: tuple[int, int], epoch: int
+) -> tuple[SingleThreadedAugmenter, SingleThreadedAugmenter]:
+    """nnU-Net's two loaders, each with a stream of its own that goes on where ``epoch`` begins.
+
+    Args:
+        training, validation: as nnU-Net makes them without workers.
+        steps: of an epoch, for each of the two.
+        key: seed and rank.
+        epoch: the first one that is drawn for.
+    """
+    value, rank = key
+    streams = zip((training, validation), (TRAINING_BATCH, VALIDATION_BATCH), steps, strict=True)
+    first, second = (
+        numbered_augmenter(augmenter.data_loader, (value, stream, rank), first=epoch * number)
+        for augmenter, stream, number in streams
+    )
+    return first, second
+
+
 @contextmanager
 def no_workers() -> Iterator[None]:
     """While this lasts, nnU-Net loads data in this process."""

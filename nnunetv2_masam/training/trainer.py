@@ -131,7 +131,7 @@ class MASAMTrainer(BaseTrainer):
         """Say which layers ``-pretrained_weights`` leaves as they are: nnU-Net passes the network's own for those."""
         own = {name: tensor.data_ptr() for name, tensor in network.state_dict().items()}
         left = [name for name, tensor in state_dict.items() if own.get(name) == tensor.data_ptr()]
-        if left and len(left) < len(own):
+        if left and all(".seg_layers." in name for name in left):
             self.print_to_log_file(
                 f"Transferred {len(own) - len(left)} tensors; the {len(left)} that depend on the classes "
                 f"(mask_decoder.seg_layers: mask tokens and hypernetworks) start anew"

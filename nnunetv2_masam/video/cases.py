@@ -23,6 +23,7 @@ from tqdm import tqdm
 from nnunetv2_masam.files import atomic_folder, write_json
 from nnunetv2_masam.folds.splits import CROSS_VALIDATION_FOLDS, SPLIT_SEED, SPLITS_FILE
 from nnunetv2_masam.images import read_image, write_image
+from nnunetv2_masam.label_files import whole_numbers
 from nnunetv2_masam.video.classes import IDS, MaskReader, read_frame, scale
 from nnunetv2_masam.video.frame_map import AS_RECORDED, CaseFrames, FrameMap, Scaling
 from nnunetv2_masam.video.sequences import VideoSequence
@@ -174,7 +175,12 @@ def _stack(
         if picture.shape[:2] != original:
             raise ValueError(
                 f"{path}: {picture.shape[1]} x {picture.shape[0]} pixels, but {sequence.frames[0].name} of its "
-                f"sequence has {original[1]} x {original[0]}; resize them to one size"
+                f"sequence has {original[1]} x {original[0]}; "
+                + (
+                    "frames are turned upright as their EXIF says, so turn the masks too"
+                    if picture.shape[:2] == original[::-1]
+                    else "resize them to one size"
+                )
             )
         picture = scale(picture, size)
         if stack is None:
@@ -192,8 +198,8 @@ def write_volume(path: Path, volume: np.ndarray) -> None:
 
 
 def read_volume(path: Path) -> np.ndarray:
-    """Read (frames, height, width); an unreadable file is named in the error."""
-    return sitk.GetArrayFromImage(read_image(path))
+    """Read whole numbers, labels or one colour, (frames, height, width); other files are named in the error."""
+    return whole_numbers(sitk.GetArrayFromImage(read_image(path)), path)[0]
 
 
 def split_by_sequence(cases_of: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:

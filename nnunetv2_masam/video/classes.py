@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from nnunetv2_masam.files import read_json
 
@@ -189,6 +189,12 @@ def read_frame(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
+def is_turned(path: Path) -> bool:
+    """Whether a picture's EXIF says to turn or mirror it."""
+    with Image.open(path) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+
+
 def write_mask(path: Path, labels: np.ndarray, classes: Sequence[VideoClass], kind: str) -> None:
     """Write labels (H, W) as a mask of ids or colours.
 
@@ -234,11 +240,12 @@ def find_values(paths: Iterable[Path]) -> tuple[set[int], set[Colour]]:
 
 
 def _open(path: Path) -> Image.Image:
+    """A picture, turned upright as its EXIF says: viewers and labelling tools show it so."""
     try:
         image = Image.open(path)
         image.load()
-        return image
-    except OSError as error:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's of a file that is cut off or damaged
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nnunetv2_masam.files import atomic_folder
 from nnunetv2_masam.nnunet_files import new_dataset
 from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES, write_dataset, write_images
-from nnunetv2_masam.video.classes import IDS, MaskReader, VideoClass
+from nnunetv2_masam.video.classes import IDS, MaskReader, VideoClass, is_turned
 from nnunetv2_masam.video.endovis18 import CLASSES, find_endovis18
 from nnunetv2_masam.video.frame_map import CaseFrames, FrameMap, Scaling, read_frame_map
 from nnunetv2_masam.video.masks import frame_map_of
@@ -131,7 +131,7 @@ def convert_frames(request: FramesRequest) -> ConvertedVideos:
             cases.update(write_images(folder, sequence, request.max_frames, scaling))
         frame_map = FrameMap(model.classes, model.kind, cases, scaling)
         frame_map.write(folder)
-    return ConvertedVideos(request.output, tuple(sequences), frame_map)
+    return ConvertedVideos(request.output, tuple(sequences), frame_map, notes=_notes(sequences))
 
 
 def _convert(
@@ -147,4 +147,14 @@ def _convert(
     frame_map, vanished = write_dataset(
         target, sequences, reader, max_frames=request.max_frames, scaling=request.scaling, about=about
     )
-    return ConvertedVideos(target, tuple(sequences), frame_map, vanished, reader.unlisted_pixels, tuple(notes))
+    all_notes = (*notes, *_notes(sequences))
+    return ConvertedVideos(target, tuple(sequences), frame_map, vanished, reader.unlisted_pixels, all_notes)
+
+
+def _notes(sequences: Sequence[VideoSequence]) -> tuple[str, ...]:
+    turned = {sequence.name: sum(map(is_turned, sequence.frames)) for sequence in sequences}
+    return tuple(
+        f"{name}: {count} frames are turned upright as their EXIF says; masks have to be upright too"
+        for name, count in turned.items()
+        if count
+    )

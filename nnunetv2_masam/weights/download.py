@@ -15,8 +15,7 @@ import filelock
 import pooch
 
 from nnunetv2_masam.files import atomic_file, sha256_of
-from nnunetv2_masam.weights.installed import find_installed
-from nnunetv2_masam.weights.local_files import find_known
+from nnunetv2_masam.weights.local_files import find_installed, find_known
 from nnunetv2_masam.weights.provenance import write_record
 from nnunetv2_masam.weights.published import PublishedCheckpoint
 from nnunetv2_masam.weights.weight_files import bad_file, kind_of

@@ -1,4 +1,4 @@
-"""Any SAM checkpoint → a state dict with the names of the official files, in float32 on the CPU.
+"""Read any SAM checkpoint into a state dict with the names of the official files, in float32 on the CPU.
 
 Accepted: official files; the same with the prefixes ``module.``, ``model.``, ``sam.`` or ``_orig_mod.``, or
 without ``image_encoder.``, where only that was saved; or

@@ -1,8 +1,8 @@
-"""Checkpoints into a network: every key is loaded, resized, left new or refused, and the report says which.
+"""Load checkpoints into a network. Every key is loaded, resized, left new or refused, and the report says which.
 
-Two kinds of file: SAM's format (official SAM, MedSAM, and what :mod:`.formats` turns into it) and the files that the
-MA-SAM authors' code saves. Position tables and the patch embedding are fitted to the network as the authors do it
-(``load_from`` in their ``build_sam.py``); anything else that does not fit is an error, and nothing is loaded then.
+Reads two kinds of file: SAM's format (official SAM, MedSAM, and what :mod:`.formats` turns into it) and the files that
+the MA-SAM authors' code saves. Position tables and the patch embedding are fitted to the network as the authors do it
+(``load_from`` in their ``build_sam.py``). Any other tensor that does not fit is an error, and nothing is loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _logger = logging.getLogger("nnunetv2_masam")
 _PATCHES = (".patch_embed.proj.weight", ".patch_embed.seq.0.c.weight")
 _EFFICIENT_GRID = (14, 14)  # position table of EfficientSAM, in tokens
 
-# Parts of SAM that MA-SAM starts anew or does not have.
+# Parts of SAM that MA-SAM initialises anew or does not have.
 _NOT_FROM_SAM = {
     "mask_decoder.mask_tokens.": "MA-SAM has one mask token for each output channel, started anew",
     "mask_decoder.output_hypernetworks_mlps.": "MA-SAM has one hypernetwork for each output channel, started anew",
@@ -52,6 +52,7 @@ class LoadReport:
     """What became of every key.
 
     Attributes:
+        path: the file.
         loaded: the network's names, taken as they are.
         resized: the network's names → how the checkpoint's tensor was fitted.
         new: the network's names that the checkpoint lacks; they keep their initialisation.
@@ -173,7 +174,7 @@ def masam_name(name: str) -> str:
 
 
 def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
-    """``tensors`` in the shapes of ``own``; what became of each goes into ``report``.
+    """Resize ``tensors`` to the shapes of ``own`` where there is a rule for it, and report what became of each.
 
     Raises:
         CheckpointError: a tensor has a shape that there is no rule for.
@@ -202,14 +203,14 @@ def fit_tensors(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], report
 
 
 def load_fitted(network: MASAM, tensors: dict[str, Tensor], report: LoadReport) -> LoadReport:
-    """Fit and copy ``tensors``, all or nothing."""
+    """Fit and copy ``tensors``. An error leaves the network as it was."""
     own = network.state_dict()
     network.load_state_dict({**own, **fit_tensors(own, tensors, report)})
     return report
 
 
 def _fit(name: str, tensor: Tensor, like: Tensor) -> Tensor:
-    """``tensor`` in the shape of ``like`` where there is a rule for it, else as it is."""
+    """Resize ``tensor`` to the shape of ``like`` where there is a rule for it; else return it unchanged."""
     if tensor.shape == like.shape or tensor.ndim != like.ndim:
         return tensor
     if name == "image_encoder.pos_embed" and tensor.shape[-1] == like.shape[-1]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 from nnunetv2_masam.files import cache_folder, sha256_of
-from nnunetv2_masam.weights.installed import find_installed
-from nnunetv2_masam.weights.provenance import read_record
 from nnunetv2_masam.weights.published import PublishedCheckpoint
 from nnunetv2_masam.weights.weight_files import bad_file
 
@@ -21,9 +20,9 @@ def find_local(known: PublishedCheckpoint) -> Path | None:
 
 
 def find_known(known: PublishedCheckpoint, folder: Path) -> Path | None:
-    """A known checkpoint in a folder, by name and size.
+    """A known checkpoint in a folder, by name and size; the sha256 too where a URL comes with one.
 
-    The hash is compared when it is downloaded; here, with what was recorded then, where a URL comes with one.
+    That of the checkpoints in the catalogue is compared after the download and when a training starts.
 
     Raises:
         CheckpointError: there is a file of the name, and it is not the one.
@@ -36,7 +35,35 @@ def find_known(known: PublishedCheckpoint, folder: Path) -> Path | None:
     if known.bytes is not None and size != known.bytes:
         raise bad_file(path, f"{size} bytes", f"{known.bytes} bytes", remedy)
     if known.vit is None and known.sha256 is not None:
-        sha256 = (read_record(path) or {}).get("sha256") or sha256_of(path)
+        sha256 = sha256_of(path)
         if sha256 != known.sha256:
             raise bad_file(path, f"sha256 {sha256}", known.sha256, remedy)
     return path
+
+
+def find_installed(known: PublishedCheckpoint) -> Path | None:
+    """A known checkpoint in its installed package, by size and sha256. The package is not imported.
+
+    Raises:
+        CheckpointError: the package holds another file.
+    """
+    if known.package is None:
+        return None
+    try:
+        path = Path(str(metadata.distribution(known.package).locate_file(known.package_file)))
+    except metadata.PackageNotFoundError:
+        return None
+    if not path.is_file():
+        return None
+    sha256 = sha256_of(path)
+    if sha256 != known.sha256:
+        remedy = f"Install it again: {known.origin} --force-reinstall --no-deps."
+        raise bad_file(path, f"{path.stat().st_size} bytes with sha256 {sha256}", str(known.sha256), remedy)
+    return path
+
+
+def package_of(path: Path, known: PublishedCheckpoint) -> str | None:
+    """Name and version of the package that a known checkpoint's file lies in, if it lies in one."""
+    if known.package is None or find_installed(known) != path:
+        return None
+    return f"{known.package} {metadata.version(known.package)}"

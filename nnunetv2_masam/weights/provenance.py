@@ -1,7 +1,7 @@
 """Which weights a training started from: name, hash, licence and what to cite, for its log and its checkpoints.
 
-Files whose sha256 no public source states are recorded at their first use, in a file beside them in the cache, and
-compared with that record at every later one.
+The sha256 of a file whose hash is not published is recorded at its first use, beside it in the cache, and compared at
+every later use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunetv2_masam.files import cache_folder, read_json, sha256_of, write_json
-from nnunetv2_masam.weights.installed import package_of
+from nnunetv2_masam.weights.local_files import package_of
 from nnunetv2_masam.weights.published import PublishedCheckpoint, known_by_file_name, known_by_sha256
 from nnunetv2_masam.weights.weight_files import bad_file, checkpoint_file, reading
 
@@ -71,7 +71,7 @@ def stored_provenance(checkpoint: Mapping[str, Any]) -> Provenance | None:
 
 
 def identify(path: str | Path) -> Provenance:
-    """Hash a weights file and find out what it is.
+    """Hash a weights file and look it up among the known ones.
 
     Args:
         path: the file, or a folder with one.

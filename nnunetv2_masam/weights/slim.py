@@ -1,8 +1,8 @@
-"""Slim state dicts: what training left as the SAM file has it is left out, and put back when they are loaded.
+"""Slim state dicts: tensors that equal the SAM file's are left out, and put back when the state dict is loaded.
 
-Left out are tensors that equal the base file's bit by bit, and nothing else: what was resized or summed on loading
-stays in, so that no interpolation has to come out the same on another machine. One further entry of the state dict,
-:data:`MARKER`, says which file is the base and which of its tensors are missing.
+Only tensors that are bitwise equal to the base file's are left out. Tensors that were resized or summed on loading are
+stored, so nothing depends on an interpolation on another machine. One further entry of the state dict, :data:`MARKER`,
+names the base file and the missing tensors. (SlimSAM, a pruned SAM, has nothing to do with this.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nnunetv2_masam.files import cache_folder, env_flag, sha256_of, shortened
 from nnunetv2_masam.weights.formats import read_sam_checkpoint
-from nnunetv2_masam.weights.installed import find_installed
+from nnunetv2_masam.weights.local_files import find_installed
 from nnunetv2_masam.weights.published import known_by_file_name, known_by_sha256
 from nnunetv2_masam.weights.weight_files import (
     CheckpointError,
@@ -48,7 +48,7 @@ class SlimBase:
 
 @dataclass(frozen=True)
 class BaseTensors:
-    """A SAM file as read: which one it is, and its tensors under SAM's names, which are the network's too."""
+    """A SAM file as read, with its tensors under the network's names."""
 
     base: SlimBase
     tensors: Mapping[str, Tensor]
@@ -73,7 +73,7 @@ def read_base(path: str | Path) -> BaseTensors:
 
 
 def unchanged_names(state_dict: Mapping[str, Tensor], base: BaseTensors) -> list[str]:
-    """Names of the tensors that a state dict and its base have in common, bit by bit."""
+    """Names of the tensors that are bitwise equal in a state dict and its base."""
     return [
         name
         for name, tensor in state_dict.items()
@@ -82,14 +82,14 @@ def unchanged_names(state_dict: Mapping[str, Tensor], base: BaseTensors) -> list
 
 
 def slim_state_dict(state_dict: Mapping[str, Any], names: Collection[str], base: SlimBase) -> dict[str, Any]:
-    """A state dict without the tensors ``names``, which the base file holds, and with the marker."""
+    """Leave out the tensors ``names``, which the base file holds, and add the marker."""
     kept = {name: tensor for name, tensor in state_dict.items() if name not in set(names)}
     kept[MARKER] = {"file": base.file_name, "bytes": base.bytes, "sha256": base.sha256, "tensors": list(names)}
     return kept
 
 
 def base_of(state_dict: Mapping[str, Any]) -> SlimBase:
-    """The base that a slim state dict names.
+    """Read the base that a slim state dict names.
 
     Raises:
         CheckpointError: the marker is damaged.
@@ -105,7 +105,7 @@ def base_of(state_dict: Mapping[str, Any]) -> SlimBase:
 
 
 def complete_state_dict(state_dict: Mapping[str, Any], base: BaseTensors) -> dict[str, Any]:
-    """A slim state dict with its base's tensors put back.
+    """Put the base's tensors back into a slim state dict.
 
     Raises:
         CheckpointError: ``base`` is not the file that the state dict was made from.
@@ -168,10 +168,10 @@ def _sha256_if_readable(file: Path) -> str | None:
 
 
 class SlimCompletion:
-    """Completes slim state dicts as a network loads them; other state dicts pass through.
+    """Complete slim state dicts as a network loads them; other state dicts pass through.
 
-    To be registered with ``register_load_state_dict_pre_hook``. nnU-Net loads a model's weights again for every case
-    that it predicts, so the base is read (and hashed) once and kept.
+    Register it with ``register_load_state_dict_pre_hook``. nnU-Net loads a model's weights again for every case that it
+    predicts, so the base is read and hashed once and kept.
 
     Attributes:
         base: the base that was last used.

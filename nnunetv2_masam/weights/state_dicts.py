@@ -1,4 +1,4 @@
-"""Finding the state dict in a file, and its key names → those of the official SAM checkpoints."""
+"""Find the state dict in a file, and translate its key names to those of the official SAM checkpoints."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ def unwrap(
 
 
 class NameTable:
-    """Translates key names.
-
-    What follows a name in the table (``.weight``, ``.q_proj.bias``, …) is the same on both sides.
+    """Translate key names. The part after a name in the table (``.weight``, ``.q_proj.bias``, …) is kept.
 
     Args:
         names: their names → official names; ``{n}`` is a number, at most one in a name.

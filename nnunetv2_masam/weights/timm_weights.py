@@ -1,7 +1,7 @@
-"""Checkpoints of timm's vision transformers, and of their authors' own code, into a network with such an encoder.
+"""Load checkpoints of timm's vision transformers, or of their authors' own code, into a network with such an encoder.
 
-Read are timm's files and those that timm's own converters know, such as DINOv3's and MedDINOv3's (a teacher's
-``backbone`` among others). timm renames and resizes; nothing of that is done here.
+Reads the files of timm and those that timm's own converters know, such as DINOv3's and MedDINOv3's (a teacher's
+``backbone`` among others). timm renames and resizes the tensors.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ RUNS = {
     "slim": (DATASET, "3d_fullres", 0, "nnUNetTrainerMASAM_testing_sam_ranks"),
     "boxes": (BOXED, "3d_fullres", 0, "nnUNetTrainerMASAM_testing_box_ranks"),
 }
+NODES = "nnUNetTrainerMASAM_testing_nodes"
 RESUMED = ("uneven", "slim")
 FINAL, WHOLE = "checkpoint_final.pth", "checkpoint_whole.pth"
 
@@ -67,6 +68,42 @@ def rank(rank: int, ports: list[int], environment: dict[str, str]) -> None:
                 final.rename(final.with_name(WHOLE))
                 final.with_name("checkpoint_first.pth").rename(final.with_name("checkpoint_latest.pth"))
             run_training.run_ddp(rank, *arguments, "nnUNetPlans", False, resume, False, None, False, False, 2)
+
+
+def node(rank: int, port: int, environment: dict[str, str]) -> None:
+    """One of two nodes with a process each; the second one ends its training before the first."""
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    folder = Path(environment["nnUNet_preprocessed"]) / DATASET
+    plans, dataset_json = (json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset"))
+    with mock.patch.object(host, "DDP", lambda network, device_ids: DistributedDataParallel(network)):
+        trainer = find_trainer(NODES)(plans | {"continue_training": False}, "3d_fullres", 0, dataset_json)
+        trainer.on_train_start()
+    assert trainer.local_rank == 0
+    trainer.print_to_log_file(f"written by process {rank}")
+    trainer.save_checkpoint(str(Path(trainer.output_folder) / f"by_{rank}.pth"))
+    for ending in (1, 0):
+        if ending == rank:
+            trainer.on_train_end()
+        torch.distributed.barrier()
+        assert (Path(trainer.output_folder) / "masam_cost.json").exists() == (ending == 0)
+        assert (Path(trainer.output_folder) / FINAL).exists() == (ending == 0)
+    torch.distributed.destroy_process_group()
+
+
+def test_one_process_of_all_nodes_saves_locks_and_logs(workspace: Workspace, tmp_path: Path) -> None:
+    """Both have local rank 0; were the fold locked by both, the second would be refused."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if name.startswith(("nnUNet", "MASAM"))}
+    torch.multiprocessing.spawn(node, args=(port, environment | {"nnUNet_results": str(tmp_path)}), nprocs=2)
+    (fold,) = tmp_path.glob(f"*/{NODES}__*/fold_0")
+    assert [path.name for path in fold.glob("by_*.pth")] == ["by_0.pth"]
+    log = "".join(path.read_text() for path in fold.glob("training_log*.txt"))
+    assert "written by process 0" in log
+    assert "written by process 1" not in log
 
 
 def checkpoint(results: Path, run: str, name: str = FINAL) -> dict:

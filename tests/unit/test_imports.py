@@ -21,6 +21,7 @@ ALLOWED = {
     "planning": {"plans_file", "files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "sharing", "weights", "planning", "architecture", "network"},
+    "dicom": {"csv_tables", "files", "images", "label_files", "nnunet_files", "dicom"},
     "predict": {"files", "nnunet_files", "plans_file", "predict"},
     "prompts": {"csv_tables", "files", "images", "label_files", "nnunet_files", "prompts", "network"},
     "evaluation": {
@@ -35,7 +36,8 @@ ALLOWED = {
         "weights",
     },
     "folds": {"files", "images", "label_files", "nnunet_files", "folds"},
-    "datasets": {"files", "images", "label_files", "nnunet_files", "datasets", "folds"},
+    "processes": set(),
+    "datasets": {"processes", "files", "images", "label_files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "label_files", "nnunet_files", "video", "folds"},
     "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation", "folds"},
     "training": {

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     converted = convert_frames(
         FramesRequest(args.source, args.output, args.dataset, args.max_frames, video.scaling_of(args))
     )
+    for note in converted.notes:
+        print(note)
     for sequence in converted.sequences:
         print(f"{sequence.name}: {len(sequence.frames)} frames")
     video.report_sizes(converted)

@@ -91,6 +91,12 @@ class nnUNetTrainerMASAM_testing_ranks(SharedBatches, nnUNetTrainerMASAM_testing
     rules = without_dropout(nnUNetTrainerMASAM_testing.rules, batch_size=5)
 
 
+class nnUNetTrainerMASAM_testing_nodes(nnUNetTrainerMASAM_testing_ranks):
+    """Rank 0 on its node, of which there are several, as in nnU-Net's branch for training across nodes."""
+
+    local_rank = property(lambda self: 0, lambda self, rank: None)
+
+
 class nnUNetTrainerMASAM_testing_even_ranks(SharedBatches, nnUNetTrainerMASAM_testing):
     """Four samples a step, all at once: batch Dice sees all of them."""
 

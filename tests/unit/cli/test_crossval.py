@@ -19,8 +19,8 @@ from nnunetv2_masam.crossval.jobs import (
     make_jobs,
     run_locally,
     status_lines,
-    submit,
 )
+from nnunetv2_masam.crossval.slurm import Submission, submit
 from tests.plans import plans_with
 from tests.unit.cli.test_help import PARSERS, examples
 from tests.unit.evaluation.conftest import DATASET
@@ -143,13 +143,16 @@ def test_examples_run_what_is_left_and_compare(
     assert (dataset.results / "crossval" / "weights_nnUNetTrainerMASAM" / "cases.csv").is_file()
     submitted = []
     monkeypatch.setattr(
-        "nnunetv2_masam.crossval.jobs.submit",
-        lambda jobs, parameters, folder: submitted.append(([job.name for job in jobs], parameters)) or jobs,
+        "nnunetv2_masam.crossval.slurm.submit",
+        lambda jobs, parameters, folder: (
+            submitted.append(([job.name for job in jobs], parameters)) or Submission(jobs, [], [], parameters, folder)
+        ),
     )
     (dataset.model_folder("nnUNetTrainer") / "fold_1" / "validation" / "summary.json").unlink()
     assert main(slurm) == 0
     assert submitted == [(["nnUNetTrainer fold 1"], {"slurm_partition": "gpu", "timeout_min": 2880})]
-    assert "submitted 1 of 1 jobs" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "submitted 1 jobs to SLURM, each with slurm_partition=gpu, timeout_min=2880" in shown
 
 
 def test_pretrained_trainers_beside_their_counterparts_from_scratch(
@@ -220,18 +223,27 @@ def test_cluster_parameters_are_checked(dataset: Any, capsys: pytest.CaptureFixt
     assert "expected KEY=VALUE" in capsys.readouterr().err
 
 
-def test_submission_runs_each_job_once(tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """submitit's own local executor instead of SLURM; a queued or running job is left alone."""
-    submitit = pytest.importorskip("submitit")
-    jobs = jobs_of(tmp_path, ["A"], [0, 1])
-    folder, parameters = tmp_path / "slurm", {"gpus_per_node": 0, "timeout_min": 2}
-    handles = submit(jobs, parameters, folder, cluster="local")
-    with monkeypatch.context() as running:
-        # its local jobs know their process only in the handle that started them
-        running.setattr(submitit.LocalJob, "done", lambda *_, **__: False)
-        assert submit(jobs, parameters, folder, cluster="local") == []
-    assert [handle.result() for handle in handles] == [0, 0]
+def test_a_submitted_job_runs_once(tmp_path: Path, calls: Path) -> None:
+    """submitit's own local executor instead of SLURM."""
+    pytest.importorskip("submitit")
+    jobs = jobs_of(tmp_path, ["A"], [0, 1], device="cpu")
+    folder, parameters = tmp_path / "slurm", {"timeout_min": 2, "cpus_per_task": 1}
+    submission = submit(jobs, parameters, folder, cluster="local")
+    assert [handle.result() for handle in submission.submitted] == [0, 0]
     assert all(job.state() == FINISHED for job in jobs)
     again = submit(jobs, parameters, folder, cluster="local")
-    assert [handle.result() for handle in again] == [0, 0]
+    assert [handle.result() for handle in again.submitted] == [0, 0]
+    assert list(again.again) == jobs
     assert len(calls.read_text().splitlines()) == 2
+
+
+def test_folds_that_validate_on_training_cases_are_refused(
+    planned: Any, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned.splits[1]["train"].append("case_2")
+    planned.write_json(planned.preprocessed / "splits_final.json", planned.splits)
+    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "nnUNetTrainer", "--folds", "1"]
+    (planned.model_folder("nnUNetTrainer") / "fold_1" / "validation" / "summary.json").unlink()
+    assert main(arguments) == 2
+    assert "validation cases that are also training cases: fold 1: case_2" in capsys.readouterr().err
+    assert not calls.exists()

@@ -114,20 +114,14 @@ def test_every_command_that_takes_files_has_an_example():
 def test_what_help_texts_repeat_is_what_the_package_says():
     """Modules of commands import nothing that computes, so they spell out defaults and choices."""
     from nnunetv2_masam.prompts.drawn import COORDINATES
-    from nnunetv2_masam.sharing.authors_tasks import TASKS
-    from nnunetv2_masam.sharing.pretrained import AdaptRequest
     from nnunetv2_masam.video import classes, endovis18, sequences
     from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES
 
     def parsed(words: str) -> argparse.Namespace:
         return build_parser().parse_args(words.split())
 
-    fitted = parsed("adapt-pretrained FILE -d 4 -o OUT")
-    for name in ("configuration", "trainer", "plans"):
-        assert getattr(fitted, name) == getattr(AdaptRequest, name)
     assert parsed("convert video SRC -d 4").max_frames == DEFAULT_MAX_FRAMES
     assert _choices("boxes drawn", "coordinates") == COORDINATES
-    assert _choices("import-masam", "task") == tuple(sorted(TASKS))
     kinds = {parsed(f"frames -d 4 -i a -o b {option}").kind for option in ("--ids", "--colours")}
     assert kinds == {classes.IDS, classes.COLOURS}
     assert sequences.LAYOUT in PARSERS["nnUNetv2_masam convert video"].epilog

@@ -71,7 +71,7 @@ def test_the_same_plans_again_are_fine_and_others_are_refused(folder, capsys):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nnUNetPlans", "are the baseline's own plans"),
+        ("nnUNetPlans", "are the plans to start from"),
         ("nnUNetResEncUNetLPlans", "holds plans of ResEncUNetPlanner, which are never overwritten"),
         ("../../evil", "Paths are not names"),
         ("", "Paths are not names"),

@@ -15,6 +15,7 @@ from nnunetv2_masam.planning import (
     plan_configuration,
     replan,
 )
+from tests.conftest import TINY_STAGES
 
 VITS = ("vit_t", "vit_b", "vit_l", "vit_h")
 
@@ -80,6 +81,25 @@ def test_a_patch_of_its_own_beside_an_inherited_rest():
     }
     planned = replan(plans, PlanningRules(), 2)["configurations"]
     assert planned["3d_wide"] == planned["3d_fullres"]  # the patch follows from the images and the rules
+
+
+@pytest.mark.parametrize("vit", ["lite_medsam", "mobile_sam"])
+@pytest.mark.parametrize("shape", [(36, 50, 35), (148, 512, 512)])
+def test_hierarchical_encoders_have_a_plan(vit, shape):
+    planned = plan_configuration(baseline(list(shape)), PlanningRules(vit=vit, max_image_side=256), 3, vram_gb=4)
+    assert planned["predicted_vram_gb"] <= 4
+    json.dumps(planned)
+
+
+def test_sizes_of_a_hierarchical_encoder_are_written_and_checked():
+    rules = PlanningRules(vit=TINY_STAGES, max_image_side=112)
+    planned = json.loads(json.dumps(plan_configuration(baseline([36, 50, 35]), rules, 3)))
+    assert arguments(planned)["vit"] == TINY_STAGES
+    arguments(planned)["adapter_channels"] = None  # the encoder decides
+    check_whole_numbers(planned, "edited")
+    arguments(planned)["vit"]["widths"] = [8, 16.5, 24]
+    with pytest.raises(ValueError, match=r"arch_kwargs\.vit\.widths: \[8, 16\.5, 24\], expected a list of integers"):
+        check_whole_numbers(planned, "edited")
 
 
 @pytest.mark.parametrize("vit", VITS)

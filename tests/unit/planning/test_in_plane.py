@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nnunetv2_masam.architecture import resolve_vit
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.planning.in_plane import plan_in_plane, smaller_in_plane
 
@@ -38,6 +39,29 @@ def test_in_plane_keeps_its_bounds(extent, rules):
     factor = min(rules.max_upsampling, rules.max_image_side / max(patch))
     for side, pixels in zip(patch, image_size, strict=True):
         assert abs(side * factor - pixels) <= 16
+
+
+LITE = PlanningRules(vit="lite_medsam", max_image_side=256, max_upsampling=3.0, min_image_side=112)
+
+
+@pytest.mark.parametrize(
+    ("rules", "extent", "patch", "image_size"),
+    [
+        (LITE, (50, 36), (56, 37), (168, 112)),  # threefold, in half windows of 28 pixels
+        (LITE, (512, 512), (512, 512), (252, 252)),
+        (LITE, (320, 260), (320, 284), (252, 224)),
+        (PlanningRules(vit="mobile_sam"), (512, 512), (512, 512), (448, 448)),  # in half windows of 112 pixels
+        (PlanningRules(vit="mobile_sam"), (50, 36), (56, 56), (224, 224)),
+    ],
+)
+def test_in_a_hierarchical_encoder_windows_are_half_full_at_least(rules, extent, patch, image_size):
+    assert plan_in_plane(extent, rules) == (patch, image_size)
+    vit = resolve_vit(rules.vit)
+    for side in image_size:
+        for stride, window in zip(vit.strides[1:], vit.windows, strict=True):
+            assert side // stride % window in (0, window // 2)
+    for smaller, _ in zip(smaller_in_plane(extent, rules), range(2), strict=False):
+        assert max(smaller.image_size) < max(image_size)
 
 
 def test_smaller_inputs_first_lose_resolution_then_parts_of_the_slice():

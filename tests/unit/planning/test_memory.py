@@ -8,6 +8,7 @@ import torch
 from benchmarks.step_memory import measure_step, trace_step
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.planning.memory import CPU, GPU, Architecture, MicroBatch, count_parameters, gpu_gb, step_bytes
+from tests.conftest import TINY_STAGES
 
 SMALL = {"embed_dim": 192, "depth": 3, "num_heads": 3, "global_attn_indexes": [2]}
 MANY = MicroBatch(slices=5, patch=(256, 192), num_classes=3)
@@ -43,6 +44,31 @@ def test_the_formula_holds_against_a_trace_of_what_a_gpu_would_do(changes):
     arch_kwargs = {"vit": SMALL, "image_size": (512, 384), **changes}
     batch = MicroBatch(10, (512, 384), num_classes=3)
     assert step_bytes(arch_kwargs, batch, GPU) == pytest.approx(trace_step(arch_kwargs, batch, like_gpu=True), rel=0.15)
+
+
+STAGES = {**TINY_STAGES, "widths": [16, 32, 64]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"gradient_checkpointing": True},
+        {"trainable": "all"},
+        {"trainable": "decoder", "fact_rank": 0, "adapter_channels": 0},
+        {"fact_rank": 0, "lora_rank": 4, "adapter_channels": 8},
+    ],
+)
+def test_the_formula_of_a_hierarchical_encoder_holds_against_the_allocator(changes):
+    arch_kwargs = {"vit": STAGES, "image_size": (112, 84), **changes}
+    batch = MicroBatch(5, (112, 84), num_classes=3)
+    assert step_bytes(arch_kwargs, batch, CPU) == pytest.approx(measure_step(arch_kwargs, batch), rel=0.15)
+
+
+def test_the_formula_of_a_hierarchical_encoder_holds_against_a_trace_of_a_gpu():
+    arch_kwargs = {"vit": STAGES, "image_size": (112, 84)}
+    batch = MicroBatch(5, (112, 84), num_classes=3)
+    assert step_bytes(arch_kwargs, batch, GPU) == pytest.approx(trace_step(arch_kwargs, batch, like_gpu=True), rel=0.2)
 
 
 def test_a_trace_counts_what_the_allocator_counts():

@@ -11,6 +11,7 @@ from nnunetv2_masam.planning import PlanningRules, plan_configuration
 from nnunetv2_masam.planning.fit import Task
 from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.planning.tile_depth import prediction_slices, slice_bytes
+from tests.conftest import TINY_STAGES
 
 VIT_B = {"vit": "vit_b", "image_size": [512, 512]}
 TASK = Task(extent=(512, 512), slices=5, input_channels=1, num_classes=14)
@@ -66,6 +67,13 @@ def test_bytes_of_a_slice_hold_against_the_allocator(embed_dim, num_classes, pat
             peaks.append(peak_of_allocations(lambda volume=volume: mirrored(network, volume)))
     measured = (peaks[1] - peaks[0]) / slices
     assert measured == pytest.approx(slice_bytes(arch_kwargs, patch, 1, num_classes), rel=0.15)
+
+
+def test_bytes_of_a_slice_in_a_hierarchical_encoder_hold_against_a_trace():
+    arch_kwargs = {"vit": {**TINY_STAGES, "widths": [16, 64, 96]}, "image_size": [112, 84]}
+    peaks = [trace_forward(arch_kwargs, MicroBatch(slices, (112, 84))) for slices in (128, 160)]
+    logits = 4 * 2 * 112 * 84  # of the passes before, which a single pass lacks
+    assert (peaks[1] - peaks[0]) / 32 + logits == pytest.approx(slice_bytes(arch_kwargs, (112, 84), 1, 2), rel=0.15)
 
 
 def test_bytes_of_a_slice_in_timms_blocks_hold_against_a_trace():

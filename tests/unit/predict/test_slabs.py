@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -12,7 +15,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
-from nnunetv2_masam.predict.loading import load_model
+from nnunetv2_masam.predict.loading import _networks, load_model
 from nnunetv2_masam.predict.model import Model
 from nnunetv2_masam.predict.request import ModelOptions
 from nnunetv2_masam.predict.resample import Resampling, labels_of, resample_slices, resampling_of
@@ -162,7 +165,7 @@ def test_resampling_is_that_of_nnunet(function, source, target, spacing):
         theirs = getattr(module, function)(logits.numpy().copy(), target, SPACINGS[spacing], (1, 1, 1), **options)
     configuration = {"resampling_fn_probabilities": function, "resampling_fn_probabilities_kwargs": options}
     rule = resampling_of(configuration, source, target, SPACINGS[spacing], (1, 1, 1))
-    ours = torch.stack(list(resample_slices(logits.unbind(1), rule)), dim=1).numpy()
+    ours = torch.stack([torch.stack(list(planes)) for planes in resample_slices(logits.unbind(1), rule)], dim=1).numpy()
     expected = theirs.astype(np.float32)
     assert np.abs(ours - expected).max() <= 2**-7  # one step of half precision between 8 and 16
     differ = ours.argmax(0) != expected.argmax(0)
@@ -187,7 +190,7 @@ def test_everything_but_the_labels_stays_on_a_gpu(model):
             torch.device("cuda"),
         )
         slices = resample_slices((logits for slab in slabs for logits in slab.unbind(1)), rule)
-        labels = [labels_of(logits, model.predictor.label_manager) for logits in slices]
+        labels = [labels_of(planes, model.predictor.label_manager) for planes in slices]
     assert {(part.device.type, part.dtype, tuple(part.shape)) for part in labels} == {("cuda", torch.int16, (10, 11))}
     assert len(labels) == 12
 
@@ -219,3 +222,30 @@ def test_plans_of_a_newer_host(tmp_path):
     (folder / "plans.json").write_text(json.dumps(plans))
     with pytest.raises(ValueError, match=r"KeyError: 'preprocessor_name'"):
         load_model(ModelOptions(folder, folds=("0",), device="cpu"))
+
+
+def test_python_of_the_page(tmp_path, image, monkeypatch, capsys):
+    page = Path(__file__).resolve().parents[3] / "docs" / "predict.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "MODEL_FOLDER")
+    Path("IMAGES").mkdir()
+    Path("IMAGES/CASE_0000.nii.gz").symlink_to(image)
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("(slice(3, ")
+
+
+def test_folds_are_loaded_through_the_hooks_of_their_trainer():
+    """A slim checkpoint lacks tensors, which a hook of the network puts back as it is loaded."""
+
+    def complete(module, state_dict, prefix, *_):
+        state_dict.setdefault(f"{prefix}weight", torch.full((1, 2), 7.0))
+
+    network = torch.nn.Linear(2, 1)
+    network.register_load_state_dict_pre_hook(complete)
+    parameters = [{"bias": torch.tensor([float(fold)])} for fold in range(3)]
+    network.load_state_dict(dict(parameters[0]))
+    first, *others = _networks(SimpleNamespace(network=network, list_of_parameters=parameters))
+    assert first is network
+    assert [other.bias.item() for other in others] == [1, 2]
+    assert all(torch.equal(other.weight, torch.full((1, 2), 7.0)) for other in others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -29,6 +30,24 @@ def test_a_continued_training_names_the_damaged_plans_beside_its_model(tmp_path,
     stored.write_text(json.dumps(plans_with({"network_class_name": "PlainConvUNet", "arch_kwargs": {}})))
     planned = plans_for_training(plans, "3d_fullres", DATASET, PlanningRules(), "someTrainer")
     assert planned["configurations"]["3d_fullres"]["architecture"]["network_class_name"] == NETWORK_CLASS
+
+
+def test_a_patch_may_be_as_small_as_a_token_of_the_encoder():
+    kwargs = {"vit": "lite_medsam", "image_size": [112, 84], "adapter_channels": 0}
+    plans = plans_with({"network_class_name": NETWORK_CLASS, "arch_kwargs": kwargs, "_kw_requires_import": []})
+    rules = PlanningRules(vit="lite_medsam", arch_kwargs={"adapter_channels": 0})
+    configuration = plans["configurations"]["3d_fullres"]
+    configuration.update(patch_size=[5, 12, 8], micro_batch_size=1)
+    trained = plans_for_training(plans, "3d_fullres", DATASET, rules, "someTrainer")
+    assert trained["configurations"]["3d_fullres"]["patch_size"] == [5, 12, 8]
+    configuration["patch_size"] = [5, 12, 3]
+    with pytest.raises(ValueError, match="smaller than one token of 4 x 4"):
+        plans_for_training(plans, "3d_fullres", DATASET, rules, "someTrainer")
+    configuration["patch_size"] = [5, 12, 8]
+    with pytest.raises(ValueError, match=r"have adapter_channels 0; someTrainer trains adapter_channels 48"):
+        plans_for_training(
+            plans, "3d_fullres", DATASET, replace(rules, arch_kwargs={"adapter_channels": 48}), "someTrainer"
+        )
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from nnunetv2_masam.video.classes import (
     VideoClass,
     classes_of_ids,
     find_values,
+    is_turned,
     read_classes,
     read_frame,
+    read_mask_values,
     write_mask,
 )
 
@@ -142,3 +144,27 @@ def test_what_is_no_picture_is_named(tmp_path):
         read_frame(path)
     with pytest.raises(ValueError, match="image mode I;16, expected RGB"):
         read_frame(save(tmp_path / "deep.png", [[1, 2]], np.uint16))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_pictures_are_turned_upright_as_their_exif_says(tmp_path, orientation, ending):
+    """Viewers and labelling tools do so: stored pixels are turned, not what people see."""
+    seen = np.zeros((16, 24, 3), np.uint8)
+    seen[:8, :8] = 200, 0, 0
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # orientation → Image.Transpose that stores a picture so
+    stored = Image.fromarray(seen)
+    if orientation in undo:
+        stored = stored.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"a.{ending}", exif=exif, **({"quality": 98, "subsampling": 0} if ending == "jpg" else {}))
+    read = read_frame(tmp_path / f"a.{ending}")
+    assert read.shape == seen.shape
+    assert abs(read.astype(int) - seen).mean() < 3
+    assert is_turned(tmp_path / f"a.{ending}") == (orientation != 1)
+    labels = Image.fromarray((seen[..., 0] > 0).astype(np.uint8))
+    labels = labels.transpose(Image.Transpose(undo[orientation])) if orientation in undo else labels
+    labels.save(tmp_path / "mask.png", exif=exif)
+    values, _ = read_mask_values(tmp_path / "mask.png", palettes_are_colours=False)
+    assert np.array_equal(values, seen[..., 0] > 0)

@@ -213,3 +213,19 @@ def test_masks_of_a_model_without_its_data_set_hold_labels(nnunet):
     paths = ["-m", str(nnunet / "inputs"), "-i", str(nnunet / "predictions"), "-o", str(nnunet / "masks")]
     assert main(["frames", *paths]) == 0
     assert np.array_equal(np.asarray(Image.open(nnunet / "masks" / "frames" / "frame1.png")), labels[1])
+
+
+def test_turned_frames_are_said_and_fit_masks_that_are_upright(nnunet, capsys):
+    source = nnunet / "turned"
+    for name in ("s1", "s2"):
+        write_video(source / name, 3)
+        for path in (source / name / "frames").iterdir():
+            exif = Image.Exif()
+            exif[0x0112] = 6  # stored a quarter turn to the left of what people see
+            Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    assert main(["convert", "video", str(source), "-d", "77", "--name", "Turned"]) == 0
+    assert "s1: 3 frames are turned upright as their EXIF says" in capsys.readouterr().out
+    for path in (source / "s1" / "masks").iterdir():
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    assert main(["convert", "video", str(source), "-d", "78", "--name", "Lying"]) == 2
+    assert "frames are turned upright as their EXIF says, so turn the masks too" in capsys.readouterr().err

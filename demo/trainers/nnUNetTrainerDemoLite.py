@@ -1,0 +1,17 @@
+"""MA-SAM from LiteMedSAM's weights, short enough for a demonstration on a CPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nnunetv2_masam.trainers import nnUNetTrainerMASAM_lite
+
+
+class nnUNetTrainerDemoLite(nnUNetTrainerMASAM_lite):
+    """80 steps on half the samples and a third of the pixels along a side."""
+
+    rules = replace(nnUNetTrainerMASAM_lite.rules, batch_size=2, max_image_side=84, min_image_side=84)
+    warmup_steps = 10
+    epochs = 8
+    steps_per_epoch = 10
+    validation_steps_per_epoch = 2
