@@ -148,9 +148,8 @@ def ours() -> Callable[..., Values]:
     def program(reference: np.ndarray, prediction: np.ndarray, labels: list[int]) -> Values:
         structures = [Label(str(label), (label,), (label,)) for label in labels]
         tolerances = [TOLERANCE_MM] * len(labels)
-        rows = measure_labels(
-            reference, prediction, structures, SPACING_MM, tolerances, settings=MetricSettings(OPTIONAL)
-        )
+        settings = MetricSettings(OPTIONAL)
+        rows = measure_labels(reference, prediction, structures, SPACING_MM, tolerances, settings=settings)
         return {int(row["label"]): {key: float(row[key]) for key in STANDARD} for row in rows}
 
     return program

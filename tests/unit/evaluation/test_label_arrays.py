@@ -131,7 +131,7 @@ def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -
         measured(MADE_UP["isotropic"]._replace(**change))
 
 
-def test_unknown_definitions_are_refused() -> None:
+def test_unknown_metrics_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\['f2'\] are unknown"):
         MetricSettings(("f2",))
 

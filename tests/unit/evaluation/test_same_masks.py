@@ -47,8 +47,8 @@ def ours(
     question: int, column: str, spacing_mm: tuple[float, ...] = (1, 1, 1), tolerance_mm: float = 0.5, **kinds: str
 ) -> float:
     masks = SCRIPT.MASKS[QUESTIONS[question]]
-    definitions = MetricSettings(("lesion_wise",), lesion_rule="brats-gli", **kinds)  # type: ignore[arg-type]
-    (row,) = measure_labels(*masks, labels(1), spacing_mm, [tolerance_mm], settings=definitions)
+    settings = MetricSettings(("lesion_wise",), lesion_rule="brats-gli", **kinds)  # type: ignore[arg-type]
+    (row,) = measure_labels(*masks, labels(1), spacing_mm, [tolerance_mm], settings=settings)
     return float(row[column])
 
 
