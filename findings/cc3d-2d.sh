@@ -1,7 +1,7 @@
 #!/bin/sh
 # connected-components-3d 4.1.1 (cc3d), NumPy 2.2.6.
-# In a 2D boolean mask with 8 neighbours, `connected_components` labels background pixels as foreground or joins parts
-# that background separates. The same mask as uint8, or in 3D, or with cc3d 3.26.1, has the right components.
+# In a 2D boolean mask with 8 neighbours, `connected_components` can label a background pixel as foreground. The same
+# mask as uint8, and with 4 neighbours, is labelled right.
 # seen: [[1,1,0,0,0,0,1,0]] as bool with connectivity=8 gives [[1,1,0,2,0,0,2,0]].
 set -eu
 folder=$(mktemp -d)
