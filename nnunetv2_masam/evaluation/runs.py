@@ -2,8 +2,8 @@
 
 The same method trained again gives another model. Åkesson et al. (2024, doi:10.1016/j.compbiomed.2024.108944) trained
 nnU-Net with 50 seeds and found means that vary by more than many published gains. The trainings of two methods are two
-independent samples of means over the cases, so their difference is tested by Welch's t-test over trainings. It takes the
-cases as given, so a claim on the methods needs the test over cases as well (`differences`).
+independent samples of means over the cases, so their difference is tested by Welch's t-test over trainings. The test
+takes the cases as given, so a claim on the methods needs the one over cases as well (`differences`).
 """
 
 from __future__ import annotations
