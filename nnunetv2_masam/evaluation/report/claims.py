@@ -29,7 +29,7 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
         "say the same. "
     )
     levels = {
-        "p over runs": "Welch's t-test over trainings",
+        "p over runs": "the t-test over trainings and cases",
         "p over folds": "the corrected resampled t-test over folds",
     }
     there = [column for column in levels if any(cell != NOTHING for cell in cells[column])]

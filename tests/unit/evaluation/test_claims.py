@@ -18,7 +18,7 @@ from nnunetv2_masam.cli import main
 from nnunetv2_masam.evaluation.differences import METHODS, NO_DIFFERENCE, THESE_MODELS, differences
 from nnunetv2_masam.evaluation.margins import UNDECIDED, cases_needed, margin_claim, margin_claims
 from nnunetv2_masam.evaluation.paired_tests import false_order
-from nnunetv2_masam.evaluation.runs import run_spread, welch
+from nnunetv2_masam.evaluation.runs import over_trainings, run_spread
 from tests.unit.evaluation.conftest import score_rows
 
 NAN = math.nan
@@ -108,16 +108,28 @@ def test_a_verdict_is_about_the_methods_only_if_the_trainings_agree() -> None:
     assert (row["verdict"], row["runs"], row["run_verdict"], row["scope"]) == ("better", 3, "better", METHODS)
     assert (other["verdict"], other["run_verdict"], other["scope"]) == ("better", NO_DIFFERENCE, THESE_MODELS)
     assert row["mean"] == pytest.approx(row["run_mean"])
-    expected = stats.ttest_ind([0.720, 0.721, 0.722], [0.700, 0.701, 0.702], equal_var=False).pvalue
-    assert row["run_p"] == pytest.approx(expected, rel=0.02)
 
 
 def test_one_training_of_a_model_has_no_test_over_trainings() -> None:
     (row,) = differences(pd.DataFrame(trained("B", [0.7, 0.71], seed=1) + trained("A", [0.8])), "B").to_dict("records")
     assert math.isnan(row["runs"])
     assert row["run_verdict"] is None
-    assert all(map(math.isnan, welch(np.array([1.0]), np.array([1.0, 2.0]))))
-    assert all(map(math.isnan, welch(np.array([1.0, 1.0]), np.array([2.0, 2.0]))))
+    assert all(map(math.isnan, over_trainings(np.array([1.0]), np.array([1.0, 2.0]), 0.1, 9)))
+    assert all(map(math.isnan, over_trainings(np.array([1.0, 1.0]), np.array([2.0, 2.0]), 0.0, 9)))
+
+
+def test_trainings_and_cases_both_count() -> None:
+    """Welch's test where cases do not vary, the t-test over cases where trainings do not."""
+    ours, theirs = np.array([0.72, 0.73, 0.75]), np.array([0.70, 0.71])
+    welch = stats.ttest_ind(ours, theirs, equal_var=False)
+    low, high, p = over_trainings(ours, theirs, 0.0, 30)
+    assert p == pytest.approx(welch.pvalue)
+    assert (low, high) == pytest.approx(tuple(welch.confidence_interval()))
+    difference = np.random.default_rng(0).normal(0.02, 0.05, 12)
+    same, shifted = np.array([0.7, 0.7]), np.array([0.7, 0.7]) + difference.mean()
+    _, _, p = over_trainings(shifted, same, float(difference.std(ddof=1)), 12)
+    assert p == pytest.approx(stats.ttest_1samp(difference, 0).pvalue)
+    assert over_trainings(ours, theirs, 0.1, 30)[2] > over_trainings(ours, theirs, 0.0, 30)[2]
 
 
 # the command
