@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import multiprocessing.connection
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +30,7 @@ from nnunetv2_masam.evaluation.segmentation import (
 from nnunetv2_masam.files import read_json, sha256_of, write_text
 from nnunetv2_masam.images import unreadable
 from nnunetv2_masam.label_files import check_defined, read_labels
+from nnunetv2_masam.processes import start_worker
 
 Values = dict[str, dict[str, Any]]  # by structure, by column
 FLAGS = ("in_reference", "in_prediction")
@@ -158,7 +157,7 @@ def _run(jobs: Sequence[tuple[int, Pair, Path | None]], processes: int) -> Itera
         yield from map(_measure_safely, jobs)
         return
     finished, spawn = 0, multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=start_worker) as pool:
         futures = [pool.submit(_measure_safely, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -174,18 +173,6 @@ def _run(jobs: Sequence[tuple[int, Pair, Path | None]], processes: int) -> Itera
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)  # after an interruption, not the rest of the queue first
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, even if that was killed: a pool's workers would wait for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch(sentinel: int) -> None:
-        multiprocessing.connection.wait([sentinel])
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 def _measure_safely(job: tuple[int, Pair, Path | None]) -> tuple[int, Measured]:
