@@ -34,6 +34,7 @@ ALLOWED = {
         "prompts",
         "folds",
         "weights",
+        "processes",
     },
     "folds": {"files", "images", "label_files", "nnunet_files", "folds"},
     "processes": set(),
