@@ -23,7 +23,7 @@ from rate import now, rate_of_a_large_product
 from torch import Tensor
 
 from nnunetv2_masam.network.attention import decomposed_attention, position_scores, relative_table
-from nnunetv2_masam.network.kernels.attention import attention_by_parts
+from nnunetv2_masam.network.attention_by_parts import attention_by_parts
 
 HEADS, HEAD_DIM = 12, 64
 GRIDS = {"windows": (45, (14, 14)), "global": (5, (32, 32))}  # (how many in five slices, tokens)

@@ -1,11 +1,11 @@
-"""Plain form against kernels: a forward pass and a training step of ViT-B, each kernel on and off, in turn.
+"""The ways to compute blocks: a forward pass and a training step of ViT-B, each way on and off, in turn.
 
     python benchmarks/kernels.py
     python benchmarks/kernels.py --part forward     # or step: one of the two
     python benchmarks/kernels.py --traced           # memory only, by arithmetic, on any machine
 
 Seconds are medians of runs without autocast, in float32 on a CPU; peak memory is what the allocator has handed out at
-once beyond weights and moments. What a deep tile of prediction gains is measured on three blocks. A kernel stays if it
+once beyond weights and moments. What a deep tile of prediction gains is measured on three blocks. A way stays if it
 makes one of these 1.15 times as fast or takes a fifth off its peak memory. Writes
 ``benchmarks/results/kernels-<part>-<device>.json``. Traced, the sizes of tensors without content are added up, weights,
 gradients, moments and nnU-Net's loss among them; that goes to ``kernels-traced.json``.
@@ -17,8 +17,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -26,23 +25,26 @@ import torch
 from environment import describe_environment
 from rate import now
 from step_memory import peak_of_allocations, trace_forward, trace_step
-from torch import Tensor
 
 from nnunetv2_masam.architecture import PATCH_SIZE
-from nnunetv2_masam.network import MASAM, kernels
+from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network import image_encoder as encoder_module
-from nnunetv2_masam.network.attention import decomposed_attention
-from nnunetv2_masam.network.kernels import block as block_module
-from nnunetv2_masam.network.kernels.attention import attention_by_parts
-from nnunetv2_masam.network.kernels.block import lean_block
-from nnunetv2_masam.network.kernels.linear import LinearByConvolution
+from nnunetv2_masam.network.attention_by_parts import attention_by_parts
+from nnunetv2_masam.network.block import PLAIN, Computation
 from nnunetv2_masam.planning.memory import MicroBatch
 from nnunetv2_masam.training.loss import MASAMLoss
 
 NUM_CLASSES = 14
-STEP = ("plain", "adapters recomputed", "attention by parts", "linear by convolution", "fast")
-FORWARD = ("plain", "linear by convolution", "all slices at once", "fast")
-DEEP = ("plain", "all slices at once", "fast")
+SIDES = {
+    "plain": PLAIN,
+    "adapters recomputed": Computation(recompute=True),
+    "attention by parts": Computation(attention_by_parts),
+    "a few slices at a time": Computation(by_slices=True),
+    "fast": Computation(attention_by_parts, recompute=True),
+    "fast prediction": Computation(attention_by_parts, by_slices=True),
+}
+STEP = ("plain", "adapters recomputed", "attention by parts", "fast")
+FORWARD = DEEP = ("plain", "attention by parts", "a few slices at a time", "fast prediction")
 DEEP_BLOCKS, DEEP_SLICES = 3, 40  # two blocks with windows, one with global attention
 GB = 1024**3
 
@@ -78,9 +80,9 @@ def main() -> None:
         encoder = network.eval().image_encoder
         with torch.inference_mode():
             x = deep_tokens
-            block_of = encoder_module.block_function(network.kernels, encoder.blocks, x)
+            computation = encoder_module.choose_computation(network.kernels, encoder.blocks, x)
             for block in encoder.blocks[:DEEP_BLOCKS]:
-                x = block_of(block, x, encoder.fact, DEEP_SLICES)
+                x = block(x, encoder.fact, DEEP_SLICES, computation)
 
     def step() -> None:
         network.train()
@@ -95,7 +97,6 @@ def main() -> None:
         ],
         "step": [("training step", step, STEP)],
     }
-    lines = {path.name: sum(1 for _ in path.open()) for path in sorted(Path(kernels.__file__).parent.glob("*.py"))}
     for part in (args.part,) if args.part else parts:
         result: dict[str, object] = {
             "environment": describe_environment(),
@@ -104,7 +105,6 @@ def main() -> None:
         for name, run, sides in parts[part]:
             result[name] = compare(run, sides, args.repeats, args.device)
             print(json.dumps(result[name], indent=1), flush=True)
-        result["lines of code"] = lines
         target = Path(__file__).parent / "results" / f"kernels-{part}-{args.device}.json"
         target.write_text(json.dumps(result, indent=1) + "\n")
 
@@ -119,7 +119,7 @@ def trace(args: argparse.Namespace) -> None:
     for name, measure, sides in (("forward pass", trace_forward, FORWARD), ("training step", trace_step, STEP)):
         peaks = {}
         for side in sides:
-            if side in ("linear by convolution", "all slices at once"):  # on a CPU only
+            if SIDES[side].by_slices:  # on a CPU only
                 continue
             with only(side):
                 peaks[side] = measure({"vit": args.vit, "image_size": (args.size, args.size)}, batch) / GB
@@ -168,35 +168,9 @@ def _peak_gb(run: Callable[[], None], device: str) -> float:
 
 @contextmanager
 def only(side: str) -> Iterator[None]:
-    """The image encoder with no kernel, all, or the one named."""
-    functions = {
-        "plain": kernels._call,
-        "adapters recomputed": partial(lean_block, attention=decomposed_attention),
-        "attention by parts": partial(lean_block, attention=attention_by_parts),
-        "linear by convolution": _by_convolution,
-        "all slices at once": partial(lean_block, attention=attention_by_parts, products=LinearByConvolution),
-    }
-    with ExitStack() as stack:
-        if side == "attention by parts":
-            stack.enter_context(mock.patch.object(block_module, "recomputed_adapter", _plain_adapter))
-        if side == "fast":
-            stack.enter_context(mock.patch.object(encoder_module, "block_function", _all_kernels))
-        else:
-            stack.enter_context(mock.patch.object(encoder_module, "block_function", return_value=functions[side]))
+    """The image encoder computed in one way."""
+    with mock.patch.object(encoder_module, "choose_computation", return_value=SIDES[side]):
         yield
-
-
-def _plain_adapter(adapter: Callable[..., Tensor], x: Tensor, depth: int, _: object) -> Tensor:
-    return adapter(x, depth)
-
-
-def _by_convolution(block: torch.nn.Module, *args: object) -> Tensor:
-    with LinearByConvolution():
-        return block(*args)
-
-
-def _all_kernels(_: str, blocks: torch.nn.ModuleList, x: Tensor) -> Callable[..., Tensor]:
-    return kernels.block_function("fast", blocks, x)
 
 
 if __name__ == "__main__":

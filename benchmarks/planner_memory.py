@@ -26,6 +26,9 @@ RUN = [
     ({"vit": "vit_t", "image_size": [224, 224]}, 1, 3),
     ({"vit": "vit_t", "image_size": [256, 192], **TINY}, 4, 3),
     ({"vit": "vit_t", "image_size": [512, 512]}, 1, 14),
+    ({"vit": "lite_medsam", "image_size": [168, 112]}, 2, 3),
+    ({"vit": "lite_medsam", "image_size": [168, 112], "gradient_checkpointing": True}, 2, 3),
+    ({"vit": "lite_medsam", "image_size": [168, 112], "trainable": "all"}, 1, 3),
     ({"vit": "vit_b", "image_size": [224, 224]}, 1, 3),
     ({"vit": "vit_b", "image_size": [224, 224], "gradient_checkpointing": True}, 1, 3),
 ]

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from nnunetv2_masam.network import MASAM, kernels
+from nnunetv2_masam.network import MASAM, block
 from nnunetv2_masam.network.attention import decomposed_attention
 from nnunetv2_masam.planning.memory import MicroBatch
 
@@ -172,7 +172,7 @@ def _gpu_rules() -> Iterator[None]:
         mock.patch.object(F, "layer_norm", in_float(F.layer_norm)),
         mock.patch.object(torch, "softmax", in_float(torch.softmax)),
         mock.patch.object(Tensor, "pow", in_float(Tensor.pow)),
-        mock.patch.object(kernels, "attention_by_parts", decomposed_attention),
+        mock.patch.object(block, "attention_by_parts", decomposed_attention),
     ):
         yield
 

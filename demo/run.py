@@ -26,7 +26,7 @@ from phantom import write_dataset
 
 from nnunetv2_masam.catalogue import trainers_folder
 from nnunetv2_masam.files import read_json, write_json
-from nnunetv2_masam.weights.installed import find_installed
+from nnunetv2_masam.weights.local_files import find_installed
 from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 PATCH_SIZE = 16  # pixels along each side of a token
 WINDOW_SIZE = 14  # tokens along each side of a window of local attention
@@ -45,16 +45,8 @@ class ViTSize:
     global_attn_indexes: tuple[int, ...]
     mlp_dim: int | None = None
     rel_pos: bool = True
-
-    @property
-    def stride(self) -> int:
-        """Pixels along each side of a token."""
-        return PATCH_SIZE
-
-    @property
-    def input_range(self) -> None:
-        """None: SAM's ViT takes values of mean 0 and standard deviation 1, as nnU-Net gives them."""
-        return None
+    stride: ClassVar[int] = PATCH_SIZE  # pixels along each side of a token
+    input_range: ClassVar[None] = None  # mean 0 and standard deviation 1, as nnU-Net gives them
 
     @property
     def mlp_width(self) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_splits
 from nnunetv2_masam.images import check_scalar, find_reader, read_header
 from nnunetv2_masam.label_files import REPAIR, defined_values, read_labels
@@ -19,6 +21,8 @@ from nnunetv2_masam.nnunet_files import (
     training_files,
     training_labels,
 )
+
+SAME_PLACE = 1e-3  # mm, or of a cosine: a NIfTI header rounds
 
 
 @dataclass(frozen=True)
@@ -103,3 +107,19 @@ def _faults_of_images(dataset: str, dataset_json: Mapping[str, Any]) -> Iterator
         if len(set(sizes.values())) > 1:
             shown = ", ".join(f"{path} has {size}" for path, size in sizes.items())
             yield Fault(case, f"channels of unequal size (x, y, z): {shown}", "resample one of them")
+        elif sizes:
+            yield from _faults_of_place(case, next(iter(sizes)), Path(entry["label"]))
+
+
+def _faults_of_place(case: str, image: Path, label: Path) -> Iterator[Fault]:
+    """Where a label file lies elsewhere than its image: nnU-Net warns of it, and trains voxel by voxel."""
+    try:
+        here, there = read_header(label), read_header(image)
+    except RuntimeError:  # it is named as unreadable, or of another format
+        return
+    for what in ("Size", "Spacing", "Origin", "Direction"):
+        ours, theirs = (getattr(header, f"Get{what}")() for header in (here, there))
+        if len(ours) != len(theirs) or not np.allclose(ours, theirs, rtol=0, atol=SAME_PLACE):
+            detail = f"{label}: {what.lower()} {np.round(ours, 3).tolist()}, its image {np.round(theirs, 3).tolist()}"
+            yield Fault(case, detail, "look at both in a viewer, and correct the header of the one that is wrong")
+            return

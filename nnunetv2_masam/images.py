@@ -122,7 +122,8 @@ def read_image(path: Path) -> sitk.Image:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise ValueError(f"{path}: cannot be read as an image ({_last_line(error)})") from error
+        sheared = ". Resample it to axes at right angles" if "orthonormal" in str(error) else ""
+        raise ValueError(f"{path}: cannot be read as an image ({_last_line(error)}){sheared}") from error
     while image.GetDimension() > 3:
         image = sitk.Extract(image, [*image.GetSize()[:-1], 0])
     return image

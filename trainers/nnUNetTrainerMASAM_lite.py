@@ -1,6 +1,7 @@
 """MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for computers without a GPU, MobileSAM for small GPUs.
 
-Rotations of ``lite`` are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so,
+``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and a step has
+two samples. Rotations are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so,
 and inference without mirroring is four times as fast.
 """
 
@@ -18,10 +19,10 @@ class nnUNetTrainerMASAM_lite(MASAMTrainer):
     rules = PlanningRules(
         vit="lite_medsam",
         slices=5,
-        batch_size=4,
+        batch_size=2,
         max_image_side=256,
-        max_upsampling=3.0,
-        min_image_side=112,
+        max_upsampling=1.0,
+        min_image_side=56,
     )
     base_lr = 1e-3
     weight_decay_masam = 0.05
@@ -53,9 +54,9 @@ class nnUNetTrainerMASAM_lite_1epoch(nnUNetTrainerMASAM_lite):
 
 
 class nnUNetTrainerMASAM_lite_scratch(FromScratch, nnUNetTrainerMASAM_lite):
-    """LiteMedSAM's TinyViT from random weights, at the learning rate of its counterpart."""
+    """LiteMedSAM's TinyViT from random weights, at the learning rate of its counterpart and on nnU-Net's z-scores."""
 
-    rules = train_everything(nnUNetTrainerMASAM_lite.rules)
+    rules = replace(nnUNetTrainerMASAM_lite.rules, arch_kwargs={"trainable": "all", "input_range": None})
     base_lr = nnUNetTrainerMASAM_lite.base_lr
 
 
@@ -94,7 +95,9 @@ class nnUNetTrainerMASAM_lite_box(MASAMBoxTrainer, nnUNetTrainerMASAM_lite):
 class nnUNetTrainerMASAM_lite_box_scratch(FromScratch, nnUNetTrainerMASAM_lite_box):
     """LiteMedSAM's TinyViT with a box prompt from random weights."""
 
-    rules = train_everything(nnUNetTrainerMASAM_lite_box.rules)
+    rules = replace(
+        nnUNetTrainerMASAM_lite.rules, arch_kwargs={"prompt": "box", "trainable": "all", "input_range": None}
+    )
     base_lr = nnUNetTrainerMASAM_lite.base_lr
 
 

@@ -1,7 +1,7 @@
 """A small MA-SAM trained from scratch: for CPUs, tests and the demo. Needs no SAM weights.
 
 Everything is trained, so FacT, which adapts frozen weights, is left out. Rotations are small and nothing is mirrored:
-a short run has no time to learn what a patient never does, and inference without mirroring is eight times as fast.
+a short run learns faster without poses that do not occur, and inference without mirroring is four times as fast.
 """
 
 from nnunetv2_masam.planning import PlanningRules

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -105,6 +106,11 @@ def _map(convert: Callable[[Volume], Found], volumes: Sequence[Volume], processe
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=start_worker) as pool:
         try:
             return progress(pool.map(convert, volumes))
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a converting process was killed, probably because memory ran out; nothing was written. Use fewer "
+                f"processes: -np {processes // 2}"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from nnunetv2_masam.evaluation.label_masks import MaskPair, Structure, mask_pair
 from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES, lesion_wise
 from nnunetv2_masam.evaluation.lesions import count_lesions, panoptic_quality
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, VOLUMES, MetricSettings
-from nnunetv2_masam.evaluation.surfaces import boundary_iou, surface_metrics
+from nnunetv2_masam.evaluation.surfaces import Surface, boundary_iou, surface_metrics
 
 COUNTS = ("lesion_false_positives", *LESION_COUNTS)
 # raised when a number that is returned for the same input changes, so that cached values expire
@@ -121,7 +122,7 @@ def _measure(
     if not (in_reference and in_prediction):
         values |= {"HD95_mm": diagonal_mm, "ASSD_mm": diagonal_mm, "NSD": 0.0}
     else:
-        surfaces = (settings.distance_surface, settings.nsd_surface)
+        surfaces = cast("tuple[Surface, Surface]", (settings.distance_surface, settings.nsd_surface))
         values |= surface_metrics(pair.reference, pair.prediction, spacing_mm, tolerance_mm, *surfaces)
     values |= _optional(pair, spacing_mm, tolerance_mm, diagonal_mm, settings)
     return {**values, **volumes, "in_reference": in_reference, "in_prediction": in_prediction}

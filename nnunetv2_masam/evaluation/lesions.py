@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from nnunetv2_masam.evaluation.metrics import DEFAULT_LESION_IOU
@@ -62,7 +62,7 @@ def panoptic_quality(reference: np.ndarray, prediction: np.ndarray, iou: float =
         reference: mask, (D, H, W) or (H, W).
         prediction: mask of the same shape.
         iou: smallest IoU of a pair, in (0, 1]. Kirillov et al. ask for more than 0.5; a pair of exactly 0.5 counts
-            here, as in panoptica.
+            here.
     """
     n_reference, n_prediction, matched = _match(reference, prediction, iou)
     if not n_reference + n_prediction:
@@ -88,14 +88,14 @@ def _match(reference: np.ndarray, prediction: np.ndarray, iou: float) -> tuple[i
     """Numbers of lesions in the reference and the prediction, and the IoU of each matched pair."""
     truth, n_reference = components(reference)
     found, n_prediction = components(prediction)
-    both = reference & prediction
-    if not both.any():
+    if not n_reference or not n_prediction:
         return n_reference, n_prediction, np.zeros(0)
-    shape = (n_reference + 1, n_prediction + 1)
-    shared = sparse.coo_matrix((np.ones(np.count_nonzero(both)), (truth[both], found[both])), shape).tocsr()
-    sizes, sizes_found = np.bincount(truth.ravel()), np.bincount(found.ravel())
-    rows, columns = shared.nonzero()
-    overlap = np.asarray(shared[rows, columns]).ravel()
+    inside = reference | prediction
+    truth, found = truth[inside].astype(np.int64), found[inside]
+    sizes, sizes_found = np.bincount(truth), np.bincount(found)
+    both = (truth > 0) & (found > 0)
+    pairs, overlap = np.unique(truth[both] * (n_prediction + 1) + found[both], return_counts=True)
+    rows, columns = np.divmod(pairs, n_prediction + 1)
     score = overlap / (sizes[rows] + sizes_found[columns] - overlap)
     kept = score >= iou
     return n_reference, n_prediction, _most_pairs(rows[kept], columns[kept], score[kept])

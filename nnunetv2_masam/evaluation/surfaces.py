@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from nnunetv2_masam.evaluation.nearest import nearest_mm, within
+from nnunetv2_masam.evaluation.nearest import nearest_mm, with_margin, within
 from nnunetv2_masam.evaluation.surface_elements import corner_codes, element_areas
 
 Surface = Literal["voxels", "mesh"]
@@ -91,7 +91,7 @@ def surface_distances(
         surface: its definition.
         limit_mm: longer distances need not be known; they may come back as infinite.
     """
-    masks = (np.pad(reference, 1), np.pad(prediction, 1))
+    masks = [with_margin(mask, (1,) * mask.ndim) for mask in (reference, prediction)]
     if surface == "voxels":
         points = [border_of(mask) for mask in masks]
         weights = [np.ones(np.count_nonzero(point)) for point in points]
@@ -106,7 +106,7 @@ def surface_distances(
 
 def border_of(mask: np.ndarray) -> np.ndarray:
     """Voxels of the mask with a face neighbour outside of it; the image ends outside of every mask."""
-    padded, inner = np.pad(mask, 1), mask.copy()
+    padded, inner = with_margin(mask, (1,) * mask.ndim), mask.copy()
     for axis in range(mask.ndim):
         for side in (slice(None, -2), slice(2, None)):
             neighbours = [slice(1, -1)] * mask.ndim

@@ -186,7 +186,9 @@ def append_few_shot_folds(request: FewShotRequest) -> FewShotFolds:
     splits = read_or_make_splits(preprocessed, list(files))
     used = {case for split in splits for case in [*split["train"], *split["val"]]}
     if unknown := sorted(used - set(files)):
-        raise ValueError(f"{SPLITS_FILE} names cases without a reference segmentation: {', '.join(unknown)}")
+        ending = dataset_json["file_ending"]
+        hint = f". Case names have no {ending}" if unknown[0].endswith(ending) else ""
+        raise ValueError(f"{SPLITS_FILE} names cases without a reference segmentation: {', '.join(unknown)}{hint}")
     existing = read_few_shot_folds(preprocessed)
     fixed = {entry.fold for entry in read_fixed_folds(preprocessed)}
     labels, notes = labels_of_cases(files, dataset_json)

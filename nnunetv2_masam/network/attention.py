@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnunetv2_masam.network.adaptation import is_plain
 from nnunetv2_masam.network.fact import FacT, FacTCores
-from nnunetv2_masam.network.increments import add_increments, enabled_increments, merge_increments
 from nnunetv2_masam.network.lora import LoRA
+from nnunetv2_masam.network.projection import QKV
+from nnunetv2_masam.network.windows import attend_in_windows
 
 _FUSED_MULTIPLE = 8  # fused kernels want vectors of a multiple of this length
 
@@ -60,10 +60,9 @@ class Attention(nn.Module):
         self, dim: int, heads: int, window: tuple[int, int], fact_rank: int, lora_rank: int = 0, rel_pos: bool = True
     ) -> None:
         super().__init__()
-        self.num_heads = heads
         self.window = window
         head_dim = dim // heads
-        self.qkv = nn.Linear(dim, dim * 3)
+        self.qkv = QKV(dim, heads)
         self.proj = nn.Linear(dim, dim)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * window[0] - 1, head_dim)) if rel_pos else None
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * window[1] - 1, head_dim)) if rel_pos else None
@@ -77,61 +76,20 @@ class Attention(nn.Module):
 
         ``attention`` is :func:`decomposed_attention` or an equivalent.
         """
-        q, k, v = self._project(x, fact)
+        q, k, v = self.qkv(x, fact, self.fact, self.lora)  # (N, G, G', heads, d) each
         if self.rel_pos_h is None or self.rel_pos_w is None:
             size = (x.shape[1], x.shape[2])
-            query, key, value = (self._to_windows(part, size) for part in (q, k, v))  # (N, heads, T, E/heads) each
-            attended = F.scaled_dot_product_attention(query, key, value)
-            return self.proj(self._from_windows(attended, size, size))
+            whole = attend_in_windows(q, k, v, size, None, lambda q, k, v, _: F.scaled_dot_product_attention(q, k, v))
+            return self.proj(whole)
         table_h, table_w = relative_table(self.rel_pos_h), relative_table(self.rel_pos_w)
-        bands = []  # whole windows, then those cut off at the lower edge; across, the same
-        for top, bottom in split_into_windows(x.shape[1], self.window[0]):
-            h = min(bottom - top, self.window[0])
-            tiles = []
-            for left, right in split_into_windows(x.shape[2], self.window[1]):
-                w = min(right - left, self.window[1])
-                windows = (self._to_windows(part[:, top:bottom, left:right], (h, w)) for part in (q, k, v))
-                query, key, value = windows  # (n, heads, h·w, E/heads) each
-                if (h, w) != self.window:
-                    key, value = self._append_padding(key, value)
-                attended = attention(query, key, value, table_h[:h], table_w[:w])
-                tiles.append(self._from_windows(attended, (bottom - top, right - left), (h, w)))
-            bands.append(torch.cat(tiles, dim=2))  # (N, bottom - top, G', E)
-        return self.proj(torch.cat(bands, dim=1))
+        padding = None
+        if x.shape[1] % self.window[0] or x.shape[2] % self.window[1]:
+            _, *padding = self.qkv(x.new_zeros(x.shape[-1]))  # whose increments are zero
 
-    def _project(self, x: Tensor, fact: FacT | None) -> tuple[Tensor, ...]:
-        """(N, G, G', E) to query, key and value of that shape; prediction adds the increments to the weight."""
-        increments = enabled_increments(fact, self.fact, self.lora)
-        predicting = not (self.training or torch.is_grad_enabled())
-        if predicting and is_plain(self.qkv, fact, self.fact, self.lora):
-            return F.linear(x, merge_increments(self.qkv.weight, increments), self.qkv.bias).chunk(3, dim=-1)
-        return add_increments(self.qkv(x), x, increments)
+        def attend(q: Tensor, k: Tensor, v: Tensor, tile: tuple[int, int]) -> Tensor:
+            return attention(q, k, v, table_h[: tile[0]], table_w[: tile[1]])
 
-    def _to_windows(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, rows·h, columns·w, E), windows of (h, w) tokens, to (N·rows·columns, heads, h·w, E/heads)."""
-        x = x.unflatten(3, (self.num_heads, -1)).unflatten(2, (-1, size[1])).unflatten(1, (-1, size[0]))
-        return x.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(0, 2)
-
-    def _from_windows(self, x: Tensor, extent: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """The way back, for an extent of (rows·h, columns·w) tokens."""
-        rows, columns = extent[0] // size[0], extent[1] // size[1]
-        x = x.unflatten(0, (-1, rows, columns)).unflatten(4, size)  # (N, rows, columns, heads, h, w, E/heads)
-        return x.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4).flatten(1, 2)
-
-    def _append_padding(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (n, heads, T, E/heads) with a further one each: those of a padding token, which is zero."""
-        bias: Tensor = self.qkv.bias() if callable(self.qkv.bias) else self.qkv.bias  # a function where quantised
-        _, key, value = bias.view(3, 1, self.num_heads, 1, -1)  # (1, heads, 1, E/heads) each
-        return (
-            torch.cat([k, key.to(k.dtype).expand(len(k), -1, -1, -1)], dim=2),
-            torch.cat([v, value.to(v.dtype).expand(len(v), -1, -1, -1)], dim=2),
-        )
-
-
-def split_into_windows(size: int, window: int) -> list[tuple[int, int]]:
-    """An axis cut into the part that whole windows fill and the part that remains: (start, stop) of each."""
-    whole = size - size % window
-    return [(start, stop) for start, stop in ((0, whole), (whole, size)) if stop > start]
+        return self.proj(attend_in_windows(q, k, v, self.window, padding, attend))
 
 
 def position_scores(q: Tensor, table_h: Tensor, table_w: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,12 @@
-"""Mixed precision in bfloat16, which needs no gradient scaler, where the device has it."""
+"""Mixed precision: bfloat16, which needs no gradient scaler, and the same precision where a pass computes again."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -26,3 +28,18 @@ def without_autocast(device: torch.device) -> AbstractContextManager:
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def remember_autocast(ctx: Any, like: Tensor) -> None:
+    """In the forward pass of an autograd function: note the precision for its backward pass."""
+    device_type = like.device.type
+    ctx.autocast = {
+        "device_type": device_type,
+        "enabled": torch.is_autocast_enabled(device_type),
+        "dtype": torch.get_autocast_dtype(device_type),
+    }
+
+
+def autocast_as_in_forward(ctx: Any) -> AbstractContextManager:
+    """In the backward pass: the precision that :func:`remember_autocast` noted."""
+    return torch.autocast(**ctx.autocast)

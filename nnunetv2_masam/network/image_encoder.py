@@ -6,17 +6,16 @@ names, so that its checkpoints fit.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.architecture import PATCH_SIZE, WINDOW_SIZE, AdaptationSize, ViTSize
-from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.attention import Attention
+from nnunetv2_masam.network.block import AdaptedBlock, choose_computation
 from nnunetv2_masam.network.fact import FacT
-from nnunetv2_masam.network.kernels import block_function
 from nnunetv2_masam.network.neck import Neck
 from nnunetv2_masam.network.sam_parts import MLPBlock
 
@@ -33,28 +32,24 @@ class PatchEmbed(nn.Module):
         return self.proj(x).permute(0, 2, 3, 1).contiguous()  # all that follows works along E
 
 
-class Block(nn.Module):
-    """Adapter, attention, adapter, MLP; each adds to its input. A rank or number of channels of 0 leaves a part out."""
+class Block(AdaptedBlock):
+    """A block of SAM's ViT with what MA-SAM adds. A rank or number of channels of 0 leaves a part out."""
 
     def __init__(self, vit: ViTSize, window: tuple[int, int], added: AdaptationSize) -> None:
-        super().__init__()
         dim = vit.embed_dim
         channels = vit.adapter_channels(dim) if added.adapter_channels is None else added.adapter_channels
-        adapter = partial(Adapter3d, dim, channels, added.adapter_kernel, added.adapter_dilation)
-        self.adapter_1 = adapter() if channels else None
+        super().__init__(dim, channels, added)
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, vit.num_heads, window, added.fact_rank, added.lora_rank, vit.rel_pos)
-        self.adapter_2 = adapter() if channels else None
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLPBlock(embedding_dim=dim, mlp_dim=vit.mlp_width)
 
-    def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
-        """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape."""
-        if self.adapter_1 is not None:
-            x = self.adapter_1(x, depth)
-        x = x + self.attn(self.norm1(x), fact)
-        if self.adapter_2 is not None:
-            x = self.adapter_2(x, depth)
+    def attend(self, x: Tensor, fact: FacT | None, attention: Callable[..., Tensor]) -> Tensor:
+        """(n, G, G', E) to the same shape."""
+        return x + self.attn(self.norm1(x), fact, attention)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """(n, G, G', E) to the same shape."""
         return x + self.mlp(self.norm2(x))
 
 
@@ -86,9 +81,10 @@ class ImageEncoder(nn.Module):
     def forward(self, x: Tensor, depth: int) -> Tensor:
         """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""
         x = self.patch_embed(x) + self.pos_embed  # (N, G, G', E)
-        run = block_function(self.kernels, self.blocks, x)  # block.forward, or an equivalent
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            run = partial(checkpoint, run, use_reentrant=False)
+        computation = choose_computation(self.kernels, self.blocks, x)
         for block in self.blocks:
-            x = run(block, x, self.fact, depth)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, self.fact, depth, computation, use_reentrant=False)
+            else:
+                x = block(x, self.fact, depth, computation)
         return self.neck(x.permute(0, 3, 1, 2))

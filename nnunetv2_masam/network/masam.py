@@ -31,10 +31,10 @@ from nnunetv2_masam.architecture import (
 )
 from nnunetv2_masam.network.adaptation import adapter_parameters, adapters_disabled
 from nnunetv2_masam.network.autocast import bf16_autocast
+from nnunetv2_masam.network.block import KERNELS
 from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.network.decoding import decode_slices
 from nnunetv2_masam.network.image_encoder import ImageEncoder
-from nnunetv2_masam.network.kernels import KERNELS
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.sam_parts import PromptEncoder
 from nnunetv2_masam.network.slices import map_range, resize_in_plane, slices_to_volume, volume_to_slices
@@ -154,7 +154,7 @@ class MASAM(nn.Module):
 
     @property
     def kernels(self) -> str:
-        """``auto``, ``plain`` or ``fast``; see :mod:`~nnunetv2_masam.network.kernels`. No part of the plans."""
+        """``auto``, ``plain`` or ``fast``; see :mod:`~nnunetv2_masam.network.block`. No part of the plans."""
         return self.image_encoder.kernels
 
     @kernels.setter

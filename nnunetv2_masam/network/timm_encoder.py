@@ -12,23 +12,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.architecture import ADAPTER_CHANNELS, PATCH_SIZE, AdaptationSize
-from nnunetv2_masam.network.adaptation import is_plain
 from nnunetv2_masam.network.adapter3d import Adapter3d
 from nnunetv2_masam.network.fact import FacT, FacTCores
-from nnunetv2_masam.network.increments import add_increments, enabled_increments, merge_increments
+from nnunetv2_masam.network.increments import join_qkv
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.network.neck import Neck
+from nnunetv2_masam.network.projection import QKV
 
 
-class AdaptedQKV(nn.Linear):
-    """The projection to query, key and value of a timm block, with low-rank increments on query and value.
-
-    Its own weight keeps timm's name, so timm's checkpoints fit.
+class AdaptedQKV(QKV):
+    """A timm block's projection to query, key and value with increments, in the place of timm's layer.
 
     Args:
         projection: timm's layer, whose parameters are taken over.
@@ -37,20 +34,15 @@ class AdaptedQKV(nn.Linear):
     """
 
     def __init__(self, projection: nn.Linear, fact: FacT | None, lora_rank: int) -> None:
-        super().__init__(projection.in_features, projection.out_features, bias=False, device="meta")
+        super().__init__(projection.in_features, heads=1, device="meta")
         self.weight, self.bias = projection.weight, projection.bias
         self.shared = (fact,)  # in a tuple: registered once, by the encoder
         self.fact = FacTCores(fact.u.out_features) if fact is not None else None
         self.lora = LoRA(projection.in_features, lora_rank) if lora_rank else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, E) to (N, T, 3·E); prediction adds the increments to the weight."""
-        fact = self.shared[0]
-        increments = enabled_increments(fact, self.fact, self.lora)
-        predicting = not (self.training or torch.is_grad_enabled())
-        if predicting and is_plain(fact, self.fact, self.lora):
-            return F.linear(x, merge_increments(self.weight, increments), self.bias)
-        return torch.cat(add_increments(super().forward(x), x, increments), dim=-1)
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, T, E) to (N, T, 3·E)."""
+        return join_qkv(super().forward(x, self.shared[0], self.fact, self.lora), self.by_head)
 
 
 class TimmImageEncoder(nn.Module):
@@ -65,7 +57,7 @@ class TimmImageEncoder(nn.Module):
         gradient_checkpointing: compute every block again in the backward pass instead of storing its activations.
 
     Attributes:
-        kernels: as of SAM's encoder; timm's blocks have no kernels of ours.
+        kernels: as of SAM's encoder; timm's blocks are computed in one way.
 
     Raises:
         ValueError: timm has no such model, or its blocks are of another kind.

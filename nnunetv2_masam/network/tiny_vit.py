@@ -8,8 +8,7 @@ Source: Wu et al., TinyViT (ECCV 2022); Zhang et al., MobileSAM (2023); MA-SAM, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.architecture import MLP_RATIO, AdaptationSize, TinyViTSize
 from nnunetv2_masam.network.adaptation import is_plain
-from nnunetv2_masam.network.adapter3d import Adapter3d
+from nnunetv2_masam.network.block import AdaptedBlock, Computation, choose_computation
 from nnunetv2_masam.network.fact import FacT, FacTCores
-from nnunetv2_masam.network.increments import enabled_increments
 from nnunetv2_masam.network.lora import LoRA
 from nnunetv2_masam.network.neck import Neck
+from nnunetv2_masam.network.projection import QKV
 from nnunetv2_masam.network.windows import attend_in_windows
 
 _EXPANSION = 4  # of the channels within a block of the first stage
@@ -119,33 +118,22 @@ class WindowAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, window: int, added: AdaptationSize) -> None:
         super().__init__()
-        self.num_heads = heads
         self.window = window
         self.norm = nn.LayerNorm(width)
-        self.qkv = _linear(width, 3 * width)
-        self.proj = _linear(width, width)
+        self.qkv = QKV(width, heads, by_head=True)
+        self.proj = nn.Linear(width, width)
+        _start(self.qkv, self.proj)
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
         self.fact = FacTCores(added.fact_rank) if added.fact_rank else None
         self.lora = LoRA(width, added.lora_rank) if added.lora_rank else None
 
     def forward(self, x: Tensor, fact: FacT | None) -> Tensor:
         """(N, G, G', E) to the increment of that shape, with the factors that blocks of this width share."""
-        q, k, v = self._project(self.norm(x), fact)  # (N, G, G', heads, d) each
+        q, k, v = self.qkv(self.norm(x), fact, self.fact, self.lora)  # (N, G, G', heads, d) each
         padding = None
         if x.shape[1] % self.window or x.shape[2] % self.window:  # windows are filled with zeros, then normalised
-            _, key, value = self._project(self.norm(x.new_zeros(x.shape[-1])), fact)
-            padding = (key, value)
-        attended = attend_in_windows(q, k, v, (self.window, self.window), padding, self._attend)
-        return self.proj(attended)
-
-    def _project(self, x: Tensor, fact: FacT | None) -> tuple[Tensor, Tensor, Tensor]:
-        """(…, E) to query, key and value, (…, heads, d) each."""
-        by_head = self.qkv(x).unflatten(-1, (self.num_heads, 3, -1))  # (…, heads, 3, d)
-        query, key, value = by_head.unbind(-2)
-        for increment in enabled_increments(fact, self.fact, self.lora):
-            added_q, added_v = (part.unflatten(-1, (self.num_heads, -1)) for part in increment(x))
-            query, value = query + added_q, value + added_v
-        return query, key, value
+            _, *padding = self.qkv(self.norm(x.new_zeros(x.shape[-1])), fact, self.fact, self.lora)
+        return self.proj(attend_in_windows(q, k, v, (self.window, self.window), padding, self._attend))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, tile: tuple[int, int]) -> Tensor:
         """(n, heads, T, d) of tiles of (h, w) tokens, keys and values with those of the padding, if any."""
@@ -171,34 +159,31 @@ class MLP(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.fc1 = _linear(width, MLP_RATIO * width)
-        self.fc2 = _linear(MLP_RATIO * width, width)
+        self.fc1 = nn.Linear(width, MLP_RATIO * width)
+        self.fc2 = nn.Linear(MLP_RATIO * width, width)
+        _start(self.fc1, self.fc2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, E) to the increment of that shape."""
         return self.fc2(F.gelu(self.fc1(self.norm(x))))
 
 
-class Block(nn.Module):
-    """Adapter, attention, convolution in plane, adapter, MLP; all but the convolution add to their input."""
+class Block(AdaptedBlock):
+    """A block with attention and what MA-SAM adds: the second adapter comes after the convolution in plane."""
 
     def __init__(self, width: int, heads: int, window: int, added: AdaptationSize, channels: int) -> None:
-        super().__init__()
-        adapter = partial(Adapter3d, width, channels, added.adapter_kernel, added.adapter_dilation)
-        self.adapter_1 = adapter() if channels else None
+        super().__init__(width, channels, added)
         self.attn = WindowAttention(width, heads, window, added)
         self.local_conv = ConvNorm(width, width, kernel=3, groups=width)
-        self.adapter_2 = adapter() if channels else None
         self.mlp = MLP(width)
 
-    def forward(self, x: Tensor, fact: FacT | None, depth: int) -> Tensor:
-        """(B·D, G, G', E), samples of ``depth`` = D slices, to the same shape."""
-        if self.adapter_1 is not None:
-            x = self.adapter_1(x, depth)
+    def attend(self, x: Tensor, fact: FacT | None, attention: Callable[..., Tensor]) -> Tensor:
+        """(n, G, G', E) to the same shape; ``attention`` is for blocks of SAM's ViT."""
         x = x + self.attn(x, fact)
-        x = self.local_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        if self.adapter_2 is not None:
-            x = self.adapter_2(x, depth)
+        return self.local_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """(n, G, G', E) to the same shape."""
         return x + self.mlp(x)
 
 
@@ -224,14 +209,14 @@ class AttentionStage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
 
-    def forward(self, x: Tensor, fact: FacT | None, depth: int, checkpointing: bool) -> Tensor:
-        """(B·D, E, h, w), samples of ``depth`` = D slices, to (B·D, E', h', w')."""
+    def forward(self, x: Tensor, fact: FacT | None, depth: int, computation: Computation, again: bool) -> Tensor:
+        """(B·D, E, h, w), samples of ``depth`` = D slices, to (B·D, E', h', w'); ``again`` checkpoints every block."""
         x = x.permute(0, 2, 3, 1)
         for block in self.blocks:
-            if checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, fact, depth, use_reentrant=False)
+            if again:
+                x = checkpoint(block, x, fact, depth, computation, use_reentrant=False)
             else:
-                x = block(x, fact, depth)
+                x = block(x, fact, depth, computation)
         x = x.permute(0, 3, 1, 2)
         return x if self.downsample is None else self.downsample(x)
 
@@ -246,7 +231,7 @@ class TinyViTEncoder(nn.Module):
         gradient_checkpointing: compute every block with attention again in the backward pass.
 
     Attributes:
-        kernels: as of SAM's ViT; there are none for this encoder.
+        kernels: as of SAM's ViT; its attention is the same in all.
     """
 
     def __init__(
@@ -272,11 +257,13 @@ class TinyViTEncoder(nn.Module):
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
         """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""
+        computation = choose_computation(self.kernels, self.layers, x)
+        checkpointing = self.gradient_checkpointing and torch.is_grad_enabled()
         x = self._first_stage(x)  # (N, E, h, w)
         for stage in self.layers[1:]:
             width = str(x.shape[1])
             fact = self.fact[width] if width in self.fact else None  # noqa: SIM401, a ModuleDict has no get
-            x = stage(x, fact, depth, self.gradient_checkpointing)
+            x = stage(x, fact, depth, computation, checkpointing)
         embedding: Tensor = self.neck(x)
         return embedding
 
@@ -293,9 +280,8 @@ class TinyViTEncoder(nn.Module):
         return torch.cat([self.layers[0](self.patch_embed(part)) for part in x.split(max(1, at_once))])
 
 
-def _linear(channels: int, out: int) -> nn.Linear:
-    """A linear layer that starts as TinyViT's do."""
-    layer = nn.Linear(channels, out)
-    nn.init.trunc_normal_(layer.weight, std=0.02)
-    nn.init.zeros_(layer.bias)
-    return layer
+def _start(*layers: nn.Linear) -> None:
+    """Draw weights as TinyViT's are drawn."""
+    for layer in layers:
+        nn.init.trunc_normal_(layer.weight, std=0.02)
+        nn.init.zeros_(layer.bias)

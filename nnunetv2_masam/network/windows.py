@@ -6,7 +6,7 @@ one key and one value; their queries are skipped. What attends must therefore kn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 
 
 def attend_in_windows(
-    q: Tensor, k: Tensor, v: Tensor, window: tuple[int, int], padding: tuple[Tensor, Tensor] | None, attend: Attend
+    q: Tensor, k: Tensor, v: Tensor, window: tuple[int, int], padding: Sequence[Tensor] | None, attend: Attend
 ) -> Tensor:
     """Cut a grid of tokens into windows, attend within each, and put the result together.
 

@@ -1,4 +1,4 @@
-"""The plan that was chosen, beside its alternatives."""
+"""Explain a plan: a table of it and its alternatives."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _BUSY_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """What the dataset asks of a plan.
+    """What a plan depends on besides the recipe.
 
     Attributes:
         extent: median in-plane extent, voxels.
@@ -85,7 +85,7 @@ def fit_memory(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any], vr
 
 
 def candidates(task: Task, rules: PlanningRules, arch_kwargs: dict[str, Any]) -> Iterator[Candidate]:
-    """Plans from the one that is best if memory is no matter to the most frugal.
+    """Yield plans in order of preference, from the fastest at full resolution to the smallest.
 
     A smaller micro-batch costs nothing as long as it keeps the GPU busy; gradient checkpointing costs half as much time
     again; idle GPUs more; fewer pixels cost accuracy, and are the last resort.

@@ -1,4 +1,4 @@
-"""In plane: the patch in voxels and the size in pixels that the network sees it at."""
+"""Plan in plane: the patch in voxels, and the network's input in pixels."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ _DECODER_FLOATS_PER_CLASS = 80  # attention between tokens of classes and of the
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What goes through the network at once.
+    """The size of one forward pass.
 
     Attributes:
         slices: N = B·D.

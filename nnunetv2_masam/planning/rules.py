@@ -1,4 +1,4 @@
-"""What a recipe asks of its plans, and the names that plans are known by."""
+"""The rules by which a recipe is planned, and the names of plans."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MIN_SLICES = 4  # of a 3D patch: nnU-Net's blurring augmentation cannot pad fewe
 
 @dataclass(frozen=True)
 class PlanningRules:
-    """What a recipe asks of its plans.
+    """The rules by which a recipe is planned.
 
     Attributes:
         encoder: ``sam``, or ``timm:`` and a model of timm.
-        vit: preset or sizes of SAM's image encoder.
+        vit: preset or sizes of SAM's image encoder, a plain ViT or a TinyViT.
         slices: D, slices of a 3D patch, at least 4; nnU-Net pads images that have fewer.
         batch_size: effective batch size.
         vram_gb: memory target of one GPU in GB, where the user gives none. nnU-Net's own default is 8.
         max_image_side: longest side of the network's input, pixels.
-        max_upsampling: most pixels of network input for one voxel, along a side.
-        min_upsampling: fewest pixels of network input for one voxel, along a side. Larger images are cut into patches.
+        max_upsampling: maximum in-plane upsampling factor.
+        min_upsampling: minimum in-plane upsampling factor; larger images are cut into patches.
         min_image_side: the longest side of the network's input is not made shorter than this to save memory, pixels.
         image_size: fixed network input; None follows the patch.
-        predict_in_stacks: prediction takes as many slices at once as training, as the authors do, and not more.
+        predict_in_stacks: prediction takes tiles of as many slices as training, as the authors do.
         arch_kwargs: further arguments of the network.
     """
 

@@ -1,1 +1,1 @@
-"""What a recipe in ``trainers/`` is made of: the trainer's machinery, loss and learning-rate rule."""
+"""The machinery of the recipes in ``trainers/``: trainers, loss, learning rate, plans, seeds, locks and logs."""

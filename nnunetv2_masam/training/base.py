@@ -1,4 +1,4 @@
-"""What all trainers here share, whichever network they train, on top of nnU-Net's training loop.
+"""The base of all trainers, whichever network they train, on top of nnU-Net's training loop.
 
 An *iteration* of nnU-Net is one optimizer step here, on the plans' ``batch_size`` samples. They go through the network
 ``micro_batch_size`` at a time and their gradients add up (gradient accumulation), so that the effective batch size is
@@ -90,14 +90,14 @@ class BaseTrainer(nnUNetTrainer):
     # ---- start and end
 
     def initialize(self) -> None:
-        """nnU-Net's, and checkpoints at least ten times in a training."""
+        """Set up as nnU-Net does, and save checkpoints at least ten times in a training."""
         if self.seed is not None:
             seed.seed_all(self.seed, seed.WEIGHTS)
         super().initialize()
         self.save_every = min(self.save_every, max(1, self.num_epochs // 10))
 
     def _build_loss(self) -> nn.Module:
-        """nnU-Net's; batch Dice sees all ranks where their micro-batches are alike, and its own rank's elsewhere."""
+        """Build nnU-Net's loss. Batch Dice gathers over ranks only where their micro-batches have equal sizes."""
         loss = super()._build_loss()
         if self.is_ddp and self.configuration_manager.batch_size % distributed.get_world_size():
             for module in loss.modules():
@@ -106,7 +106,7 @@ class BaseTrainer(nnUNetTrainer):
         return loss
 
     def get_dataloaders(self) -> tuple:
-        """nnU-Net's; with a seed, batches that follow from the seed and their number."""
+        """Make nnU-Net's loaders; with a seed, each batch follows from the seed and its number."""
         if self.seed is None:
             return super().get_dataloaders()
         with seed.no_workers():
@@ -132,7 +132,7 @@ class BaseTrainer(nnUNetTrainer):
             self.print_to_log_file(f"{seed.VARIABLE}={self.seed}: weights, batches and dropout follow from it")
 
     def on_train_end(self) -> None:
-        """nnU-Net's, and a note of the cost that ``nnUNetv2_masam compare`` reads."""
+        """End as nnU-Net does, and write the cost that ``nnUNetv2_masam compare`` reads."""
         super().on_train_end()
         if global_rank() == 0:
             write_cost(Path(self.output_folder), self.bare_network, self.device)
@@ -180,11 +180,11 @@ class BaseTrainer(nnUNetTrainer):
 
     @property
     def micro_batch_size(self) -> int:
-        """Samples that go through the network at once; all of a batch unless the plans say otherwise."""
+        """Samples of one forward pass: the whole batch, unless the plans have a ``micro_batch_size``."""
         return min(self.batch_size, self.configuration_manager.configuration.get("micro_batch_size", self.batch_size))
 
     def on_train_epoch_start(self) -> None:
-        """nnU-Net's; with a seed, what the epoch draws does not depend on those before."""
+        """Start as nnU-Net does; with a seed, what the epoch draws does not depend on earlier epochs."""
         super().on_train_epoch_start()
         if self.seed is not None:
             seed.seed_all(self.seed, seed.EPOCH, global_rank(), self.current_epoch)
@@ -192,7 +192,7 @@ class BaseTrainer(nnUNetTrainer):
         self.step_clock.start_epoch()
 
     def _before_step(self) -> None:
-        """What a trainer does before each optimizer step, such as setting the learning rate."""
+        """Do what a trainer needs before each optimizer step, such as setting the learning rate."""
 
     def train_step(self, batch: dict) -> dict:
         """One optimizer step on ``batch``, a micro-batch at a time, with one synchronisation of the GPU.
@@ -224,7 +224,7 @@ class BaseTrainer(nnUNetTrainer):
         return {"loss": np.asarray(mean_loss)}
 
     def _step_optimizer(self, loss: Tensor) -> tuple[float, bool]:
-        """The mean loss of all ranks, and whether the step was taken: all ranks decide alike.
+        """Take the step, and return the mean loss of all ranks and whether it was taken. All ranks decide alike.
 
         Gradients are the same on all ranks. Where a scaler looks for overflow in them, it skips such steps itself.
         """
@@ -249,7 +249,7 @@ class BaseTrainer(nnUNetTrainer):
         return mean_loss, taken
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """nnU-Net's, over the steps that were taken; once, what they spent their time on."""
+        """Log as nnU-Net does, over the steps that were taken; in the first epoch, also what limits the training."""
         if not self.times_logged:
             self.times_logged = True
             self.print_to_log_file(f"Measured in the first epoch, {self.step_clock}")
@@ -261,7 +261,7 @@ class BaseTrainer(nnUNetTrainer):
         super().on_train_epoch_end(finite)
 
     def validation_step(self, batch: dict) -> dict:
-        """nnU-Net's, a micro-batch at a time: counts add up, losses are averaged."""
+        """Validate one micro-batch after the other: counts add up, losses are averaged."""
         parts = self._split(batch)
         results = [super(BaseTrainer, self).validation_step(part) for part in parts]
         weights = [len(part["data"]) for part in parts]

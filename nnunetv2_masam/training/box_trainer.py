@@ -1,4 +1,4 @@
-"""The trainer of networks with box prompts: the dataset's last channel is the box."""
+"""The trainer of networks with box prompts, which are the dataset's last channel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MASAMBoxTrainer(MASAMTrainer):
 
     @classmethod
     def planned(cls, plans: dict, configuration: str, dataset_json: dict) -> dict:
-        """As for any recipe, for datasets with a box channel and configurations in which it is the last one.
+        """Plan as any recipe does, after checking that the box is the last channel.
 
         Raises:
             ValueError: there is no box channel, or the plans are of a network without prompts.
@@ -48,7 +48,7 @@ class MASAMBoxTrainer(MASAMTrainer):
         return plans
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
-        """nnU-Net's, without intensity transforms for the box, and with random errors of its faces."""
+        """Build nnU-Net's transforms, without intensity transforms of the box and with random errors of its faces."""
         spacing_mm = self.configuration_manager.spacing[-2:]
         back = BoxBack([self.jitter_mm / size for size in spacing_mm])
         return ComposeTransforms([BoxApart(), super().get_training_transforms(*args, **kwargs), back])

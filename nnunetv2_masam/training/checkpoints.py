@@ -1,4 +1,4 @@
-"""Saving slim checkpoints in a trainer."""
+"""Save slim checkpoints in a trainer."""
 
 from __future__ import annotations
 

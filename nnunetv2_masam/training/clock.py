@@ -1,4 +1,4 @@
-"""How long a training waits for data, and how long it computes."""
+"""Measure how long a training waits for data, and how long it computes."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class StepClock:
         self.start_epoch()
 
     def start_epoch(self) -> None:
-        """Begin anew; from here on the first batch is waited for."""
+        """Start anew, with waiting for the first batch."""
         self.waiting_s = self.computing_s = 0.0
         self.steps = 0
         self._mark = self._now()
 
     def step_begins(self) -> None:
-        """A batch is there."""
+        """Count the time since the last call as waiting: the batch has arrived."""
         self.waiting_s += self._lap()
 
     def step_ends(self) -> None:
-        """The next batch is waited for."""
+        """Count the time since the last call as computing: the step has ended."""
         self.computing_s += self._lap()
         self.steps += 1
 

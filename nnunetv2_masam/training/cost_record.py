@@ -1,4 +1,4 @@
-"""What a training took, in ``masam_cost.json`` beside its checkpoints, which ``nnUNetv2_masam compare`` reads."""
+"""Write what a training took to ``masam_cost.json`` beside its checkpoints, for ``nnUNetv2_masam compare``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that are not finite: in batches, and in what is about to be saved."""
+"""Find values that are not finite, in batches and in checkpoints before they are saved."""
 
 from __future__ import annotations
 

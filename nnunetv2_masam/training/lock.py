@@ -1,4 +1,4 @@
-"""One training of a fold at a time."""
+"""Lock a fold, so that only one process trains it."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class FoldLock:
         write_json(self.folder / OWNER_NAME, {"host": socket.gethostname(), "process": os.getpid(), "since": since})
 
     def release(self) -> None:
-        """Give the lock back if this process holds it."""
+        """Release the lock if this process holds it."""
         if lock := _held.pop(self.folder, None):
             (self.folder / OWNER_NAME).unlink(missing_ok=True)
             lock.release()
 
     def owner(self) -> dict | None:
-        """Host, process and start of the one that took the lock last; None if it was given back."""
+        """Host, process and start of the last owner; None if the lock was released."""
         try:
             owner = read_json(self.folder / OWNER_NAME, dict)
         except ValueError:

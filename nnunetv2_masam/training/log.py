@@ -1,4 +1,4 @@
-"""Messages of the package's logger in nnU-Net's training log."""
+"""Write messages of the package's logger to nnU-Net's training log."""
 
 from __future__ import annotations
 

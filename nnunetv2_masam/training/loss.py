@@ -28,13 +28,13 @@ class MASAMLoss(nn.Module):
         self.ignore_index = -100 if ignore_label is None else ignore_label
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Logits (B, K, …) and labels (B, 1, …), as nnU-Net gives them, to a scalar."""
+        """Compute the loss, a scalar, of logits (B, K, …) and labels (B, 1, …)."""
         labels = target[:, 0].long()
         cross_entropy, dice = self.terms(logits, labels)
         return (1 - self.dice_weight) * cross_entropy + self.dice_weight * dice
 
     def terms(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and Dice loss of logits (B, K, …) and labels (B, …)."""
+        """Compute cross-entropy and Dice loss of logits (B, K, …) and labels (B, …)."""
         cross_entropy, overlap, sizes = _Sums.apply(logits, labels[:, None], self.ignore_index)
         counted = (labels != self.ignore_index).sum().clamp(min=1)  # a patch may have no annotated voxel
         return cross_entropy / counted, (1 - (2 * overlap + _SMOOTH) / (sizes + _SMOOTH)).mean()

@@ -1,4 +1,4 @@
-"""Batches in parts that fit the GPU's memory."""
+"""Split batches into micro-batches that fit the GPU's memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plans that a recipe trains on: nnU-Net's re-planned in memory, or MA-SAM's own, checked."""
+"""Make the plans that a recipe trains on from nnU-Net's, or check MA-SAM's own."""
 
 from __future__ import annotations
 

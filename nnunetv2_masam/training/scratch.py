@@ -8,7 +8,7 @@ from nnunetv2_masam.planning import PlanningRules
 
 
 class FromScratch:
-    """What a recipe from random weights has in place of its pretrained counterpart's; stands before it as a base.
+    """Optimisation of a recipe from random weights; precedes the pretrained recipe among the bases of a class.
 
     Learning rate and weight decay are those of the ViTs that come with nnU-Net (Primus), the exponent is nnU-Net's.
     """

@@ -1,4 +1,4 @@
-"""Trainings that can be repeated bit by bit: ``MASAM_SEED``.
+"""Make trainings repeatable bit by bit with ``MASAM_SEED``.
 
 nnU-Net's checkpoints hold no random state. So nothing here continues a random stream: what an epoch draws follows from
 the seed and the epoch's number, and what a batch holds from the seed and the batch's number. A training that was killed

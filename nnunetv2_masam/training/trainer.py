@@ -1,6 +1,6 @@
-"""The machinery under every MA-SAM recipe in ``trainers/``.
+"""The trainer under every MA-SAM recipe in ``trainers/``.
 
-What a recipe sets are class attributes; a recipe defines no methods unless it does something that no other does.
+A recipe sets class attributes. It defines methods only for what no other recipe does.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class MASAMTrainer(BaseTrainer):
             )
 
     def on_train_start(self) -> None:
-        """Load SAM's weights into a network that nothing else was loaded into, then as every trainer."""
+        """Load pretrained weights, unless a checkpoint was loaded, then start as every trainer does."""
         self.lock_fold()
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
@@ -179,7 +179,7 @@ class MASAMTrainer(BaseTrainer):
         self.print_to_log_file(str(self.slim_saving))
 
     def save_checkpoint(self, filename: str) -> None:
-        """As every trainer's, and slim if asked for."""
+        """Save as every trainer does, and slim if requested."""
         with nullcontext() if self.slim_saving is None else self.slim_saving.applied(self.masam):
             super().save_checkpoint(filename)
 
@@ -198,7 +198,7 @@ class MASAMTrainer(BaseTrainer):
         return optimizer, schedule
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple:
-        """nnU-Net's choice, but for what the recipe sets."""
+        """Take nnU-Net's choice, except for what the recipe sets."""
         rotation, dummy_2d, initial_patch_size, mirror_axes = (
             super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         )
@@ -211,7 +211,7 @@ class MASAMTrainer(BaseTrainer):
         return rotation, dummy_2d, initial_patch_size, mirror_axes
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        """Nothing: the decoder has one output."""
+        """Do nothing, because the decoder has one output."""
 
     # ---- steps
 
@@ -224,7 +224,7 @@ class MASAMTrainer(BaseTrainer):
         self.steps_taken += 1
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """nnU-Net's, with the tiles that prediction takes."""
+        """Validate as nnU-Net does, with the tiles of prediction."""
         configuration, self.configuration_manager = self.configuration_manager, self.prediction_configuration
         try:
             super().perform_actual_validation(save_probabilities)

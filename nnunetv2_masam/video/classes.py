@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from nnunetv2_masam.files import read_json
 
@@ -18,6 +18,7 @@ IGNORE = "ignore"  # nnU-Net's name for the label that does not count
 IDS, COLOURS = "ids", "colours"
 MAX_ID = 2**16 - 1  # masks of ids have at most 16 bits
 _UNLISTED = 255
+_ORIENTATION = 0x0112  # EXIF's number of the tag
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def read_frame(path: Path) -> np.ndarray:
 def is_turned(path: Path) -> bool:
     """Whether a picture's EXIF says to turn or mirror it."""
     with Image.open(path) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return image.getexif().get(_ORIENTATION, 1) != 1
 
 
 def write_mask(path: Path, labels: np.ndarray, classes: Sequence[VideoClass], kind: str) -> None:

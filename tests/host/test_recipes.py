@@ -214,7 +214,7 @@ def test_foreign_networks_train_and_are_rebuilt(workspace, small_trainer, datase
 
 def test_lite_recipe_trains_from_the_installed_packages_weights(workspace, hippocampus, monkeypatch):
     from nnunetv2_masam.trainers import nnUNetTrainerMASAM_lite
-    from nnunetv2_masam.weights.installed import find_installed
+    from nnunetv2_masam.weights.local_files import find_installed
     from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT
 
     weights = find_installed(CHECKPOINTS[DEFAULT_FOR_VIT["lite_medsam"]])

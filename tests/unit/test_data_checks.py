@@ -55,18 +55,23 @@ def test_label_files(raw: Any) -> None:
 
 def test_images_and_folds(dataset: Any) -> None:  # noqa: F811
     dataset.write_json(dataset.raw / "dataset.json", dataset.dataset_json)
-    write_volume(dataset.raw / "labelsTr" / "case_0.nii.gz", blobs(0))
+    for case in range(6):
+        write_volume(dataset.raw / "labelsTr" / f"case_{case}.nii.gz", blobs(case))
     images = dataset.raw / "imagesTr"
     sitk.WriteImage(sitk.Image([4, 4, 3], sitk.sitkVectorUInt8, 3), str(images / "case_0_0000.nii.gz"))
     write_volume(images / "case_1_0001.nii.gz", blobs(1)[1:])
+    image = sitk.ReadImage(str(images / "case_2_0000.nii.gz"))
+    image.SetOrigin((-3.0, 4.0, 8.5))
+    sitk.WriteImage(image, str(images / "case_2_0000.nii.gz"))
     dataset.splits[1]["train"].append("case_2")
     dataset.write_json(dataset.preprocessed / "splits_final.json", dataset.splits)
     found = findings()
     assert "case_0_0000.nii.gz: has 3 values per voxel" in found["case_0"]
     assert "channels of unequal size" in found["case_1"]
     assert "case_1_0001.nii.gz has (20, 16, 9)" in found["case_1"]
+    assert "case_2.nii.gz: origin [-3.0, 4.0, 5.5], its image [-3.0, 4.0, 8.5]" in found["case_2"]
     assert "fold 1: case_2" in found["splits_final.json"]
-    assert len(found) == 3
+    assert len(found) == 4
 
 
 def test_files_that_dataset_json_lists(raw: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -81,3 +82,11 @@ def test_an_image_of_one_real_number_per_voxel(tmp_path):
     sitk.WriteImage(sitk.Image([4, 3, 2, 5], sitk.sitkFloat32), str(tmp_path / "c.nii.gz"))
     with pytest.raises(ValueError, match=r"c\.nii\.gz: has 4 x 3 x 2 x 5 voxels, as in a series of time points"):
         read_image(tmp_path / "c.nii.gz")
+
+
+def test_a_sheared_volume_is_refused_with_the_remedy(tmp_path):
+    affine = np.eye(4)
+    affine[0, 1] = 0.2
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 3, 2), np.uint8), affine), tmp_path / "a.nii.gz")
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: cannot be read .*orthonormal.*\. Resample it to axes at right"):
+        read_image(tmp_path / "a.nii.gz")

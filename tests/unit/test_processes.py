@@ -11,6 +11,7 @@ import time
 import pytest
 
 from nnunetv2_masam.crossval.guard import __file__ as GUARD
+from nnunetv2_masam.datasets.raw_dataset import _map
 from nnunetv2_masam.files import is_alive
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -90,3 +91,12 @@ def test_terminating_the_guard_ends_the_command():
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
     assert not lasts(command)
+
+
+def test_a_worker_that_was_killed_is_said():
+    with pytest.raises(ValueError, match=r"a converting process was killed, .* -np 1"):
+        _map(_kill_oneself, [1, 2], 2)
+
+
+def _kill_oneself(_):
+    os.kill(os.getpid(), signal.SIGKILL)

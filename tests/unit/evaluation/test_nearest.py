@@ -49,3 +49,18 @@ def test_zones_equal_a_distance_transform(spacing_mm: tuple[float, ...], width_m
     expected = ndimage.distance_transform_edt(~voxels, sampling=spacing_mm) <= width_mm
     np.testing.assert_array_equal(within(voxels, spacing_mm, width_mm), expected)
     assert not within(np.zeros_like(voxels), spacing_mm, width_mm).any()
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+@pytest.mark.parametrize("size_mm", [0.1, 0.3, 0.7, 1.1, 0.9765625])
+def test_a_distance_that_equals_the_limit_is_within_it(size_mm: float, steps: int) -> None:
+    """The limit is the product that the distance is, whatever the quotient is rounded to."""
+    first = np.zeros((2, 2, 9), bool)
+    second = first.copy()
+    first[0, 0, 0] = second[0, 0, steps] = True
+    limit_mm = steps * size_mm
+    spacing_mm = (1.0, 1.0, size_mm)
+    for found in nearest_mm(first, second, spacing_mm, limit_mm):
+        np.testing.assert_array_equal(found, [limit_mm])
+    assert within(first, spacing_mm, limit_mm)[0, 0, steps]
+    assert not within(first, spacing_mm, np.nextafter(limit_mm, 0))[0, 0, steps]

@@ -170,3 +170,10 @@ def test_a_reader_that_fails_without_a_word_is_named(dataset: Any, monkeypatch: 
     monkeypatch.setattr(SimpleITKIO, "read_seg", fail)
     with pytest.raises(ValueError, match=r"case_0\.nii\.gz: cannot be read \(MemoryError\)"):
         labels_of_cases({"case_0": dataset.references / "case_0.nii.gz"}, dataset.dataset_json)
+
+
+def test_case_names_with_their_ending_are_explained(dataset: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    splits = [{part: [f"{case}.nii.gz" for case in cases] for part, cases in fold.items()} for fold in dataset.splits]
+    dataset.write_json(dataset.preprocessed / "splits_final.json", splits)
+    assert main(["few-shot", "-d", "901", "-k", "1"]) == 2
+    assert "case_5.nii.gz. Case names have no .nii.gz" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from nnunetv2_masam.network.adapter3d import Adapter3d
-from nnunetv2_masam.network.kernels.block import recomputed_adapter
 
 # kernel and dilation along the slices: the authors', the named trainers', and both at once
 GEOMETRIES = [(3, 1), (5, 1), (3, 2), (5, 2)]
@@ -54,9 +53,9 @@ def test_recomputed_equals_plain(depth, dtype, frozen):
         parameter.requires_grad_(name not in frozen)
     inputs = [tensor for tensor in (x, *adapter.parameters()) if tensor.requires_grad]
     results = []
-    for form in (adapter, lambda *args: recomputed_adapter(adapter, *args)):
+    for recompute in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            out = form(x, depth)
+            out = adapter(x, depth, recompute)
         results.append([out.detach(), *torch.autograd.grad(out.float().square().sum(), inputs)])
     for plain, recomputed in zip(*results, strict=True):
         torch.testing.assert_close(recomputed, plain)
@@ -65,7 +64,7 @@ def test_recomputed_equals_plain(depth, dtype, frozen):
 def test_gradcheck_of_the_recomputed_form():
     adapter = random_adapter(torch.float64, dim=3, channels=2)
     x = torch.randn(3, 1, 2, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, *_: recomputed_adapter(adapter, x, 3), (x, *adapter.parameters()))
+    assert torch.autograd.gradcheck(lambda x, *_: adapter(x, 3, recompute=True), (x, *adapter.parameters()))
 
 
 def test_the_recomputed_form_stores_the_input_and_the_convolution_only():
@@ -83,7 +82,7 @@ def test_the_recomputed_form_stores_the_input_and_the_convolution_only():
 
     sizes: dict[int, int] = {}
     with Count():
-        out = recomputed_adapter(adapter, x, 2)
+        out = adapter(x, 2, recompute=True)
     kept = {ref.cdata for ref in alive if not ref.expired()}
     conv, result = 4 * 4 * 6 * 8, 4 * out.numel()
     assert sum(sizes[ref] for ref in kept) <= conv + result + 4 * sum(p.numel() for p in adapter.parameters())

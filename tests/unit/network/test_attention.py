@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from nnunetv2_masam.network.adaptation import adapters_disabled
 from nnunetv2_masam.network.attention import Attention, decomposed_attention, relative_table
+from nnunetv2_masam.network.attention_by_parts import attention_by_parts
 from nnunetv2_masam.network.fact import FacT
-from nnunetv2_masam.network.kernels.attention import attention_by_parts
 
 
 def plain_attention(q, k, v, rel_pos_h, rel_pos_w, grid):

@@ -1,23 +1,18 @@
-"""The switch between plain form and kernels, and what the plain form is for: hooks, parametrizations, quantisation."""
+"""The ways to compute a block, the switch between them, and what needs the plain one: hooks, quantised layers."""
 
 from __future__ import annotations
 
 from functools import partial
-from unittest.mock import Mock
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
-from torch.profiler import ProfilerActivity, profile
 
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.attention import decomposed_attention
-from nnunetv2_masam.network.kernels import block_function
-from nnunetv2_masam.network.kernels.block import lean_block
-from nnunetv2_masam.network.kernels.linear import LinearByConvolution, linear_by_convolution
-from nnunetv2_masam.network.kernels.prediction import block_by_slices
+from nnunetv2_masam.network.attention_by_parts import attention_by_parts
+from nnunetv2_masam.network.block import PLAIN, Computation, choose_computation
 from nnunetv2_masam.network.sam_parts import _modeling as sam
 from tests.conftest import TINY_VIT
 
@@ -26,7 +21,7 @@ def build(**kwargs) -> MASAM:
     torch.manual_seed(0)
     arguments = {"image_size": (240, 48), "fact_rank": 4, "adapter_channels": 8, "fact_dropout": 0.0, **kwargs}
     network = MASAM(1, 3, vit=TINY_VIT, **arguments)  # 15 x 3 tokens: padded windows
-    for name, parameter in network.named_parameters():
+    for name, parameter in sorted(network.named_parameters()):
         if not name.endswith("bias"):
             nn.init.normal_(parameter, std=0.1)
     return network
@@ -47,9 +42,8 @@ def outputs_and_gradients(network: MASAM, dtype: torch.dtype) -> list[torch.Tens
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("trainable", ["masam", "all"])
 @pytest.mark.parametrize(
-    # no kernel of 5: oneDNN's bfloat16 gradient of a convolution with more taps than slices is wrong (torch 2.14)
     "changes",
-    [{"adapter_dilation": 2}, {"lora_rank": 2, "fact_rank": 0}, {"gradient_checkpointing": True}],
+    [{"adapter_dilation": 2, "adapter_kernel": 5}, {"lora_rank": 2, "fact_rank": 0}, {"gradient_checkpointing": True}],
 )
 def test_values_and_gradients_equal_the_plain_form(dtype, trainable, changes):
     network = build(trainable=trainable, **changes)
@@ -57,7 +51,7 @@ def test_values_and_gradients_equal_the_plain_form(dtype, trainable, changes):
     for kernels in ("plain", "fast"):
         network.kernels = kernels
         results.append(outputs_and_gradients(network, dtype))
-    tolerance = 1e-4 if dtype == torch.float32 else 0.1
+    tolerance = 1e-4 if dtype == torch.float32 else 0.2  # the two attentions round their scores apart
     rounding = 1e-3 * max(plain.norm() for plain in results[0][1:])  # that of gradients much smaller than others
     for plain, fast in zip(*results, strict=True):
         assert (plain - fast).norm() <= tolerance * (plain.norm() + rounding)
@@ -66,7 +60,7 @@ def test_values_and_gradients_equal_the_plain_form(dtype, trainable, changes):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_prediction_equals_the_plain_form_and_keeps_the_callers_input(depth, dtype, monkeypatch):
-    monkeypatch.setattr("nnunetv2_masam.network.kernels.prediction._NUMBERS_AT_ONCE", 4 * 15 * 3 * 32)  # 4 slices of 6
+    monkeypatch.setattr("nnunetv2_masam.network.block._NUMBERS_AT_ONCE", 4 * 15 * 3 * 32)  # 4 slices of 6
     network, x = build().eval(), volume(2, depth)
     kept = x.clone()
     with torch.no_grad():
@@ -79,7 +73,7 @@ def test_prediction_equals_the_plain_form_and_keeps_the_callers_input(depth, dty
         assert (found - expected).norm() <= tolerance * expected.norm()
         tokens = network.image_encoder.patch_embed(x[:, :, 0])
         before = tokens.clone()
-        block_by_slices(network.image_encoder.blocks[0], tokens, network.image_encoder.fact, 2, decomposed_attention)
+        network.image_encoder.blocks[0](tokens, network.image_encoder.fact, 2, Computation(by_slices=True))
     assert torch.equal(x, kept)
     assert torch.equal(tokens, before)
 
@@ -88,88 +82,21 @@ def test_the_switch():
     network = build()
     blocks, cpu, meta = network.image_encoder.blocks, torch.empty(1), torch.empty(1, device="meta")
 
-    def chosen(x: torch.Tensor) -> tuple[object, object]:
-        function = block_function(network.kernels, blocks, x)
-        return getattr(function, "func", None), getattr(function, "keywords", {}).get("attention")
+    def chosen(x: torch.Tensor) -> Computation:
+        return choose_computation(network.kernels, blocks, x)
 
     assert network.kernels == "auto"
-    by_parts, stock = chosen(cpu)[1], chosen(meta)[1]
-    assert by_parts is not stock
-    assert chosen(cpu)[0] is chosen(meta)[0] is lean_block
+    assert chosen(cpu) == Computation(attention_by_parts, recompute=True)
+    assert chosen(meta) == Computation(decomposed_attention, recompute=True)
     with torch.no_grad():
-        assert chosen(cpu)[0] is block_by_slices
-        assert chosen(meta)[0] is lean_block
+        assert chosen(cpu) == Computation(attention_by_parts, by_slices=True)
+        assert chosen(meta) == PLAIN
     network.kernels = "fast"
-    assert chosen(meta)[1] is by_parts
+    assert chosen(meta) == Computation(attention_by_parts, recompute=True)
     network.kernels = "plain"
-    assert chosen(cpu) == chosen(meta) == (None, None)
+    assert chosen(cpu) == chosen(meta) == PLAIN
     with pytest.raises(ValueError, match="kernels: got 'quick', expected one of auto, plain, fast"):
         network.kernels = "quick"
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("trained", [True, False])
-def test_linear_by_convolution(bias, trained):
-    """Values and all gradients, for sizes that are no multiple of anything."""
-    torch.manual_seed(0)
-    layer = nn.Linear(67, 131, bias=bias).requires_grad_(trained)
-    x, upstream = torch.randn(3, 5, 7, 67), torch.randn(3, 5, 7, 131)
-    results = []
-    for function in (F.linear, linear_by_convolution):
-        tokens = x.clone().requires_grad_()
-        out = function(tokens, layer.weight, layer.bias)
-        parameters = [p for p in layer.parameters() if p.requires_grad]
-        results.append([out, *torch.autograd.grad(out, [tokens, *parameters], upstream)])
-    for expected, found in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("trained", [True, False])
-def test_gradient_of_linear_by_convolution_in_float64(trained):
-    torch.manual_seed(0)
-    x, weight, bias = (torch.randn(*shape, dtype=torch.float64) for shape in ((2, 3, 2, 4), (5, 4), (5,)))
-    for parameter in (weight, bias):
-        parameter.requires_grad_(trained)
-    assert torch.autograd.gradcheck(linear_by_convolution, (x.requires_grad_(), weight, bias))
-
-
-def test_a_frozen_layer_stores_no_input():
-    layer, x = nn.Linear(8, 8).requires_grad_(False), torch.rand(2, 3, 3, 8, requires_grad=True)
-    stored = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: stored.append(t.shape), lambda t: t):
-        linear_by_convolution(x, layer.weight, layer.bias)
-    assert stored == [layer.weight.shape]
-
-
-def test_when_a_linear_layer_is_a_convolution():
-    def convolutions(layer: nn.Linear, x: torch.Tensor) -> int:
-        with profile(activities=[ProfilerActivity.CPU]) as seen, LinearByConvolution():
-            layer(x)
-        return sum(event.name == "aten::conv2d" for event in seen.events())
-
-    wide, tokens = nn.Linear(64, 96), torch.rand(2, 3, 3, 64)
-    assert convolutions(wide, tokens) == 1
-    assert convolutions(nn.Linear(64, 32), tokens) == 0  # narrow
-    assert convolutions(wide, tokens.flatten(1, 2)) == 0  # no slices of tokens
-    assert convolutions(wide.double(), tokens.double()) == 0
-    wide.float()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert convolutions(wide, tokens) == 0
-
-
-@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}])
-def test_blocks_by_convolution_compute_again_what_they_computed(changes, monkeypatch):
-    computed = Mock(side_effect=linear_by_convolution)
-    monkeypatch.setattr("nnunetv2_masam.network.kernels.linear._FEWEST_CHANNELS", 1)
-    monkeypatch.setattr("nnunetv2_masam.network.kernels.linear.linear_by_convolution", computed)
-    network = build(**changes)
-    results = []
-    for kernels in ("plain", "fast"):
-        network.kernels = kernels
-        results.append(outputs_and_gradients(network, torch.float32))
-    assert computed.call_count > len(network.image_encoder.blocks) * 8
-    for plain, fast in zip(*results, strict=True):
-        assert (plain - fast).norm() <= 1e-4 * plain.norm() + 1e-6
 
 
 @pytest.mark.parametrize("autograd", [True, False])

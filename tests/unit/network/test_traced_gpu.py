@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nnunetv2_masam.network import MASAM, kernels
+from nnunetv2_masam.network import MASAM, block
 from nnunetv2_masam.network.attention import decomposed_attention
 from tests.conftest import TINY_VIT
 
@@ -38,7 +38,7 @@ def traced(device: str) -> Iterator[None]:
         stack.enter_context(FakeTensorMode())
         stack.enter_context(torch.device(device))
         stack.enter_context(mock.patch("torch.nn.init.trunc_normal_"))  # looks at numbers
-        stack.enter_context(mock.patch.object(kernels, "attention_by_parts", decomposed_attention))
+        stack.enter_context(mock.patch.object(block, "attention_by_parts", decomposed_attention))
         yield
 
 

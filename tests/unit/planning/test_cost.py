@@ -44,6 +44,15 @@ def test_frozen_weights_have_no_gradients_to_compute():
     assert frozen.backward < trained.backward == pytest.approx(2 * trained.forward, rel=0.1)
 
 
+def test_a_size_that_windows_do_not_fill_costs_no_more():
+    """Per pixel, 512 (windows of 14, 14 and 4 tokens) is within 3 % of 448 (two whole windows)."""
+    vit = {"embed_dim": 768, "depth": 3, "num_heads": 12, "global_attn_indexes": [2]}
+    fitting, usual = (
+        count_operations({"vit": vit, "image_size": (side, side)}, 1, 3).forward / side**2 for side in (448, 512)
+    )
+    assert usual == pytest.approx(fitting, rel=0.03)
+
+
 def test_products_that_torch_leaves_out_are_counted():
     sums, left, right = torch.zeros(2, 3, 5), torch.ones(2, 3, 4), torch.ones(2, 4, 5)
     with count_products() as counter:

@@ -142,7 +142,7 @@ def test_what_is_no_picture_is_named(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"frame.png: cannot be read as an image"):
         read_frame(path)
-    with pytest.raises(ValueError, match="image mode I;16, expected RGB"):
+    with pytest.raises(ValueError, match=r"image mode I(;16)?, expected RGB"):
         read_frame(save(tmp_path / "deep.png", [[1, 2]], np.uint16))
 
 

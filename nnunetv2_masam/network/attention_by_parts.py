@@ -1,7 +1,7 @@
 """Attention with relative positions on a CPU: a few heads at a time, and only its inputs are stored.
 
-A part of the kernel in ``block.py``, not one of its own: alone it takes 13 % off the peak memory of a training step,
-with the adapters recomputed 26 % (``benchmarks/results/kernels-traced.json``).
+Alone it takes 13 % off the peak memory of a training step, with the adapters recomputed 26 %
+(``benchmarks/results/kernels-traced.json``).
 
 The scores of a few heads stay in the cache, and are computed again in the backward pass. The plain form stores its
 lengthened vectors, which are twice as many numbers, and computes longer products.
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nnunetv2_masam.network.attention import padding_score, position_scores
-from nnunetv2_masam.network.kernels.autocast import autocast_as_in_forward, remember_autocast
+from nnunetv2_masam.network.autocast import autocast_as_in_forward, remember_autocast
 
 _SCORES_AT_ONCE = 2**19  # 2 MiB in float32
 
