@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,23 @@ def faults_of_files(dataset: str) -> Iterator[Fault]:
         splits = read_splits(splits_file)
         if overlap := describe_overlap(splits, range(len(splits))):
             yield Fault(SPLITS_FILE, overlap, f"correct {splits_file}; the scores of these folds are too good")
+
+
+def check_folds(preprocessed: Path, folds: Collection[int]) -> None:
+    """Refuse folds that validate on cases that they train on.
+
+    Args:
+        preprocessed: the dataset's folder, with ``splits_final.json`` if there is one.
+        folds: those to look at.
+
+    Raises:
+        ValueError: naming the file, the folds and the cases.
+    """
+    path = preprocessed / SPLITS_FILE
+    if path.is_file():
+        splits = read_splits(path)
+        if overlap := describe_overlap(splits, [fold for fold in folds if fold < len(splits)]):
+            raise ValueError(f"{overlap}. Correct {path}, or choose other folds with --folds")
 
 
 def _faults_of_images(dataset: str, dataset_json: Mapping[str, Any]) -> Iterator[Fault]:

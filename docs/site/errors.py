@@ -15,11 +15,15 @@ INTERNAL = ("architecture", "network", "baselines", "trainers", "__init__")
 INTERNAL_ERRORS = ("ArchiveError", "OutlineError", "AttributeError", "TypeError", "SafetensorError")
 PARTS = {
     "cli": "Commands",
+    "options": "Commands",
+    "processes": "Commands",
     "catalogue": "Trainers and planners",
     "csv_tables": "Files and folders",
     "files": "Files and folders",
     "nnunet_files": "nnU-Net's files and names",
     "images": "Images",
+    "label_files": "Images",
+    "data_checks": "Folds and splits",
     "crossval": "Commands",
     "plans_file": "Plans",
     "installation": "Commands",

@@ -10,9 +10,9 @@ from nnunetv2_masam.catalogue import find_trainer
 from nnunetv2_masam.crossval.counterparts import describe_pair, find_counterparts
 from nnunetv2_masam.crossval.jobs import FINISHED, Job, make_jobs
 from nnunetv2_masam.crossval.request import CrossvalRequest
+from nnunetv2_masam.data_checks import check_folds
 from nnunetv2_masam.evaluation.pipeline import CompareCrossValidation, ModelSource, check_output
 from nnunetv2_masam.evaluation.places import find_splits
-from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_splits
 from nnunetv2_masam.nnunet_files import dataset_name, folder_of, preprocessed_dataset
 from nnunetv2_masam.plans_file import read_plans
 
@@ -63,10 +63,7 @@ class Crossval:
                 f"-c {request.configuration}: not in {plans}, which has {', '.join(configurations) or 'none'}. "
                 "Name one of these"
             )
-        if (folder / SPLITS_FILE).is_file():
-            splits = read_splits(folder / SPLITS_FILE)
-            if overlap := describe_overlap(splits, {job.fold for job in self.left() if job.fold < len(splits)}):
-                raise ValueError(f"{overlap}. Correct {folder / SPLITS_FILE}, or train other folds with --folds")
+        check_folds(folder, {job.fold for job in self.left()})
         for trainer in dict.fromkeys(job.trainer for job in self.left()):
             find_trainer(trainer)
 

@@ -39,7 +39,16 @@ ALLOWED = {
     "processes": set(),
     "datasets": {"processes", "files", "images", "label_files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "label_files", "nnunet_files", "video", "folds"},
-    "crossval": {"plans_file", "files", "nnunet_files", "catalogue", "architecture", "crossval", "evaluation", "folds"},
+    "crossval": {
+        "plans_file",
+        "files",
+        "nnunet_files",
+        "catalogue",
+        "architecture",
+        "crossval",
+        "data_checks",
+        "evaluation",
+    },
     "training": {
         "plans_file",
         "files",
