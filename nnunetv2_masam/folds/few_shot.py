@@ -20,7 +20,6 @@ import numpy as np
 from nnunetv2_masam.files import write_json
 from nnunetv2_masam.folds.fixed import read_fixed_folds
 from nnunetv2_masam.folds.requests import FewShotRequest
-from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_entries, read_or_make_splits
 from nnunetv2_masam.images import find_reader
 from nnunetv2_masam.label_files import defined_values, read_labels
 from nnunetv2_masam.nnunet_files import (
@@ -31,6 +30,7 @@ from nnunetv2_masam.nnunet_files import (
     read_dataset_json,
     training_labels,
 )
+from nnunetv2_masam.splits import SPLITS_FILE, describe_overlap, read_entries, read_or_make_splits
 
 FEW_SHOT_FILE = "few_shot.json"
 

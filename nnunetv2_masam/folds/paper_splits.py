@@ -14,7 +14,6 @@ from pathlib import Path
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.folds.fixed import FixedFold, append_fixed_folds
 from nnunetv2_masam.folds.requests import FixedFoldsRequest
-from nnunetv2_masam.folds.splits import SPLITS_FILE, Split, describe_overlap, read_splits
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
@@ -22,6 +21,7 @@ from nnunetv2_masam.nnunet_files import (
     read_dataset_json,
     training_labels,
 )
+from nnunetv2_masam.splits import SPLITS_FILE, Split, describe_overlap, read_splits
 
 BTCV_TEST = ("0035", "0036", "0037", "0038", "0039", "0040")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
+from nnunetv2_masam.box_record import add_box_channel
 from nnunetv2_masam.files import atomic_folder, write_json
 from nnunetv2_masam.images import write_image
 from nnunetv2_masam.label_files import read_label_image
@@ -19,7 +20,6 @@ from nnunetv2_masam.prompts.channel import (
     link_or_copy,
     write_cases,
 )
-from nnunetv2_masam.prompts.record import add_box_channel
 from nnunetv2_masam.prompts.requests import BoxDatasetRequest
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from nnunetv2_masam.box_record import DRAWN, RECORD_FILE
 from nnunetv2_masam.files import atomic_folder, list_folder, write_json
 from nnunetv2_masam.nnunet_files import checked_name, read_dataset_json
 from nnunetv2_masam.prompts import VoxelBox
@@ -22,7 +23,6 @@ from nnunetv2_masam.prompts.channel import (
 from nnunetv2_masam.prompts.drawn import read_drawn
 from nnunetv2_masam.prompts.from_masks import make_boxes
 from nnunetv2_masam.prompts.markups import ENDING, write_markups
-from nnunetv2_masam.prompts.record import DRAWN, RECORD_FILE
 from nnunetv2_masam.prompts.requests import DrawnInputsRequest, MarkupsRequest, MaskInputsRequest
 from nnunetv2_masam.prompts.world import check_transforms
 

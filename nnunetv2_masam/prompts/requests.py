@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_masam.box_record import FROM_REFERENCE
 from nnunetv2_masam.options import nested, option
-from nnunetv2_masam.prompts.record import FROM_REFERENCE
 
 COORDINATES = ("voxel", "lps", "ras")
 _RULE = "boxes from references"
