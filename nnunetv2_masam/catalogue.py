@@ -83,6 +83,19 @@ def find_trainer(name: str) -> type[Any]:
     return found
 
 
+def find_masam_trainer(name: str) -> type[Any]:
+    """The MA-SAM trainer of this name, whose ``rules`` say how its plans are made.
+
+    Raises:
+        ValueError: there is no trainer of this name, or it trains another network.
+    """
+    trainer = find_trainer(name)
+    if not hasattr(trainer, "rules"):
+        ours = [other for other, found in classes_in(trainers_folder()).items() if hasattr(found, "rules")]
+        raise ValueError(f"-tr: {name} is not a MA-SAM trainer; take one of {', '.join(ours)}")
+    return trainer
+
+
 def class_names(folder: Path) -> list[str]:
     """Names of the classes defined in the modules of ``folder``; see :func:`classes_in`."""
     return list(classes_in(folder))

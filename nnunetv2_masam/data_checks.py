@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_splits
 from nnunetv2_masam.images import check_scalar, find_reader, read_header
 from nnunetv2_masam.label_files import REPAIR, defined_values, read_labels
 from nnunetv2_masam.nnunet_files import (
@@ -21,6 +20,7 @@ from nnunetv2_masam.nnunet_files import (
     training_files,
     training_labels,
 )
+from nnunetv2_masam.splits import SPLITS_FILE, describe_overlap, read_splits
 
 SAME_PLACE = 1e-3  # mm, or of a cosine: a NIfTI header rounds
 

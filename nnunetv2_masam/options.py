@@ -22,7 +22,7 @@ class Option:
         help: what the option does; the default is added where it says something.
         flags: names on the command line; one without a dash is a positional argument. Empty is ``--field-name``.
         group: title in the help text.
-        metavar: placeholder of the value, its unit where it has one, such as ``MM``.
+        metavar: placeholder of the value, its unit where it has one, such as ``MM``; one for each of several values.
         choices: the values that are allowed.
         at_least: smallest number allowed.
         above: the number that all allowed ones exceed.
@@ -33,7 +33,7 @@ class Option:
     help: str
     flags: tuple[str, ...] = ()
     group: str = "options"
-    metavar: str | None = None
+    metavar: str | tuple[str, ...] | None = None
     choices: tuple[str, ...] | None = None
     at_least: float | None = None
     above: float | None = None
@@ -53,7 +53,26 @@ def option(*flags: str, help: str, default: Any = dataclasses.MISSING, **more: A
     return dataclasses.field(default=default, metadata={_KEY: Option(help, flags, **more)})
 
 
+def nested() -> Any:
+    """A required field that is a request itself, behind others; type checkers take :func:`option` for a default."""
+    return dataclasses.field()
+
+
 def options_of(request: type) -> dict[str, tuple[dataclasses.Field[Any], Option]]:
     """Field and option by name, of the fields that :func:`option` made."""
     fields = dataclasses.fields(request)
     return {field.name: (field, field.metadata[_KEY]) for field in fields if _KEY in field.metadata}
+
+
+def check_exclusive(request: Any) -> None:
+    """Refuse a request made in Python, as the parser does, with two options that exclude each other.
+
+    Raises:
+        ValueError: naming both.
+    """
+    given: dict[str, str] = {}
+    for name, (_, found) in options_of(type(request)).items():
+        if found.exclusive and getattr(request, name) not in (None, False):
+            other = given.setdefault(found.exclusive, name)
+            if other != name:
+                raise ValueError(f"{other} and {name} are both given, expected one of them. Leave the other out")

@@ -11,10 +11,16 @@ from typing import Any
 
 from nnunetv2_masam.files import read_json
 
+NETWORK_CLASS = "nnunetv2_masam.network.MASAM"
 _REMEDY = (
     "Correct that key, or replace the file: plan again (nnUNetv2_plan_experiment, nnUNetv2_masam plan), or copy the "
     "trained model again"
 )
+
+
+def is_masam_configuration(configuration: Mapping[str, Any]) -> bool:
+    """Whether a resolved configuration is one for MA-SAM."""
+    return configuration.get("architecture", {}).get("network_class_name") == NETWORK_CLASS
 
 
 def read_plans(path: Path) -> dict[str, Any]:

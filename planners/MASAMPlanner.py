@@ -16,10 +16,9 @@ from nnunetv2_masam.planning import (
     PLANS_NAME,
     PlanningRules,
     explain_configuration,
-    is_masam_configuration,
     replan,
 )
-from nnunetv2_masam.plans_file import read_plans
+from nnunetv2_masam.plans_file import is_masam_configuration, read_plans
 
 
 class MASAMPlanner(ExperimentPlanner):

@@ -21,6 +21,8 @@ PARTS = {
     "csv_tables": "Files and folders",
     "files": "Files and folders",
     "nnunet_files": "nnU-Net's files and names",
+    "box_record": "Box prompts",
+    "splits": "Folds and splits",
     "images": "Images",
     "label_files": "Images",
     "data_checks": "Folds and splits",

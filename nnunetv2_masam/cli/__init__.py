@@ -1,6 +1,7 @@
 """The command ``nnUNetv2_masam``: one module per subcommand.
 
-A subcommand's module has ``add_arguments(parser)`` and ``run(args) -> int`` (the exit code). It is imported when it is
+A subcommand's module has ``run(args) -> int`` (the exit code), ``EPILOG`` with examples, and its options: ``REQUEST``,
+a dataclass whose fields carry them, and ``add_arguments(parser)`` for what is in no request. It is imported when it is
 called, and imports what computes only in ``run``, so that ``--help`` needs neither torch nor nnU-Net.
 """
 

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.cli.options import request_from
 from nnunetv2_masam.sharing.requests import AdaptRequest
 
+REQUEST = AdaptRequest
 EPILOG = """\
   nnUNetv2_masam adapt-pretrained checkpoint_final.pth -d 4 -o fitted.pth
   nnUNetv2_train 4 3d_fullres 0 -tr nnUNetTrainerMASAM -pretrained_weights fitted.pth
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the checkpoint, and dataset, configuration, trainer and plans of the training that follows."""
-    parser.epilog = EPILOG
-    add_options(parser, AdaptRequest)
-
-
 def run(args: argparse.Namespace) -> int:
     """Fit the checkpoint, and print what was resized and what starts anew."""
     from nnunetv2_masam.sharing.pretrained import adapt_pretrained
 
-    request = request_from(args, AdaptRequest)
+    request = request_from(args, REQUEST)
     adapted = adapt_pretrained(request)
     print(adapted.report)
     train = f"nnUNetv2_train {adapted.dataset} {request.configuration} FOLD -tr {request.trainer} -p {request.plans}"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group, whole_number
+from nnunetv2_masam.cli.arguments import group
+from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.crossval.request import CrossvalRequest
 
 if TYPE_CHECKING:
     from nnunetv2_masam.crossval.jobs import Job
-    from nnunetv2_masam.crossval.request import Crossval
+    from nnunetv2_masam.crossval.prepare import Crossval
     from nnunetv2_masam.crossval.slurm import Submission
 
+REQUEST = CrossvalRequest
 EPILOG = """\
 What is finished is skipped and what was interrupted is resumed, so the same command can be given again.
 
@@ -25,50 +27,9 @@ What is finished is skipped and what was interrupted is resumed, so the same com
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``crossval``."""
-    parser.epilog = EPILOG
-    _add_what_to_train(parser)
-    _add_where_to_train(parser)
-    add_output_folder(parser, "Folder for logs and comparison (default: crossval beside the models)", required=False)
-    add = group(parser, "output").add_argument
-    add("--status", action="store_true", help="Only show where each training stands")
-    add("--dry-run", action="store_true", help="Only show the commands")
-
-
-def _add_what_to_train(parser: argparse.ArgumentParser) -> None:
-    add_dataset(parser, "Number or name of the preprocessed dataset")
-    add = group(parser, "what to train").add_argument
-    add("-c", "--configuration", required=True, metavar="NAME", help="Configuration, such as 3d_fullres")
-    add(
-        "-tr",
-        "--trainers",
-        nargs="+",
-        required=True,
-        metavar="TRAINER",
-        help="Trainers; the first one is the baseline of the comparison",
-    )
-    add("-p", "--plans", default="nnUNetPlans", metavar="NAME", help="Plans (default: %(default)s)")
-    folds = "Folds to train (default: all of the cross-validation)"
-    add("--folds", nargs="+", type=whole_number, metavar="F", help=folds)
-    add("--pretrained-weights", type=Path, metavar="FILE", help="Checkpoint to fine-tune from")
-    add(
-        "--from-scratch",
-        action="store_true",
-        help="Also train each pretrained trainer's counterpart without pretrained weights, TRAINER_scratch, and "
-        "compare the two",
-    )
-
-
-def _add_where_to_train(parser: argparse.ArgumentParser) -> None:
+    """Declare where to train, and what only shows."""
     add = group(parser, "where to train").add_argument
     add("--gpus", nargs="+", metavar="N", help="GPUs to use, one training on each (default: the first)")
-    add(
-        "--device",
-        default="cuda",
-        choices=("cuda", "cpu", "mps"),
-        metavar="DEVICE",
-        help="cuda, cpu or mps, as in nnUNetv2_train (default: %(default)s)",
-    )
     add(
         "--slurm",
         nargs="*",
@@ -76,27 +37,19 @@ def _add_where_to_train(parser: argparse.ArgumentParser) -> None:
         help="Submit to SLURM with these submitit parameters, instead of training here (default: one GPU with --device "
         "cuda, a CPU for each of nnU-Net's data loading processes, and two days, or what the partition allows)",
     )
+    add = group(parser, "output").add_argument
+    add("--status", action="store_true", help="Only show where each training stands")
+    add("--dry-run", action="store_true", help="Only show the commands")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is left, then compare."""
     from nnunetv2_masam.crossval import jobs as runner
-    from nnunetv2_masam.crossval.request import CrossvalRequest, prepare_crossval
+    from nnunetv2_masam.crossval.prepare import prepare_crossval
     from nnunetv2_masam.crossval.slurm import read_parameters, submit
 
-    request = CrossvalRequest(
-        dataset=args.dataset,
-        configuration=args.configuration,
-        trainers=args.trainers,
-        plans=args.plans,
-        folds=args.folds,
-        pretrained_weights=args.pretrained_weights,
-        from_scratch=args.from_scratch,
-        device=args.device,
-        output=args.output,
-    )
     parameters = read_parameters(args.slurm or [])
-    crossval = prepare_crossval(request)
+    crossval = prepare_crossval(request_from(args, REQUEST))
     print("\n".join(runner.status_lines(crossval.jobs)), flush=True)
     if args.status:
         return 0

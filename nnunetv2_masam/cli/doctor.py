@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_dataset
+from nnunetv2_masam.options import option
 
 if TYPE_CHECKING:
     from nnunetv2_masam.installation import Finding
 
+
+@dataclass(frozen=True)
+class DoctorRequest:
+    """What to check besides the installation."""
+
+    dataset: str | None = option(
+        "-d", "--dataset", default=None, group="input", metavar="ID",
+        help="Also read this dataset's files and report values that are not finite or no labels, images that are no "
+        "volumes, and folds that validate on training cases (default: none)",
+    )  # fmt: skip
+
+
+REQUEST = DoctorRequest
 EPILOG = """\
   nnUNetv2_masam doctor
   nnUNetv2_masam doctor -d 4
 """
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.epilog = EPILOG
-    help_text = (
-        "Also read this dataset's files and report values that are not finite or no labels, images that are no "
-        "volumes, and folds that validate on training cases (default: none)"
-    )
-    add_dataset(parser, help_text, required=False)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.arguments import add_dataset, group, positive_int, whole_number
+from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.folds.requests import FewShotRequest
 
+REQUEST = FewShotRequest
 EPILOG = """\
 Appends folds to splits_final.json, one per k and fold of the cross-validation; no fold changes its number.
 
@@ -15,37 +17,12 @@ Appends folds to splits_final.json, one per k and fold of the cross-validation; 
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``few-shot``."""
-    parser.epilog = EPILOG
-    add_dataset(parser, "Number or name of the dataset; must be preprocessed")
-    add = group(parser, "folds").add_argument
-    add(
-        "-k",
-        "--training-cases",
-        nargs="+",
-        type=positive_int,
-        required=True,
-        metavar="K",
-        help="Numbers of training cases",
-    )
-    add(
-        "--folds",
-        nargs="+",
-        type=whole_number,
-        metavar="F",
-        help="Folds of the cross-validation, or fixed folds (default: all of the cross-validation)",
-    )
-    add("--seed", type=whole_number, default=0, metavar="N", help="Seed of the choice of cases (default: %(default)s)")
-
-
 def run(args: argparse.Namespace) -> int:
     """Append the folds and print which fold is which."""
-    from nnunetv2_masam.folds.few_shot import FewShotRequest, append_few_shot_folds
+    from nnunetv2_masam.folds.few_shot import append_few_shot_folds
     from nnunetv2_masam.nnunet_files import dataset_number
 
-    folds = None if args.folds is None else tuple(args.folds)
-    appended = append_few_shot_folds(FewShotRequest(args.dataset, tuple(args.training_cases), folds, args.seed))
+    appended = append_few_shot_folds(request_from(args, REQUEST))
     for note in appended.notes:
         print(f"note: {note}")
     print("fold  k  validates as fold  training cases")

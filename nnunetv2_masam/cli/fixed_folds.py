@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_dataset, group
+from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.folds.requests import PUBLISHED_SPLITS, FixedFoldsRequest
 
 if TYPE_CHECKING:
     from nnunetv2_masam.folds.paper_splits import PublishedFolds
 
-SUMMARIES = {
-    "btcv-paper": "the MA-SAM authors' 24 and 6 cases of BTCV",
-    "prostate6-paper": "their split of the six-site prostate data: one fold over all sites, one for each site",
-    "prostate6-by-site": "train on five prostate sites, validate on the sixth: six folds",
-    "msd-pancreas-paper": "their five splits of the Medical Segmentation Decathlon's pancreas",
-}
+REQUEST = FixedFoldsRequest
 EPILOG = """\
 splits:
 {splits}
@@ -25,22 +21,14 @@ Folds are appended to splits_final.json, before or after preprocessing; no fold 
   nnUNetv2_masam fixed-folds msd-pancreas-paper -d 7
   nnUNetv2_train 7 3d_fullres 5 -tr nnUNetTrainerMASAM
   nnUNetv2_masam compare -d 7 nnUNetTrainer nnUNetTrainerMASAM --folds 5
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``fixed-folds``."""
-    parser.epilog = EPILOG.format(splits="\n".join(f"  {name:20s}{summary}" for name, summary in SUMMARIES.items()))
-    add_dataset(parser)
-    add = group(parser, "folds").add_argument
-    add("split", choices=list(SUMMARIES), metavar="SPLIT", help=f"One of {', '.join(SUMMARIES)}")
+""".format(splits="\n".join(f"  {name:20s}{summary}" for name, summary in PUBLISHED_SPLITS.items()))
 
 
 def run(args: argparse.Namespace) -> int:
     """Append the folds and print which fold is which."""
     from nnunetv2_masam.folds.paper_splits import append_published_folds
 
-    print_folds(append_published_folds(args.dataset, args.split))
+    print_folds(append_published_folds(request_from(args, REQUEST)))
     return 0
 
 

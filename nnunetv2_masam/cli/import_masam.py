@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.cli.options import request_from
 from nnunetv2_masam.sharing.requests import ImportRequest
 
+REQUEST = ImportRequest
 EPILOG = """\
   nnUNetv2_masam import-masam --adapt epoch_299.pth --sam sam_vit_h_4b8939.pth --task btcv --dataset-json dataset.json \
 -o nnUNetTrainerMASAM_paper__nnUNetMASAMImportPlans__3d_fullres
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the two weights files, the dataset's description, the task, and settings that no file holds."""
-    parser.epilog = EPILOG
-    add_options(parser, ImportRequest)
-
-
 def run(args: argparse.Namespace) -> int:
     """Import the model, and print what differs from the authors' procedure."""
     from nnunetv2_masam.sharing.authors_model import import_authors_model
 
-    print(import_authors_model(request_from(args, ImportRequest)).readme)
+    print(import_authors_model(request_from(args, REQUEST)).readme)
     return 0

@@ -65,12 +65,11 @@ def _argument(field: dataclasses.Field[Any], option: Option, hint: Any, flags: t
         action = "store_false" if field.default is True else "store_true"
         return {"dest": field.name, "action": action, "help": option.help}
     of_one, nargs = _type_and_nargs(hint)
-    metavar = option.metavar or ("{" + ",".join(option.choices) + "}" if option.choices else None)
     keywords: dict[str, Any] = {
         "type": _checked(of_one, option),
         "nargs": option.nargs or nargs,
         "choices": option.choices,
-        "metavar": metavar or field.name.upper(),
+        "metavar": option.metavar or (None if option.choices else field.name.upper()),  # argparse shows choices
         "help": option.help + _default_text(field, option),
         "default": None if _is_required(field) else field.default,
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.cli.options import request_from
 from nnunetv2_masam.planning.plan_dataset import PlannedDataset, PlanRequest, plan_dataset
 
+REQUEST = PlanRequest
 EPILOG = """\
   nnUNetv2_masam plan -d 4
   nnUNetv2_masam plan -d 4 -tr nnUNetTrainerMASAM_H -gpu_memory_target 24 -overwrite_plans_name nnUNetMASAMPlans_24G
@@ -15,16 +16,10 @@ EPILOG = """\
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Names as in nnU-Net's own planning commands."""
-    parser.epilog = EPILOG
-    add_options(parser, PlanRequest)
-
-
 def run(args: argparse.Namespace) -> int:
     """Plan, preprocess what is missing, and print what was decided."""
     for dataset in args.dataset:
-        request = request_from(args, PlanRequest, dataset=dataset)
+        request = request_from(args, REQUEST, dataset=dataset)
         _report(plan_dataset(request), request)
     return 0
 

@@ -5,28 +5,23 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.cli.options import request_from
 from nnunetv2_masam.sharing.requests import SlimRequest
 
 if TYPE_CHECKING:
     from nnunetv2_masam.sharing.model_folder import ConvertedFolder
 
+REQUEST = SlimRequest
 EPILOG = """\
   nnUNetv2_masam slim nnUNetTrainerMASAM__nnUNetPlans__3d_fullres -o slim
 """
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the model folder, the output folder and the SAM file."""
-    parser.epilog = EPILOG
-    add_options(parser, SlimRequest)
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and print what was left out of each checkpoint."""
     from nnunetv2_masam.sharing.model_folder import slim_folder
 
-    return report(slim_folder(request_from(args, SlimRequest)))
+    return report(slim_folder(request_from(args, REQUEST)))
 
 
 def report(converted: ConvertedFolder) -> int:

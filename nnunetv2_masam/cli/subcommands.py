@@ -22,7 +22,13 @@ class LazyParser(argparse.ArgumentParser):
         if self.module is not None:
             name, self.module = self.module, None
             module = importlib.import_module(name)
-            module.add_arguments(self)
+            self.epilog = getattr(module, "EPILOG", None)
+            if hasattr(module, "REQUEST"):
+                from nnunetv2_masam.cli.options import add_options
+
+                add_options(self, module.REQUEST)
+            if hasattr(module, "add_arguments"):
+                module.add_arguments(self)
             if hasattr(module, "run"):
                 self.set_defaults(run=module.run, prog=self.prog)
 

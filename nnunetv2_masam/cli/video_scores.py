@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
+from nnunetv2_masam.cli.arguments import add_output_folder, group
+from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.video.requests import ScoresRequest
 
+REQUEST = ScoresRequest
 EPILOG = """\
   nnUNetv2_masam video-scores -d 18 -i predictions -o scores
   nnUNetv2_masam video-scores -d 18 -i fold_0/validation fold_1/validation -o scores_of_two_folds
@@ -17,31 +19,7 @@ of docs/video.md. "challenge" is the rule of EndoVis: for each frame, the classe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``video-scores``."""
-    parser.epilog = EPILOG
-    add_dataset(parser, "Dataset that the cases belong to")
-    add = group(parser, "input").add_argument
-    add(
-        "-i",
-        "--predictions",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="DIR",
-        help="Folders of nnU-Net's predictions",
-    )
-    add(
-        "-r",
-        "--references",
-        type=Path,
-        metavar="DIR",
-        help="Folder of references (default: the dataset's labelsTr and labelsTs)",
-    )
-    group(parser, "metrics").add_argument(
-        "--original-size",
-        action="store_true",
-        help="Score in the size of the frames, where convert has reduced them (default: that of the cases)",
-    )
+    """Declare where scores are written, which scoring does not depend on."""
     add_output_folder(parser, "Folder for scores.json and scores.md (default: print only)", required=False)
     add = group(parser, "output").add_argument
     add("--overwrite", action="store_true", help="Replace other scores in the output folder")
@@ -49,10 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print the tables, write both files."""
-    from nnunetv2_masam.video.score_folders import ScoresRequest, score_predictions
+    from nnunetv2_masam.video.score_folders import score_predictions
 
-    request = ScoresRequest(args.dataset, tuple(args.predictions), args.references, args.original_size)
-    scores = score_predictions(request)
+    scores = score_predictions(request_from(args, REQUEST))
     print(scores.tables, end="")
     if scores.reduced:
         print("Scored in the size of the cases, which are smaller than their frames; --original-size scores there")

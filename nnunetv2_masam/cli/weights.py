@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_output_folder, group
+from nnunetv2_masam.cli.options import add_options
 from nnunetv2_masam.cli.subcommands import HelpFormatter
 from nnunetv2_masam.files import cache_folder, sha256_of
+from nnunetv2_masam.options import option
 
 if TYPE_CHECKING:
     from nnunetv2_masam.weights.provenance import Provenance
@@ -23,32 +25,49 @@ Without an action, the known checkpoints are listed.
 """
 
 
+@dataclass(frozen=True)
+class DownloadRequest:
+    """A checkpoint to download."""
+
+    name: str = option(
+        "name", help="Name that nnUNetv2_masam weights lists, or a URL; #sha256= and the hash can follow it",
+        group="input", metavar="NAME",
+    )  # fmt: skip
+    output: Path | None = option(
+        "-o", "--output", help="Folder to put it in (default: MASAM_CACHE, or the user's cache folder)", default=None,
+        group="output", metavar="DIR",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """A file to check."""
+
+    file: Path = option(
+        "file", help="Weights, a folder with them, or nnU-Net's checkpoint", group="input", metavar="FILE"
+    )
+
+
+# name: (options, one line of help, example)
+ACTIONS: dict[str, tuple[type, str, str]] = {
+    "download": (DownloadRequest, "Download a known checkpoint, or a URL, and verify its sha256", "vit_b -o weights"),
+    "check": (
+        CheckRequest,
+        "Describe a weights file or a trained checkpoint and check whether it can be used",
+        "sam_vit_b_01ec64.pth",
+    ),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Without an action the known checkpoints are listed."""
-    parser.epilog = EPILOG
     actions = parser.add_subparsers(title="commands", dest="action", metavar="ACTION")
-    summary = "Download a known checkpoint, or a URL, and verify its sha256"
-    download = actions.add_parser(
-        "download",
-        help=summary,
-        description=f"{summary}.",
-        epilog="  nnUNetv2_masam weights download vit_b -o weights\n",
-        formatter_class=HelpFormatter,
-    )
-    name = "Name that nnUNetv2_masam weights lists, or a URL; #sha256= and the hash can follow it"
-    group(download, "input").add_argument("name", metavar="NAME", help=name)
-    where = "Folder to put it in (default: MASAM_CACHE, or the user's cache folder)"
-    add_output_folder(download, where, required=False)
-    summary = "Describe a weights file or a trained checkpoint and check whether it can be used"
-    check = actions.add_parser(
-        "check",
-        help=summary,
-        description=f"{summary}.",
-        epilog="  nnUNetv2_masam weights check sam_vit_b_01ec64.pth\n",
-        formatter_class=HelpFormatter,
-    )
-    add = group(check, "input").add_argument
-    add("file", type=Path, metavar="FILE", help="Weights, a folder with them, or nnU-Net's checkpoint")
+    for name, (request, summary, example) in ACTIONS.items():
+        epilog = f"  nnUNetv2_masam weights {name} {example}\n"
+        action = actions.add_parser(
+            name, help=summary, description=f"{summary}.", epilog=epilog, formatter_class=HelpFormatter
+        )
+        add_options(action, request)
 
 
 def run(args: argparse.Namespace) -> int:

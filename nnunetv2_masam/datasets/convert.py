@@ -4,35 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from nnunetv2_masam.datasets import btcv, prostate6
 from nnunetv2_masam.datasets.raw_dataset import DatasetSpec, RawDataset, write_dataset
+from nnunetv2_masam.datasets.requests import BtcvRequest, ConvertRequest, Prostate6Request
 from nnunetv2_masam.datasets.volumes import LabelRule, Volume
 from nnunetv2_masam.folds.fixed import append_fixed_folds, check_fixed_folds
 from nnunetv2_masam.folds.paper_splits import SPLITS, PublishedFolds
 from nnunetv2_masam.nnunet_files import folder_of, new_dataset
-
-
-@dataclass(frozen=True)
-class ConvertRequest:
-    """What to convert.
-
-    Attributes:
-        source: folder with the data as published.
-        dataset_id: a free number.
-        partial: convert what is there where the dataset is incomplete.
-        copy_geometry: give labels the geometry of their image where theirs is another, instead of refusing.
-        processes: how many.
-        splits: names of published splits whose folds are appended.
-    """
-
-    source: Path
-    dataset_id: int
-    partial: bool = False
-    copy_geometry: bool = False
-    processes: int = 1
-    splits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,18 +27,18 @@ class ConvertedDataset:
     folds: PublishedFolds | None
 
 
-def convert_btcv(request: ConvertRequest, *, merge_adrenal_glands: bool = False) -> ConvertedDataset:
+def convert_btcv(request: BtcvRequest) -> ConvertedDataset:
     """Convert BTCV, with both adrenal glands as one label where they are merged.
 
     Raises:
         ValueError: the layout, a file or the number is not as expected; nothing is written then.
     """
     volumes = btcv.find_volumes(request.source, partial=request.partial)
-    rule = btcv.rule(merge_adrenal_glands=merge_adrenal_glands, copy_geometry=request.copy_geometry)
-    return _convert(request, volumes, btcv.spec(merge_adrenal_glands=merge_adrenal_glands), rule)
+    rule = btcv.rule(merge_adrenal_glands=request.merge_adrenal_glands, copy_geometry=request.copy_geometry)
+    return _convert(request, volumes, btcv.spec(merge_adrenal_glands=request.merge_adrenal_glands), rule)
 
 
-def convert_prostate6(request: ConvertRequest) -> ConvertedDataset:
+def convert_prostate6(request: Prostate6Request) -> ConvertedDataset:
     """Convert the prostate MRI from six sites.
 
     Raises:

@@ -14,7 +14,6 @@ from nnunetv2_masam.evaluation.value_tables import is_table
 from nnunetv2_masam.files import list_folder, shortened
 from nnunetv2_masam.folds.few_shot import read_few_shot_folds
 from nnunetv2_masam.folds.fixed import read_fixed_folds
-from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_splits
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
@@ -22,6 +21,7 @@ from nnunetv2_masam.nnunet_files import (
     read_dataset_json,
     set_folders,
 )
+from nnunetv2_masam.splits import SPLITS_FILE, describe_overlap, read_splits
 
 ALL_FOLD = "fold_all"
 NO_VALIDATION_IN_FOLD_ALL = "fold_all is validated on its own training cases, which says nothing on new ones"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunetv2_masam.box_record import CHANNEL_KEY, DRAWN, FROM_REFERENCE, RECORD_FILE, RECORD_KEY
 from nnunetv2_masam.files import read_json
-from nnunetv2_masam.prompts.record import CHANNEL_KEY, DRAWN, FROM_REFERENCE, RECORD_FILE, RECORD_KEY
 
 PREDICTION_ARGUMENTS = "predict_from_raw_data_args.json"  # which nnUNetv2_predict leaves beside its predictions
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from nnunetv2_masam.files import write_json
 from nnunetv2_masam.folds.fixed import read_fixed_folds
-from nnunetv2_masam.folds.splits import SPLITS_FILE, describe_overlap, read_entries, read_or_make_splits
+from nnunetv2_masam.folds.requests import FewShotRequest
 from nnunetv2_masam.images import find_reader
 from nnunetv2_masam.label_files import defined_values, read_labels
 from nnunetv2_masam.nnunet_files import (
@@ -30,6 +30,7 @@ from nnunetv2_masam.nnunet_files import (
     read_dataset_json,
     training_labels,
 )
+from nnunetv2_masam.splits import SPLITS_FILE, describe_overlap, read_entries, read_or_make_splits
 
 FEW_SHOT_FILE = "few_shot.json"
 
@@ -153,23 +154,6 @@ def write_few_shot_folds(
     """Write both files; the splits last, and each in one step, so that an interruption leaves no half."""
     write_json(preprocessed / FEW_SHOT_FILE, [asdict(entry) for entry in folds])
     write_json(preprocessed / SPLITS_FILE, splits)
-
-
-@dataclass(frozen=True)
-class FewShotRequest:
-    """Which folds to append.
-
-    Attributes:
-        dataset: number or name; must be preprocessed, or its raw data be there.
-        ks: numbers of training cases.
-        base_folds: folds of the cross-validation, or fixed ones; all of the cross-validation by default.
-        seed: of the choice of cases.
-    """
-
-    dataset: str
-    ks: tuple[int, ...]
-    base_folds: tuple[int, ...] | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)

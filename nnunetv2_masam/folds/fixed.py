@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nnunetv2_masam.files import write_json
-from nnunetv2_masam.folds.splits import SPLITS_FILE, Split, read_entries, read_or_make_splits
+from nnunetv2_masam.splits import SPLITS_FILE, Split, read_entries, read_or_make_splits
 
 FIXED_FILE = "fixed_folds.json"
 

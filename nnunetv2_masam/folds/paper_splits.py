@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.folds.fixed import FixedFold, append_fixed_folds
-from nnunetv2_masam.folds.splits import SPLITS_FILE, Split, describe_overlap, read_splits
+from nnunetv2_masam.folds.requests import FixedFoldsRequest
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
@@ -21,6 +21,7 @@ from nnunetv2_masam.nnunet_files import (
     read_dataset_json,
     training_labels,
 )
+from nnunetv2_masam.splits import SPLITS_FILE, Split, describe_overlap, read_splits
 
 BTCV_TEST = ("0035", "0036", "0037", "0038", "0039", "0040")
 
@@ -106,19 +107,15 @@ class PublishedFolds:
         return describe_overlap(splits, range(len(splits)))
 
 
-def append_published_folds(dataset: str, split: str) -> PublishedFolds:
+def append_published_folds(request: FixedFoldsRequest) -> PublishedFolds:
     """Append the folds of a published split to a dataset, unless they are there.
-
-    Args:
-        dataset: number or name.
-        split: one of ``SPLITS``.
 
     Raises:
         ValueError: there is no such dataset or split, or the dataset lacks a case of it.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split: got {split!r}, expected one of {', '.join(SPLITS)}")
-    name = dataset_name(dataset)
+    if request.split not in SPLITS:
+        raise ValueError(f"split: got {request.split!r}, expected one of {', '.join(SPLITS)}")
+    name = dataset_name(request.dataset)
     preprocessed = preprocessed_dataset(name)
     cases = list(training_labels(name, read_dataset_json(find_dataset_json(name))))
-    return PublishedFolds(preprocessed, tuple(append_fixed_folds(preprocessed, cases, SPLITS[split](cases))))
+    return PublishedFolds(preprocessed, tuple(append_fixed_folds(preprocessed, cases, SPLITS[request.split](cases))))

@@ -19,21 +19,18 @@ preprocessed data are used as they are. This package decides the rest, in this o
 
 from nnunetv2_masam.planning.configuration import (
     check_whole_numbers,
-    is_masam_configuration,
     plan_configuration,
     replan,
 )
 from nnunetv2_masam.planning.explain import explain_configuration
-from nnunetv2_masam.planning.rules import MIN_SLICES, NETWORK_CLASS, PLANS_NAME, PlanningRules
+from nnunetv2_masam.planning.rules import MIN_SLICES, PLANS_NAME, PlanningRules
 
 __all__ = [
     "MIN_SLICES",
-    "NETWORK_CLASS",
     "PLANS_NAME",
     "PlanningRules",
     "check_whole_numbers",
     "explain_configuration",
-    "is_masam_configuration",
     "plan_configuration",
     "replan",
 ]

@@ -9,9 +9,9 @@ from typing import Any
 
 from nnunetv2_masam.architecture import DEFAULTS, resolve_vit
 from nnunetv2_masam.planning.fit import Task, fit_memory
-from nnunetv2_masam.planning.rules import NETWORK_CLASS, PlanningRules
+from nnunetv2_masam.planning.rules import PlanningRules
 from nnunetv2_masam.planning.tile_depth import prediction_slices
-from nnunetv2_masam.plans_file import resolved_configuration
+from nnunetv2_masam.plans_file import NETWORK_CLASS, resolved_configuration
 
 _INTEGERS = {"batch_size", "micro_batch_size", "fact_rank", "lora_rank", "adapter_channels", "decoder_doublings"}
 _INTEGERS |= {"adapter_kernel", "adapter_dilation", "embed_dim", "depth", "num_heads"}
@@ -19,11 +19,6 @@ _INTEGERS |= {"patch_stride"}
 _INTEGER_LISTS = {"patch_size", "training_patch_size", "image_size", "global_attn_indexes"}
 _INTEGER_LISTS |= {"widths", "depths", "windows", "merge_strides"}
 _LEFT_OPEN = {name for name, value in asdict(DEFAULTS).items() if value is None}  # the encoder decides
-
-
-def is_masam_configuration(configuration: Mapping[str, Any]) -> bool:
-    """Whether a resolved configuration was written by :func:`plan_configuration` (or by hand after its pattern)."""
-    return configuration.get("architecture", {}).get("network_class_name") == NETWORK_CLASS
 
 
 def check_whole_numbers(configuration: Mapping[str, Any], plans_name: str) -> None:

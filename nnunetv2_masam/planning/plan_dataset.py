@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.catalogue import class_names, find_planner, planners_folder
+from nnunetv2_masam.catalogue import class_names, find_masam_trainer, find_planner, planners_folder
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     dataset_number,
@@ -18,7 +18,7 @@ from nnunetv2_masam.nnunet_files import (
     read_dataset_json,
 )
 from nnunetv2_masam.options import option
-from nnunetv2_masam.planning.rules import PLANS_NAME, find_masam_trainer
+from nnunetv2_masam.planning.rules import PLANS_NAME
 
 
 @dataclass(frozen=True)

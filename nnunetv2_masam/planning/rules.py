@@ -1,4 +1,4 @@
-"""The rules by which a recipe is planned, and the names of plans."""
+"""The rules by which a recipe is planned, and the name of plans."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnunetv2_masam.architecture import DEFAULTS
-from nnunetv2_masam.catalogue import classes_in, find_trainer, trainers_folder
 
-NETWORK_CLASS = "nnunetv2_masam.network.MASAM"
 PLANS_NAME = "nnUNetMASAMPlans"
 MIN_SLICES = 4  # of a 3D patch: nnU-Net's blurring augmentation cannot pad fewer
 
@@ -60,20 +58,3 @@ class PlanningRules:
         """Longest in-plane side of a patch, voxels."""
         longest = self.max_image_side if self.image_size is None else min(self.image_size)
         return round(longest / self.min_upsampling)
-
-
-def find_masam_trainer(name: str) -> type[Any]:
-    """The MA-SAM trainer of this name, whose ``rules`` are :class:`PlanningRules`.
-
-    Raises:
-        ValueError: there is no trainer of this name, or it trains another network.
-    """
-    trainer = find_trainer(name)
-    if not _is_masam_trainer(trainer):
-        ours = [other for other, found in classes_in(trainers_folder()).items() if _is_masam_trainer(found)]
-        raise ValueError(f"-tr: {name} is not a MA-SAM trainer; take one of {', '.join(ours)}")
-    return trainer
-
-
-def _is_masam_trainer(trainer: type[Any]) -> bool:
-    return isinstance(getattr(trainer, "rules", None), PlanningRules)

@@ -3,7 +3,7 @@
     reference masks ─ from_masks.py ──────────────┐
     tables ─ drawn.py, markups ─ markups.py ──────┴→ voxels ─ channel.py ─→ case_000N beside the images
           for a dataset (box_dataset.py) or for prediction (inputs.py)
-          ─ nnU-Net: resampling, augmentation (augmentation.py keeps the channel binary), sliding window
+          ─ nnU-Net: resampling, augmentation (training/box_augmentation.py keeps the channel binary), sliding window
           ─ network/boxes.py: the channel of a stack → SAM's box coordinates
 
 Boxes in voxels are [[low, high], ...] along (D, H, W), high excluded, as in ``acvl_utils``.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
+from nnunetv2_masam.box_record import add_box_channel
 from nnunetv2_masam.files import atomic_folder, write_json
 from nnunetv2_masam.images import write_image
 from nnunetv2_masam.label_files import read_label_image
@@ -20,23 +20,7 @@ from nnunetv2_masam.prompts.channel import (
     link_or_copy,
     write_cases,
 )
-from nnunetv2_masam.prompts.from_masks import MaskBoxes
-from nnunetv2_masam.prompts.record import add_box_channel
-
-
-@dataclass(frozen=True)
-class BoxDatasetRequest:
-    """A dataset to write anew with boxes.
-
-    Attributes:
-        dataset: number or name of the source in ``nnUNet_raw``.
-        name: ``DatasetXXX_Name`` of the new one, with a free number.
-        rule: which boxes.
-    """
-
-    dataset: str
-    name: str
-    rule: MaskBoxes
+from nnunetv2_masam.prompts.requests import BoxDatasetRequest
 
 
 def write_box_dataset(request: BoxDatasetRequest) -> Written:

@@ -24,7 +24,8 @@ from nnunetv2_masam.files import shortened
 from nnunetv2_masam.images import read_image, write_image
 from nnunetv2_masam.label_files import defined_values, read_label_image
 from nnunetv2_masam.prompts import VoxelBox
-from nnunetv2_masam.prompts.from_masks import MaskBoxes, label_values
+from nnunetv2_masam.prompts.from_masks import label_values, make_boxes
+from nnunetv2_masam.prompts.requests import MaskBoxes
 
 FILE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -113,7 +114,7 @@ class ReferenceBoxes:
             found, mask = self.read(labels[case], written)
             if found.GetSize() != image.GetSize():
                 raise ValueError(f"{labels[case]}: {found.GetSize()} voxels (x, y, z), its image has {image.GetSize()}")
-            return self.rule.boxes(case, mask, image.GetSpacing()[::-1])
+            return make_boxes(self.rule, case, mask, image.GetSpacing()[::-1])
 
         return boxes_of
 

@@ -30,12 +30,12 @@ from nnunetv2_masam.csv_tables import read_csv_table
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.markups import ENDING, read_markups
+from nnunetv2_masam.prompts.requests import COORDINATES
 from nnunetv2_masam.prompts.world import box_of_points, checked_box
 
 BoxOfImage = Callable[[sitk.Image], VoxelBox]  # converts a drawn box to voxels of an image
 Corners = tuple[float, ...]  # x0, y0, z0, x1, y1, z1
 COLUMNS = ("x0", "y0", "z0", "x1", "y1", "z1")
-COORDINATES = ("voxel", "lps", "ras")
 
 
 def read_drawn(path: Path, coordinates: str | None = None) -> dict[str, list[BoxOfImage]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,54 +12,27 @@ from scipy import ndimage
 
 from nnunetv2_masam.nnunet_files import foreground_labels
 from nnunetv2_masam.prompts import VoxelBox
-from nnunetv2_masam.prompts.record import FROM_REFERENCE
+from nnunetv2_masam.prompts.requests import MaskBoxes
 
 
-@dataclass(frozen=True)
-class MaskBoxes:
-    """Which boxes to make of a mask.
+def make_boxes(rule: MaskBoxes, case: str, mask: np.ndarray, spacing_mm: Sequence[float]) -> list[VoxelBox]:
+    """The boxes of one case.
 
-    Attributes:
-        labels: names of the labels or regions that are boxed, taken together.
-        per_lesion: a box for each connected component (26 neighbours), or one around all of them.
-        margin_mm: added on every side, rounded to whole voxels.
-        jitter_mm: every face is then moved by a random distance of at most this, in or out.
-        seed: of the random distances.
+    Args:
+        rule: which boxes; connected components have 26 neighbours.
+        case: its name, from which, with the seed, the random distances follow.
+        mask: (D, H, W), true inside.
+        spacing_mm: (D, H, W), voxel size.
     """
-
-    labels: tuple[str, ...]
-    per_lesion: bool = True
-    margin_mm: float = 0.0
-    jitter_mm: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("margin_mm", "jitter_mm"):
-            value = getattr(self, name)
-            if not 0 <= value < np.inf:
-                raise ValueError(f"{name}: got {value}, expected 0 mm or more")
-
-    def record(self) -> dict[str, Any]:
-        """For ``dataset.json`` or beside the images."""
-        return {"source": FROM_REFERENCE, **asdict(self), "labels": list(self.labels)}
-
-    def boxes(self, case: str, mask: np.ndarray, spacing_mm: Sequence[float]) -> list[VoxelBox]:
-        """The boxes of one case.
-
-        Args:
-            case: its name, from which, with the seed, the random distances follow.
-            mask: (D, H, W), true inside.
-            spacing_mm: (D, H, W), voxel size.
-        """
-        rng = np.random.default_rng([self.seed, zlib.crc32(case.encode())])
-        margin_vox = [int(self.margin_mm / size + 0.5) for size in spacing_mm]
-        jitter_vox = [self.jitter_mm / size for size in spacing_mm]
-        components = mask.astype(np.int32)
-        if self.per_lesion:
-            components, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-        found = [[[side.start, side.stop] for side in sides] for sides in ndimage.find_objects(components)]
-        grown = [pad_bbox(box, margin_vox, mask.shape) for box in found]
-        return [_moved(box, jitter_vox, mask.shape, rng) for box in grown]
+    rng = np.random.default_rng([rule.seed, zlib.crc32(case.encode())])
+    margin_vox = [int(rule.margin_mm / size + 0.5) for size in spacing_mm]
+    jitter_vox = [rule.jitter_mm / size for size in spacing_mm]
+    components = mask.astype(np.int32)
+    if rule.per_lesion:
+        components, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    found = [[[side.start, side.stop] for side in sides] for sides in ndimage.find_objects(components)]
+    grown = [pad_bbox(box, margin_vox, mask.shape) for box in found]
+    return [_moved(box, jitter_vox, mask.shape, rng) for box in grown]
 
 
 def _moved(box: VoxelBox, jitter_vox: Sequence[float], shape: Sequence[int], rng: np.random.Generator) -> VoxelBox:

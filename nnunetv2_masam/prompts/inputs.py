@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
 
+from nnunetv2_masam.box_record import DRAWN, RECORD_FILE
 from nnunetv2_masam.files import atomic_folder, list_folder, write_json
 from nnunetv2_masam.nnunet_files import checked_name, read_dataset_json
 from nnunetv2_masam.prompts import VoxelBox
@@ -21,63 +21,10 @@ from nnunetv2_masam.prompts.channel import (
     write_cases,
 )
 from nnunetv2_masam.prompts.drawn import read_drawn
-from nnunetv2_masam.prompts.from_masks import MaskBoxes
+from nnunetv2_masam.prompts.from_masks import make_boxes
 from nnunetv2_masam.prompts.markups import ENDING, write_markups
-from nnunetv2_masam.prompts.record import DRAWN, RECORD_FILE
+from nnunetv2_masam.prompts.requests import DrawnInputsRequest, MarkupsRequest, MaskInputsRequest
 from nnunetv2_masam.prompts.world import check_transforms
-
-
-@dataclass(frozen=True)
-class MaskInputsRequest:
-    """Images that get boxes from reference masks.
-
-    Attributes:
-        images: folder of images, ``CASE_0000.nii.gz``.
-        references: folder of masks, ``CASE.nii.gz``.
-        output: folder to write.
-        rule: which boxes.
-        dataset_json: names the labels; by default the one beside the folder of images.
-    """
-
-    images: Path
-    references: Path
-    output: Path
-    rule: MaskBoxes
-    dataset_json: Path | None = None
-
-
-@dataclass(frozen=True)
-class DrawnInputsRequest:
-    """Images that get boxes that a person drew; see :mod:`~nnunetv2_masam.prompts.drawn`.
-
-    Attributes:
-        images: folder of images, ``CASE_0000.nii.gz``.
-        boxes: table, markups file or folder of markups files.
-        output: folder to write.
-        coordinates: what the numbers of a table are: ``voxel``, ``lps`` or ``ras``.
-    """
-
-    images: Path
-    boxes: Path
-    output: Path
-    coordinates: str | None = None
-
-
-@dataclass(frozen=True)
-class MarkupsRequest:
-    """Markups to write from reference masks, for a person to look at and correct in 3D Slicer.
-
-    Attributes:
-        references: folder of masks, ``CASE.nii.gz``.
-        output: folder to write ``CASE.mrk.json`` to.
-        rule: which boxes.
-        dataset_json: names the labels; by default the one beside the folder of references.
-    """
-
-    references: Path
-    output: Path
-    rule: MaskBoxes
-    dataset_json: Path | None = None
 
 
 def write_inputs_from_masks(request: MaskInputsRequest) -> Written:
@@ -142,7 +89,7 @@ def write_reference_markups(request: MarkupsRequest) -> Written:
         for path in files:
             case = checked_name(path.name.removesuffix(ending), str(path))
             image, mask = reference.read(path, written)
-            boxes = request.rule.boxes(case, mask, image.GetSpacing()[::-1])
+            boxes = make_boxes(request.rule, case, mask, image.GetSpacing()[::-1])
             if boxes:
                 check_transforms(path)
             write_markups(partial / f"{case}{ENDING}", boxes, image)

@@ -16,7 +16,7 @@ import torch
 
 from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, sha256_of, shortened, write_json, write_text
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.planning import NETWORK_CLASS
+from nnunetv2_masam.plans_file import NETWORK_CLASS
 from nnunetv2_masam.sharing.authors_checkpoint import AuthorsModel, recognise_authors_model
 from nnunetv2_masam.sharing.authors_tasks import DIFFERENCES, TASKS, AuthorsTask
 from nnunetv2_masam.sharing.requests import ImportRequest

@@ -22,8 +22,7 @@ from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, writ
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.increments import Increments, merge_increments
 from nnunetv2_masam.network.lora import LoRA
-from nnunetv2_masam.planning import is_masam_configuration
-from nnunetv2_masam.plans_file import read_plans
+from nnunetv2_masam.plans_file import is_masam_configuration, read_plans
 from nnunetv2_masam.sharing.requests import MergeRequest, SlimRequest
 from nnunetv2_masam.weights.provenance import stored_provenance
 from nnunetv2_masam.weights.slim import (

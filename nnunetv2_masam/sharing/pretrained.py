@@ -15,10 +15,10 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
+from nnunetv2_masam.catalogue import find_masam_trainer
 from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset, read_dataset_json
-from nnunetv2_masam.planning.rules import find_masam_trainer
 from nnunetv2_masam.plans_file import read_plans
 from nnunetv2_masam.sharing.requests import AdaptRequest
 from nnunetv2_masam.weights.load import LoadReport, fit_tensors

@@ -8,8 +8,8 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_masam.prompts.augmentation import BoxApart, BoxBack
-from nnunetv2_masam.prompts.record import check_box_channel
+from nnunetv2_masam.box_record import check_box_channel
+from nnunetv2_masam.training.box_augmentation import BoxApart, BoxBack
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from nnunetv2_masam.baselines import NNFormer
 from nnunetv2_masam.baselines.monai import monai_module
-from nnunetv2_masam.planning import is_masam_configuration
+from nnunetv2_masam.plans_file import is_masam_configuration
 from nnunetv2_masam.training.base import BaseTrainer
 from nnunetv2_masam.training.cost_record import parameter_counts
 

@@ -15,10 +15,9 @@ from nnunetv2_masam.planning import (
     MIN_SLICES,
     PlanningRules,
     check_whole_numbers,
-    is_masam_configuration,
     plan_configuration,
 )
-from nnunetv2_masam.plans_file import read_plans
+from nnunetv2_masam.plans_file import is_masam_configuration, read_plans
 
 
 def plans_for_training(

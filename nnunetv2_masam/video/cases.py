@@ -21,17 +21,17 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from tqdm import tqdm
 
 from nnunetv2_masam.files import atomic_folder, write_json
-from nnunetv2_masam.folds.splits import CROSS_VALIDATION_FOLDS, SPLIT_SEED, SPLITS_FILE
 from nnunetv2_masam.images import read_image, write_image
 from nnunetv2_masam.label_files import whole_numbers
+from nnunetv2_masam.splits import CROSS_VALIDATION_FOLDS, SPLIT_SEED, SPLITS_FILE
 from nnunetv2_masam.video.classes import IDS, MaskReader, read_frame, scale
 from nnunetv2_masam.video.frame_map import AS_RECORDED, CaseFrames, FrameMap, Scaling
+from nnunetv2_masam.video.requests import DEFAULT_MAX_FRAMES
 from nnunetv2_masam.video.sequences import VideoSequence
 
 FILE_ENDING = ".nii.gz"
 CHANNEL_NAMES = {"0": "rgb_to_0_1", "1": "rgb_to_0_1", "2": "rgb_to_0_1"}  # by them nnU-Net divides by 255
 SPACING = (1.0, 1.0, 5.0)  # x, y, time: no lengths, but what makes time the axis that is pooled last
-DEFAULT_MAX_FRAMES = 50
 ORIGINAL = "_original"  # after labelsTr and labelsTs: masks in the size of the frames
 
 

@@ -9,57 +9,16 @@ from pathlib import Path
 
 from nnunetv2_masam.files import atomic_folder
 from nnunetv2_masam.nnunet_files import new_dataset
-from nnunetv2_masam.video.cases import DEFAULT_MAX_FRAMES, write_dataset, write_images
+from nnunetv2_masam.video.cases import write_dataset, write_images
 from nnunetv2_masam.video.classes import IDS, MaskReader, VideoClass, is_turned
 from nnunetv2_masam.video.endovis18 import CLASSES, find_endovis18
 from nnunetv2_masam.video.frame_map import CaseFrames, FrameMap, Scaling, read_frame_map
 from nnunetv2_masam.video.masks import frame_map_of
+from nnunetv2_masam.video.requests import DEFAULT_LONGEST_SIDE, CaseSize, FramesRequest, VideoRequest
 from nnunetv2_masam.video.sequences import VideoSequence, find_classes, find_frames, find_sequences
 
-DEFAULT_SCALING = Scaling(longest_side=512)  # what MA-SAM's authors train on, along both sides
+DEFAULT_SCALING = Scaling(longest_side=DEFAULT_LONGEST_SIDE)
 ENDOVIS18_REFERENCE = "https://arxiv.org/abs/2001.11190"
-
-
-@dataclass(frozen=True)
-class VideoRequest:
-    """A folder of videos to convert to a new dataset.
-
-    Attributes:
-        source: the folder.
-        dataset_id: a free number.
-        name: of the dataset; the folder's by default.
-        test: sequences to keep out of training.
-        max_frames: most frames of a case.
-        scaling: of frames and masks; by default to MA-SAM's 512 pixels along the longest side.
-        unlisted_as_background: take mask values that no class has as background.
-    """
-
-    source: Path
-    dataset_id: int
-    name: str | None = None
-    test: tuple[str, ...] = ()
-    max_frames: int = DEFAULT_MAX_FRAMES
-    scaling: Scaling = DEFAULT_SCALING
-    unlisted_as_background: bool = False
-
-
-@dataclass(frozen=True)
-class FramesRequest:
-    """Videos without masks to convert to inputs of ``nnUNetv2_predict``.
-
-    Attributes:
-        source: a folder of frames, or of sequences.
-        output: new folder.
-        dataset: number or name of the model's dataset, whose classes give the masks their ids and colours.
-        max_frames: most frames of a case.
-        scaling: of the frames; None takes the dataset's, or 512 pixels along the longest side without one.
-    """
-
-    source: Path
-    output: Path
-    dataset: str | None = None
-    max_frames: int = DEFAULT_MAX_FRAMES
-    scaling: Scaling | None = None
 
 
 @dataclass(frozen=True)
@@ -123,15 +82,23 @@ def convert_frames(request: FramesRequest) -> ConvertedVideos:
     model = FrameMap((), IDS, scaling=DEFAULT_SCALING)
     if request.dataset is not None:
         model = read_frame_map(frame_map_of(request.dataset))
-    scaling = model.scaling if request.scaling is None else request.scaling
+    scaling = scaling_of(request.cases, model.scaling)
     sequences = find_frames(request.source)
     cases: dict[str, CaseFrames] = {}
     with atomic_folder(request.output) as folder:
         for sequence in sequences:
-            cases.update(write_images(folder, sequence, request.max_frames, scaling))
+            cases.update(write_images(folder, sequence, request.cases.max_frames, scaling))
         frame_map = FrameMap(model.classes, model.kind, cases, scaling)
         frame_map.write(folder)
     return ConvertedVideos(request.output, tuple(sequences), frame_map, notes=_notes(sequences))
+
+
+def scaling_of(cases: CaseSize, default: Scaling = DEFAULT_SCALING) -> Scaling:
+    """How frames are scaled; ``default`` where a request says nothing of it."""
+    if cases.original_size:
+        return Scaling()
+    given = Scaling(cases.size, cases.longest_side)
+    return default if given == Scaling() else given
 
 
 def _convert(
@@ -145,7 +112,7 @@ def _convert(
     target = new_dataset(request.dataset_id, name)
     reader = MaskReader(classes, unlisted_as_background=request.unlisted_as_background)
     frame_map, vanished = write_dataset(
-        target, sequences, reader, max_frames=request.max_frames, scaling=request.scaling, about=about
+        target, sequences, reader, max_frames=request.cases.max_frames, scaling=scaling_of(request.cases), about=about
     )
     all_notes = (*notes, *_notes(sequences))
     return ConvertedVideos(target, tuple(sequences), frame_map, vanished, reader.unlisted_pixels, all_notes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,9 @@ import numpy as np
 from nnunetv2_masam.files import atomic_folder
 from nnunetv2_masam.nnunet_files import raw_dataset
 from nnunetv2_masam.video.cases import FILE_ENDING, read_volume
-from nnunetv2_masam.video.classes import VideoClass, check_writable, scale, write_mask
+from nnunetv2_masam.video.classes import COLOURS, IDS, VideoClass, check_writable, scale, write_mask
 from nnunetv2_masam.video.frame_map import FRAMES_FILE, FrameMap, read_frame_map
+from nnunetv2_masam.video.requests import MasksRequest
 from nnunetv2_masam.video.sequences import list_visible
 
 
@@ -50,23 +50,6 @@ def read_case(path: Path, frame_map: FrameMap) -> np.ndarray:
     return volume
 
 
-@dataclass(frozen=True)
-class MasksRequest:
-    """Predictions to write as one mask per frame.
-
-    Attributes:
-        predictions: folder of nnU-Net's predictions.
-        output: new folder, ``SEQUENCE/FRAME.png``.
-        frame_map: ``frames.json`` of the cases, or its folder; :func:`frame_map_of` finds a dataset's.
-        kind: ``"ids"`` or ``"colours"``; what the masks of the dataset held by default.
-    """
-
-    predictions: Path
-    output: Path
-    frame_map: Path
-    kind: str | None = None
-
-
 def frame_map_of(dataset: str) -> Path:
     """``frames.json`` of a dataset, by its number or name.
 
@@ -85,8 +68,13 @@ def write_masks(request: MasksRequest) -> dict[str, int]:
     Raises:
         ValueError: the output exists, or a sequence lacks some of its parts.
     """
-    frame_map = read_frame_map(request.frame_map)
-    kind = request.kind or frame_map.kind
+    if request.frame_map is not None:
+        frame_map = read_frame_map(request.frame_map)
+    elif request.dataset is not None:
+        frame_map = read_frame_map(frame_map_of(request.dataset))
+    else:
+        raise ValueError("no frame_map and no dataset; give one, for what the cases are made of")
+    kind = IDS if request.ids else COLOURS if request.colours else frame_map.kind
     found = find_cases([request.predictions], frame_map)
     sequences = {frame_map.cases[case].sequence for case in found}
     if lacking := [c for c, entry in frame_map.cases.items() if entry.sequence in sequences and c not in found]:

@@ -14,23 +14,7 @@ from nnunetv2_masam.video.classes import IGNORE
 from nnunetv2_masam.video.frame_map import FrameMap, read_frame_map
 from nnunetv2_masam.video.frame_scores import as_markdown, count_cases, score_video
 from nnunetv2_masam.video.masks import find_cases, frame_map_of, read_case
-
-
-@dataclass(frozen=True)
-class ScoresRequest:
-    """Predictions to score.
-
-    Attributes:
-        dataset: number or name of the dataset that the cases belong to.
-        predictions: folders of nnU-Net's predictions.
-        references: folder of references; the dataset's ``labelsTr`` and ``labelsTs`` by default.
-        original_size: score in the size of the frames, to which predictions are scaled by the nearest pixel.
-    """
-
-    dataset: str
-    predictions: tuple[Path, ...]
-    references: Path | None = None
-    original_size: bool = False
+from nnunetv2_masam.video.requests import ScoresRequest
 
 
 @dataclass(frozen=True)

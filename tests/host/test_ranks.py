@@ -18,8 +18,8 @@ from nnunetv2.run import run_training
 from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as host
 from torch.nn.parallel import DistributedDataParallel
 
+from nnunetv2_masam.box_record import add_box_channel
 from nnunetv2_masam.catalogue import find_trainer
-from nnunetv2_masam.prompts.record import add_box_channel
 from nnunetv2_masam.weights.provenance import identify, stored_provenance
 from nnunetv2_masam.weights.slim import MARKER
 from tests.host.conftest import TRAINERS, Workspace

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.arguments import group
-from nnunetv2_masam.cli.convert import volumes
+from nnunetv2_masam.cli.convert.volumes import add_processes, report
+from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.datasets.requests import BtcvRequest
 
+REQUEST = BtcvRequest
 EPILOG = """\
 SRC is the folder with RawData/Training/img/img0001.nii.gz and RawData/Training/label/label0001.nii.gz, as the
 challenge distributes it. Test images (RawData/Testing/img) go to imagesTs.
@@ -15,17 +17,11 @@ challenge distributes it. Test images (RawData/Testing/img) go to imagesTs.
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``convert btcv``."""
-    volumes.add_arguments(parser, EPILOG)
-    add = group(parser, "as in the MA-SAM paper").add_argument
-    add("--paper", action="store_true", help="Merge the adrenal glands into one label")
-    add("--paper-split", action="store_true", help="Append the authors' split as a fold: 0035 to 0040 for validation")
+add_arguments = add_processes
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and print what was found and written."""
     from nnunetv2_masam.datasets.convert import convert_btcv
 
-    request = volumes.request_of(args, ["btcv-paper"] if args.paper_split else [])
-    return volumes.report(convert_btcv(request, merge_adrenal_glands=args.paper))
+    return report(convert_btcv(request_from(args, REQUEST)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.convert import video
+from nnunetv2_masam.cli.convert.video import report
+from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.video.requests import VideoRequest
 
 EPILOG = """\
 expected layout, as the challenge published it:
@@ -24,13 +26,12 @@ left out, as in the MA-SAM authors' preparation, whose test set are the four rel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``convert endovis18``."""
-    parser.epilog = EPILOG
-    video.add_dataset_arguments(parser)
+    """Declare the options; the challenge has a name and test sequences already."""
+    add_options(parser, VideoRequest, leave_out=("name", "test"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and print what was left out and written."""
-    from nnunetv2_masam.video.convert import VideoRequest, convert_endovis18
+    from nnunetv2_masam.video.convert import convert_endovis18
 
-    return video.report(convert_endovis18(VideoRequest(**video.dataset_fields(args))))
+    return report(convert_endovis18(request_from(args, VideoRequest)))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.arguments import add_new_dataset, group, positive_int
+from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.video.requests import VideoRequest
 
 if TYPE_CHECKING:
     from nnunetv2_masam.video.convert import ConvertedVideos
-    from nnunetv2_masam.video.frame_map import Scaling
 
+REQUEST = VideoRequest
 EPILOG = """\
 expected layout:
 
@@ -29,93 +29,11 @@ cases of a sequence together. frames.json in the new dataset leads back: nnUNetv
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``convert video``."""
-    parser.epilog = EPILOG
-    add_dataset_arguments(parser)
-    group(parser, "output").add_argument("--name", metavar="NAME", help="Name of the dataset (default: the folder's)")
-    group(parser, "input").add_argument(
-        "--test",
-        nargs="+",
-        default=[],
-        metavar="SEQUENCE",
-        help="Sequences to keep out of training: imagesTs, labelsTs (default: those without masks)",
-    )
-
-
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """What all converters of videos with masks take."""
-    add_source(parser, "Folder, laid out as below")
-    group(parser, "input").add_argument(
-        "--unlisted-as-background",
-        action="store_true",
-        help="Take mask values that no class has as background; without this they are an error",
-    )
-    add_new_dataset(parser)
-    add_case_arguments(parser)
-
-
-def add_source(parser: argparse.ArgumentParser, help: str) -> None:
-    """``SRC``."""
-    group(parser, "input").add_argument("source", type=Path, metavar="SRC", help=help)
-
-
-def add_case_arguments(parser: argparse.ArgumentParser, default: str = "512") -> None:
-    """Length and size of the cases."""
-    cases = group(parser, "cases")
-    size = cases.add_mutually_exclusive_group()
-    size.add_argument(
-        "--size",
-        type=positive_int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="Scale all frames and masks to this size; MA-SAM's authors train on 512 512",
-    )
-    size.add_argument(
-        "--longest-side",
-        type=positive_int,
-        metavar="PIXELS",
-        help=f"Reduce larger frames to this along their longest side, with their proportions (default: {default})",
-    )
-    size.add_argument("--original-size", action="store_true", help="Keep the size of the frames")
-    cases.add_argument(
-        "--max-frames",
-        type=positive_int,
-        default=50,
-        metavar="N",
-        help="Most frames of a case; bounds nnU-Net's memory (default: %(default)s)",
-    )
-
-
-def scaling_of(args: argparse.Namespace) -> Scaling | None:
-    """What the options say of the cases' size; None where they say nothing."""
-    from nnunetv2_masam.video.frame_map import Scaling
-
-    if args.original_size:
-        return Scaling()
-    if args.size is not None:
-        return Scaling(size=(args.size[0], args.size[1]))
-    return None if args.longest_side is None else Scaling(longest_side=args.longest_side)
-
-
 def run(args: argparse.Namespace) -> int:
     """Convert, and print what was written."""
-    from nnunetv2_masam.video.convert import VideoRequest, convert_video
+    from nnunetv2_masam.video.convert import convert_video
 
-    return report(convert_video(VideoRequest(**dataset_fields(args), name=args.name, test=tuple(args.test))))
-
-
-def dataset_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of :func:`add_dataset_arguments` as fields of a request."""
-    from nnunetv2_masam.video.convert import DEFAULT_SCALING
-
-    return {
-        "source": args.source,
-        "dataset_id": args.dataset_id,
-        "max_frames": args.max_frames,
-        "scaling": scaling_of(args) or DEFAULT_SCALING,
-        "unlisted_as_background": args.unlisted_as_background,
-    }
+    return report(convert_video(request_from(args, REQUEST)))
 
 
 def report_sizes(converted: ConvertedVideos) -> None:

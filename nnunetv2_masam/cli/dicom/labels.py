@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.cli.options import request_from
 from nnunetv2_masam.dicom.requests import LabelsRequest
 
+REQUEST = LabelsRequest
 EPILOG = """\
   nnUNetv2_masam dicom labels segs -o labels --source scanner
 """
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``dicom labels``."""
-    parser.epilog = EPILOG
-    add_options(parser, LabelsRequest)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the label images, and print their segments."""
     from nnunetv2_masam.dicom.labels import write_labels
 
-    for name, segments in write_labels(request_from(args, LabelsRequest)).items():
+    for name, segments in write_labels(request_from(args, REQUEST)).items():
         print(f"{args.output / name}: " + ", ".join(f"{number} {label}" for number, label in segments.items()))
     return 0

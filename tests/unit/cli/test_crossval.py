@@ -186,7 +186,7 @@ def test_pretrained_trainers_beside_their_counterparts_from_scratch(
 def test_command_reports_failures(
     planned: Any, calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nnunetv2_masam.crossval.request.find_trainer", lambda name: None)
+    monkeypatch.setattr("nnunetv2_masam.crossval.prepare.find_trainer", lambda name: None)
     arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "-tr", "Broken", "--folds", "0"]
     assert main(arguments) == 1
     assert "1 of 1 failed" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_masam.cli.options import add_options, request_from
-from nnunetv2_masam.options import option
+from nnunetv2_masam.options import check_exclusive, nested, option
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Margins:
 @dataclass(frozen=True)
 class Request:
     folder: Path = option("folder", help="Folder to read", group="input")
-    margins: Margins
+    margins: Margins = nested()
     numbers: tuple[int, ...] = option("-k", "--numbers", help="Some numbers", at_least=1)
     size: tuple[int, int] = option(help="Rows and columns", default=(512, 256))
     scale: float | None = option(help="Scale", default=None, above=0)
@@ -34,6 +34,15 @@ class Request:
 class Choice:
     dataset: str | None = option("-d", help="A dataset", exclusive="origin")
     frame_map: Path | None = option("-m", help="A file", exclusive="origin")
+
+
+@dataclass(frozen=True)
+class Size:
+    size: tuple[int, int] | None = option(help="Size", default=None, metavar=("ROWS", "COLUMNS"), exclusive="size")
+    original: bool = option(help="No scaling", default=False, exclusive="size")
+
+    def __post_init__(self) -> None:
+        check_exclusive(self)
 
 
 def parser_of(request: type) -> argparse.ArgumentParser:
@@ -97,3 +106,13 @@ def test_one_of_the_fields_that_exclude_each_other_is_needed(words, needed, caps
         parser_of(Choice).parse_args(words.split())
     assert needed in capsys.readouterr().err
     assert request_from(parser_of(Choice).parse_args(["-d", "4"]), Choice) == Choice("4", None)
+
+
+def test_a_request_made_in_python_refuses_what_the_parser_refuses():
+    assert request_from(parser_of(Size).parse_args(["--size", "3", "4"]), Size) == Size((3, 4))
+    with pytest.raises(ValueError, match="size and original are both given"):
+        Size((3, 4), original=True)
+
+
+def test_each_of_several_values_has_its_placeholder():
+    assert "--size ROWS COLUMNS" in parser_of(Size).format_help()

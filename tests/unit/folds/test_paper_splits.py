@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_masam.cli import main
-from nnunetv2_masam.cli.fixed_folds import SUMMARIES
 from nnunetv2_masam.evaluation.places import find_splits
 from nnunetv2_masam.folds.few_shot import add_few_shot_folds, read_few_shot_folds
 from nnunetv2_masam.folds.fixed import FixedFold, append_fixed_folds, read_fixed_folds
 from nnunetv2_masam.folds.paper_splits import SPLITS, msd_pancreas_paper
+from nnunetv2_masam.folds.requests import PUBLISHED_SPLITS
 from tests.unit.datasets.conftest import Folders, label_array, write_volume
 
 CASES = [f"case{number}" for number in range(10)]
@@ -76,7 +76,7 @@ def test_pancreas() -> None:
 
 
 def test_every_split_has_its_line_of_help() -> None:
-    assert list(SUMMARIES) == list(SPLITS)
+    assert list(PUBLISHED_SPLITS) == list(SPLITS)
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ import json
 import pytest
 
 from nnunetv2_masam.planning import (
-    NETWORK_CLASS,
     PlanningRules,
     check_whole_numbers,
     explain_configuration,
-    is_masam_configuration,
     plan_configuration,
     replan,
 )
+from nnunetv2_masam.plans_file import NETWORK_CLASS, is_masam_configuration
 from tests.conftest import TINY_STAGES
 
 VITS = ("vit_t", "vit_b", "vit_l", "vit_h")

@@ -15,9 +15,9 @@ from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from nnunetv2.preprocessing.normalization.default_normalization_schemes import NoNormalization
 from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
 
+from nnunetv2_masam.box_record import CHANNEL_NAME, add_box_channel, check_box_channel
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.prompts.channel import images_by_case
-from nnunetv2_masam.prompts.record import CHANNEL_NAME, add_box_channel, check_box_channel
 from tests.host.dataset import write_dataset
 from tests.nnunet import quick
 

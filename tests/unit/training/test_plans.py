@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
-from nnunetv2_masam.planning import NETWORK_CLASS, PlanningRules
+from nnunetv2_masam.planning import PlanningRules
+from nnunetv2_masam.plans_file import NETWORK_CLASS
 from nnunetv2_masam.training.plans import plans_for_training
 from nnunetv2_masam.training.trainer import MASAMTrainer
 from tests.conftest import TINY_VIT

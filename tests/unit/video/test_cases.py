@@ -28,7 +28,7 @@ def masks(output, predictions, frame_map, kind):
     folder = predictions.parent / "map"
     folder.mkdir(exist_ok=True)
     frame_map.write(folder)
-    return write_masks(MasksRequest(predictions, output, folder, kind))
+    return write_masks(MasksRequest(predictions, output, folder, **{kind: True}))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_masam.prompts.augmentation import BoxApart, BoxBack
+from nnunetv2_masam.training.box_augmentation import BoxApart, BoxBack
 
 
 def pipeline(jitter_vox: tuple[float, float] = (0.0, 0.0), regions: list | None = None) -> ComposeTransforms:
