@@ -3,8 +3,9 @@
     python benchmarks/predict_models.py --data Dataset004_Hippocampus --ct ct_torso --workspace FOLDER
 
 Models are trained for a few steps, so that they segment something: nnU-Net in 3D, in 2D, with regions and as a cascade,
-and MA-SAM tiny on the hippocampus MRI, and nnU-Net on a CT crop with 41 labels. Each is a process for itself, and the
-two commands take turns. Steps whose results are in the workspace are skipped.
+and MA-SAM tiny on the hippocampus MRI, and nnU-Net on a CT crop with 41 labels. Images and plans have the same spacing
+there; the models called "resampled" have the same weights and plans of another spacing, and are also predicted by the
+stock command with ``resample_torch_fornnunet``. The commands take turns. What is trained in the workspace is kept.
 Writes ``benchmarks/results/predict-models-cpu.json``.
 """
 
@@ -38,6 +39,15 @@ MODELS = {
     "regions": (14, "3d_fullres", "nnUNetTrainer"),
     "CT, 41 labels": (24, "3d_fullres", "nnUNetTrainer"),
 }
+# model: the one whose weights it has, and what its plans have instead, so that its logits are resampled
+RESAMPLED = {
+    "nnU-Net, resampled": ("nnU-Net", {"spacing": [1.3, 1.2, 1.1]}),
+    "CT, 41 labels, resampled": ("CT, 41 labels", {"spacing": [4.1, 2.4, 2.6]}),
+}
+BY_TORCH = {
+    "resampling_fn_probabilities": "resample_torch_fornnunet",
+    "resampling_fn_probabilities_kwargs": {"is_seg": False, "force_separate_z": None},
+}
 
 
 def main() -> None:
@@ -46,10 +56,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Dataset004_Hippocampus in nnU-Net's raw layout")
     parser.add_argument("--ct", type=Path, help="folder with example_ct_sm.nii.gz and example_seg.nii.gz")
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--iterations", type=int, default=150)
     parser.add_argument("--cases", type=int, default=32, help="unseen cases to predict")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    names = [*MODELS, *RESAMPLED]
+    parser.add_argument("--models", nargs="+", choices=names, default=names)
     parser.add_argument("--train", choices=list(MODELS), help="train this model in this process, and end")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results" / "predict-models-cpu.json")
     args = parser.parse_args()
@@ -61,9 +72,16 @@ def main() -> None:
     write_datasets(args.data, args.ct, args.cases)
     results = {}
     for model in args.models:
-        if not (folder_of(model) / "fold_all" / "checkpoint_final.pth").is_file():
-            subprocess.run([sys.executable, __file__, *sys.argv[1:], "--train", model], check=True)
-        results[model] = compare(model, workspace / "predictions", args.repeats)
+        base, changes = RESAMPLED.get(model, (model, None))
+        folder = folder_of(base)
+        if not (folder / "fold_all" / "checkpoint_final.pth").is_file():
+            subprocess.run([sys.executable, __file__, *sys.argv[1:], "--train", base], check=True)
+        folders = {"stock": folder, "predict": folder}
+        if changes is not None:
+            resampled = edited(folder, workspace / "edited" / model, changes)
+            by_torch = edited(folder, workspace / "edited" / f"{model}, torch", changes | BY_TORCH)
+            folders = {"stock": resampled, "predict": resampled, "stock, torch": by_torch}
+        results[model] = compare(model, MODELS[base][0], folders, workspace / "predictions", args.repeats)
         print(json.dumps({model: results[model]}, indent=1), flush=True)
         settings = {"iterations": args.iterations, "cases": args.cases}
         content = {"environment": describe_environment(), "settings": settings, "models": results}
@@ -131,23 +149,31 @@ def train(number: int, configuration: str, trainer: str, iterations: int) -> Non
         made.perform_actual_validation()
 
 
-def compare(model: str, predictions: Path, repeats: int) -> dict[str, Any]:
-    """Both commands in turns: seconds, and how far their segmentations agree."""
-    number, *_ = MODELS[model]
+def edited(folder: Path, copy: Path, changes: dict[str, Any]) -> Path:
+    """A copy of a model folder of one configuration with other values in it."""
+    if not copy.exists():
+        shutil.copytree(folder, copy)
+        plans = json.loads((copy / "plans.json").read_text())
+        plans["configurations"]["3d_fullres"] |= changes
+        (copy / "plans.json").write_text(json.dumps(plans))
+    return copy
+
+
+def compare(model: str, number: int, folders: dict[str, Path], predictions: Path, repeats: int) -> dict[str, Any]:
+    """The commands in turns: seconds, and how far their segmentations agree with those of stock."""
     (raw,) = Path(os.environ["nnUNet_raw"]).glob(f"Dataset{number:03d}_*")
-    shared = ["-i", str(raw / "imagesTs"), "-m", str(folder_of(model)), "-f", "all", "-device", "cpu"]
-    shared += ["--disable_progress_bar"]
+    shared = ["-i", str(raw / "imagesTs"), "-f", "all", "-device", "cpu", "--disable_progress_bar"]
     if model == "cascade":
         shared += ["-prev_stage_predictions", str(predictions / "cascade, first stage" / "stock")]
-    stock = ["nnUNetv2_predict_from_modelfolder", *shared]
-    commands = {"stock": stock, "predict": ["nnUNetv2_masam", "predict", *shared]}
-    seconds: dict[str, list[float]] = {side: [] for side in commands}
+    seconds: dict[str, list[float]] = {side: [] for side in folders}
     for _ in range(repeats):
-        for side, (program, *words) in commands.items():
+        for side, folder in folders.items():
             output = predictions / model / side
             shutil.rmtree(output, ignore_errors=True)
             started = time.perf_counter()
-            command = [str(Path(sys.executable).parent / program), *words, "-o", str(output)]
+            program = ["nnUNetv2_masam", "predict"] if side == "predict" else ["nnUNetv2_predict_from_modelfolder"]
+            command = [str(Path(sys.executable).parent / program[0]), *program[1:], *shared]
+            command += ["-m", str(folder), "-o", str(output)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             seconds[side].append(round(time.perf_counter() - started, 1))
     medians = {side: statistics.median(runs) for side, runs in seconds.items()}
@@ -155,7 +181,9 @@ def compare(model: str, predictions: Path, repeats: int) -> dict[str, Any]:
         "seconds": seconds,
         "median_seconds": medians,
         "times_as_fast_as_stock": round(medians["stock"] / medians["predict"], 2),
-        **agreement(predictions / model / "stock", predictions / model / "predict"),
+        "agreement_with_stock": {
+            side: agreement(predictions / model / "stock", predictions / model / side) for side in [*folders][1:]
+        },
     }
 
 

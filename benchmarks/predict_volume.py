@@ -28,6 +28,7 @@ import torch
 from environment import describe_environment
 from workspace import set_environment
 
+from nnunetv2_masam.catalogue import trainers_folder
 from nnunetv2_masam.predict.cases import Case
 from nnunetv2_masam.predict.model import Model
 
@@ -125,7 +126,8 @@ def many_slices(workspace: Path, shape: tuple[int, ...]) -> dict[str, Any]:
 
 def untrained(shape: tuple[int, ...]) -> Path:
     """A model folder of MA-SAM tiny for CT of 1 x 0.8 x 0.8 mm."""
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+    sys.path.append(str(trainers_folder()))
+    from nnUNetTrainerMASAM_tiny import nnUNetTrainerMASAM_tiny
 
     linear = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
     configuration = {
@@ -156,12 +158,16 @@ def untrained(shape: tuple[int, ...]) -> Path:
     }
     labels = {"background": 0, "a": 1, "b": 2}
     description = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
-    made = recursive_find_trainer_class_by_name("nnUNetTrainerMASAM_tiny")(
-        plans, "3d_fullres", "all", description, torch.device("cpu")
-    )
-    made.initialize()
+    made = nnUNetTrainerMASAM_tiny(plans, "3d_fullres", "all", description, torch.device("cpu"))
+    network = made.build_network_architecture(made.plans_manager, made.configuration_manager, 1, len(labels), False)
+    content = {
+        "network_weights": network.state_dict(),
+        "trainer_name": type(made).__name__,
+        "init_args": {"configuration": "3d_fullres"},
+        "inference_allowed_mirroring_axes": made.inference_allowed_mirroring_axes,
+    }
     os.makedirs(made.output_folder, exist_ok=True)
-    made.save_checkpoint(os.path.join(made.output_folder, "checkpoint_final.pth"))
+    torch.save(content, os.path.join(made.output_folder, "checkpoint_final.pth"))
     folder = Path(made.output_folder_base)
     (folder / "plans.json").write_text(json.dumps(made.plans_manager.plans))
     (folder / "dataset.json").write_text(json.dumps(description))

@@ -1,6 +1,6 @@
 """How often `compare` claims a difference that is not there, and how often its intervals cover the true one.
 
-    python benchmarks/verdicts.py      # four minutes on an idle core
+    python benchmarks/verdicts.py      # about ten minutes on an idle core
 
 Draws paired differences of many experiments whose true mean is known, and gives them to `differences`. All scenarios
 but those called *shifted* have a true mean of 0, so that every claim on the mean is wrong:
@@ -8,10 +8,12 @@ but those called *shifted* have a true mean of 0, so that every claim on the mea
 * normal; heavy-tailed (Student's t with 3 degrees of freedom); tied (half of the differences 0, the others rounded).
 * rare complete failures: a small gain in every case, and a loss of 0.6 in 5 or 10 % of them, which takes the gain away
   on average. A sample without a failure looks like a steady gain, so samples with and without one are counted apart.
+* margins: a model that is worse by exactly the margin, or not at all; orders: true means that spread around 0; runs:
+  trainings whose own luck has a quarter of the standard deviation of cases.
 * folds: five models, whose own luck has a quarter of the standard deviation of cases. Wrong are claims about the
   methods; the pooled test only speaks of the five trained models.
 
-Writes ``benchmarks/results/verdicts.json`` and the tables in ``docs/compare.md``.
+Writes ``benchmarks/results/verdicts.json`` and the tables in ``docs/compare-reference.md``.
 """
 
 from __future__ import annotations
@@ -27,16 +29,27 @@ import numpy as np
 import pandas as pd
 
 from nnunetv2_masam.evaluation.differences import METHODS, differences
+from nnunetv2_masam.evaluation.margins import margin_claims
 from nnunetv2_masam.evaluation.paired_tests import bca_interval, t_interval
 
 BENCHMARKS = Path(__file__).resolve().parent
 RESULT = BENCHMARKS / "results" / "verdicts.json"
-PAGE = BENCHMARKS.parent / "docs" / "compare.md"
+PAGE = BENCHMARKS.parent / "docs" / "compare-reference.md"
 START, END = "<!-- verdicts -->", "<!-- end of verdicts -->"
 EXPERIMENTS = 2000
 SIZES, FOLD_SIZES = (6, 10, 32, 100), (30, 100, 300)
 FOLDS, FOLD_SD = 5, 0.25
 LOSS, GAIN_SD = 0.6, 0.01
+MARGIN, TRUTH_SD = 0.5, 0.5  # in standard deviations of cases
+RUN_SIZES, RUN_CASES = (2, 3, 5), 32
+SIMULATED = {
+    "fold_sd": FOLD_SD,
+    "folds": FOLDS,
+    "loss": LOSS,
+    "gain_sd": GAIN_SD,
+    "margin": MARGIN,
+    "truth_sd": TRUTH_SD,
+}
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -137,6 +150,68 @@ def fold_rates(n: int, experiments: int, seed: int) -> dict[str, float]:
     return {name: round(float(hits.mean()), 4) for name, hits in found.items()}
 
 
+def margin_rates(n: int, experiments: int, seed: int) -> dict[str, float]:
+    """Claims about a margin of half a standard deviation, where the model is worse by it, and where it is not."""
+
+    def claims(true_mean: float) -> pd.Series:
+        rows = compare(draws(lambda random, count: random.normal(true_mean, 1, count), n, experiments, seed))
+        return margin_claims(rows, {"Dice": MARGIN})["claim"].str.partition(" ")[0]
+
+    worse, equal = claims(-MARGIN), claims(0.0)
+    found = {
+        "wrong: equivalent, though worse by the margin": worse == "equivalent",
+        "wrong: equivalent or not worse, though worse by the margin": worse.isin(["equivalent", "not"]),
+        "right: equivalent, without a difference": equal == "equivalent",
+        "right: equivalent or not worse, without a difference": equal.isin(["equivalent", "not"]),
+    }
+    return {name: round(float(hits.mean()), 4) for name, hits in found.items()}
+
+
+def order_rates(n: int, experiments: int, seed: int) -> dict[str, float]:
+    """Share of false orders as stated and as found, where the true means spread by half a standard deviation."""
+    truth = np.random.default_rng([seed, n, 1]).normal(0, TRUTH_SD, experiments)
+    rows = compare(
+        [mean + noise for mean, noise in zip(truth, draws(SYMMETRIC["normal"], n, experiments, seed), strict=True)]
+    )
+    false = np.sign(rows["mean"].to_numpy()) != np.sign(truth)
+    claimed = claims_mean(rows).to_numpy()
+    stated = rows["false_order"].to_numpy()
+    return {
+        "stated": round(float(stated.mean()), 4),
+        "found": round(float(false.mean()), 4),
+        "stated, below 5 %": round(float(stated[stated < 0.05].mean()), 4),
+        "found, below 5 %": round(float(false[stated < 0.05].mean()), 4),
+        "found, where a difference is claimed": round(float(false[claimed].mean()), 4) if claimed.any() else 0.0,
+    }
+
+
+def run_rates(runs: int, experiments: int, seed: int) -> dict[str, float]:
+    """Wrong claims about the methods, where trainings differ by luck, and right ones of a difference of twice that."""
+    random = np.random.default_rng([seed, runs])
+    noise = random.normal(0, 1, (2, experiments, RUN_CASES))  # of a case, the same in all trainings of a model
+    luck = random.normal(0, FOLD_SD, (2, experiments, runs))
+    found = {}
+    for name, true_mean in (("wrong", 0.0), ("right", 3 * FOLD_SD)):
+        frames = []
+        for model, shift, of_cases, of_runs in (
+            ("model", true_mean, noise[0], luck[0]),
+            ("baseline", 0.0, noise[1], luck[1]),
+        ):
+            values = shift + of_cases[:, None, :] + of_runs[:, :, None]  # (experiments, runs, cases)
+            place = np.indices(values.shape).reshape(3, -1)
+            frame = pd.DataFrame(
+                {"label": place[0].astype(str), "run": place[1], "case": place[2], "Dice": values.ravel()}
+            )
+            frames.append(frame.assign(model=model, fold=-1, group=""))
+        rows = differences(pd.concat(frames, ignore_index=True), "baseline")
+        of_cases = (rows["p"] < 0.05) & ((rows["ci_low"] > 0) | (rows["ci_high"] < 0))
+        of_runs = rows["run_p"] < 0.05
+        found[f"{name}: claim on these trained models"] = round(float(of_cases.mean()), 4)
+        found[f"{name}: test over trainings alone"] = round(float(of_runs.mean()), 4)
+        found[f"{name}: claim on the methods"] = round(float((of_cases & of_runs).mean()), 4)
+    return found
+
+
 def tables(result: dict[str, Any]) -> str:
     """Markdown tables of a result: claims, intervals, folds."""
 
@@ -163,6 +238,12 @@ def tables(result: dict[str, Any]) -> str:
         lines += [row(f"{name}: {kind}", name, f"coverage of {kind}") for kind in ("interval", "t", "BCa")]
     lines += head("wrong claims where folds differ, %", FOLD_SIZES)
     lines += [row(name, "folds", name, FOLD_SIZES) for name in result["folds"][str(FOLD_SIZES[0])]]
+    for part, heading in (("margins", "claims about a margin, %"), ("orders", "orders of two means that are false, %")):
+        lines += head(heading)
+        lines += [row(name, part, name) for name in result[part][str(SIZES[0])]]
+    lines += ["", f"| claims where trainings differ, % | {' | '.join(f'{n} trainings' for n in RUN_SIZES)} |"]
+    lines += ["|---" * (1 + len(RUN_SIZES)) + "|"]
+    lines += [row(name, "runs", name, RUN_SIZES) for name in result["runs"][str(RUN_SIZES[0])]]
     return "\n".join([*lines[1:], ""])
 
 
@@ -176,7 +257,7 @@ def main() -> None:
     args = parser.parse_args()
     result: dict[str, object] = {
         "environment": describe_environment(),
-        "settings": vars(args) | {"fold_sd": FOLD_SD, "folds": FOLDS, "loss": LOSS, "gain_sd": GAIN_SD},
+        "settings": vars(args) | SIMULATED,
     }
     run = args.experiments, args.seed
     for name, draw in SYMMETRIC.items():
@@ -187,6 +268,9 @@ def main() -> None:
     for name, draw in FAILURES.items():
         result[name] = {str(n): failure_rates(draw, n, *run) for n in SIZES}
         print(name, file=sys.stderr)
+    result["margins"] = {str(n): margin_rates(n, *run) for n in SIZES}
+    result["orders"] = {str(n): order_rates(n, *run) for n in SIZES}
+    result["runs"] = {str(n): run_rates(n, *run) for n in RUN_SIZES}
     result["folds"] = {str(n): fold_rates(n, *run) for n in FOLD_SIZES}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)

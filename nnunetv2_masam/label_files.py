@@ -130,10 +130,10 @@ def _rounded(array: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: holds values that are not finite numbers, expected labels. Correct the file")
     labels = np.rint(array)
-    off = np.abs(array - labels)
-    worst = float(off.max(initial=0.0))
-    if worst == 0:
+    if np.array_equal(labels, array):  # the usual case, without another array of differences
         return labels, ""
+    off = np.abs(array - labels)
+    worst = float(off.max())
     value = float(array.ravel()[off.argmax()])
     if worst > ROUNDING and worst > _half_step(path):
         raise ValueError(f"{path}: holds {value:g}, expected whole numbers; {HOW}. Remedy: {REPAIR}")

@@ -1,26 +1,21 @@
 """Comparing models case by case: what lines up, how good each one is, what it costs, and whether it differs.
 
-The data flow, one module per step::
+One tidy pandas frame goes through: a row per model, run, case and label. The data flow, one module per step::
 
-    request.py      what to compare and how, as a dataclass
-    pipeline.py     from a request to a comparison and its files: ``compare_models``, ``write_comparison``
-    sources.py      a trainer, a folder or a table → a model, named
-    results.py      nnU-Net's result folders → models, cases, folds, references
-    lineup.py       the same cases, folds and references everywhere; what does not line up is refused
-    labels.py       dataset.json → structures (a label or region with its values in reference and prediction)
-    segmentation.py segmentation files → labels; do a prediction and its reference lie in the same place?
-    units.py        millimetres, or pixels for images without a physical size
-    metrics.py      two masks and a spacing → Dice, IoU, volumes; surfaces.py distances, lesions.py single lesions
-    tasks.py        what to measure of each model: files, meaning of its label values, tolerances
-    measure.py      all cases of all models in several processes, cached by file content
-    case_tables.py  CSV files by case → groups of cases, models that another tool measured
-    scores.py       measured values → what is compared: one rule for empty masks
-    statistics.py   scores → means, differences, verdicts; paired_tests.py has the tests and intervals
-    detection.py    whether structures are found at all; ranking.py the order of several models
-    model_cost.py   checkpoints and logs → parameters, training time, file sizes
-    analysis.py     all of that put together
-    comparison.py   the result: what tables and report show
-    report/         the comparison → tables (text, Markdown, LaTeX, CSV, JSON) and the HTML page
+    request.py          what to compare and how: a cross-validation or a test set
+    pipeline.py         from a request to a comparison and its files: ``compare_models``, ``write_comparison``
+    nnunet_results.py   the request → the table of cases with their files: ``find_cases``. places.py finds the folders,
+                        value_tables.py reads CSV files, lineup.py refuses what does not line up
+    labels.py           dataset.json → structures (a label or region with its values in reference and prediction)
+    measure.py          files → values: several processes, cached by content; segmentation.py compares the places
+    label_arrays.py     two label arrays → the metrics of all structures. label_masks.py cuts them out; surfaces.py,
+                        lesions.py, lesion_wise.py and centerlines.py measure; metrics.py has a record of each metric
+    scores.py           values → scores (one rule for empty masks) → summaries
+    differences.py      scores → differences and verdicts. paired_tests.py has the tests, runs.py several trainings,
+                        margins.py equivalence, ranking.py orders, detection.py whether structures are found
+    probabilities.py    case.npz → calibration; model_cost.py checkpoints and logs → costs; prompted.py box prompts
+    comparison.py       all of these frames
+    report/             the comparison → tables (text, Markdown, LaTeX, CSV, JSON) and the HTML page
 
 Nothing here knows our network or trainers: every model that wrote nnU-Net's folders can be compared.
 """

@@ -16,13 +16,13 @@ from nnunetv2_masam.evaluation.detection import detection, detection_differences
 from nnunetv2_masam.evaluation.differences import differences
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.margins import margin_claims
-from nnunetv2_masam.evaluation.metrics import MILLIMETRES, PIXELS, Units
-from nnunetv2_masam.evaluation.model_cost import model_costs
+from nnunetv2_masam.evaluation.model_cost import model_costs, pretraining_notes
 from nnunetv2_masam.evaluation.nnunet_results import Model
 from nnunetv2_masam.evaluation.prompted import Prompt, prompt_notes
 from nnunetv2_masam.evaluation.ranking import ranking
 from nnunetv2_masam.evaluation.runs import run_spread
 from nnunetv2_masam.evaluation.scores import metrics_in, over_runs, scores, summary
+from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS, Units
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,13 @@ class Comparison:
         differences: from the baseline, of the models that are comparable with it (`differences.differences`).
         margins: what `differences` say about margins (`margins.margin_claims`); empty without margins.
         run_spread: spread between trainings (`runs.run_spread`); empty where each model was trained once.
-        detection: whether structures are found (`detection.detection`).
+        detection: whether structures are found (`detection.detection`), by the first training of each model.
         detection_differences: the models of `differences` against the baseline.
         ranking: of the models without a prompt (`ranking.ranking`).
         group_summary: `summary` within groups of cases; empty without groups.
         group_differences: `differences` within groups of cases.
+        calibration: by model, case, label and bin of probabilities (`probabilities.read_calibration`); empty if it was
+            not asked for.
         costs: by model (`model_cost.model_costs`).
         notes: what a reader must know.
     """
@@ -100,6 +102,7 @@ class Comparison:
     ranking: pd.DataFrame
     group_summary: pd.DataFrame
     group_differences: pd.DataFrame
+    calibration: pd.DataFrame
     costs: pd.DataFrame
     notes: list[str]
 
@@ -140,6 +143,7 @@ def analyse(
     recorded: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
     across_prompts: bool = False,
+    calibration: pd.DataFrame | None = None,
 ) -> Comparison:
     """Turn measured values into a comparison.
 
@@ -149,6 +153,7 @@ def analyse(
         recorded: what nnU-Net's ``summary.json`` files say (`nnunet_results.Cases.recorded`).
         notes: what a reader must know, before what the values and prompts say.
         across_prompts: also test differences between models with and without box prompts.
+        calibration: what `probabilities.read_calibration` found.
     """
     prompts, baseline, seed = setup.prompts, setup.baseline, setup.settings.get("seed", 0)
     prompted = {name for name, prompt in prompts.items() if prompt is not None}
@@ -157,6 +162,7 @@ def analyse(
     compared, automatic = scored[scored["model"].isin(tested)], scored[~scored["model"].isin(prompted)]
     if setup.settings.get("rank_unseen"):
         automatic = automatic[~automatic["model"].isin(setup.settings["seen"])]
+    first = values[values["run"] == 0]  # trainings of a model are no further cases
     differing = differences(compared, baseline, seed=seed)
     return Comparison(
         setup,
@@ -167,15 +173,21 @@ def analyse(
         differences=differing,
         margins=margin_claims(differing, setup.settings.get("margins", {})),
         run_spread=run_spread(scored) if scored["run"].any() else pd.DataFrame(),
-        detection=detection(values),
-        detection_differences=detection_differences(values[values["model"].isin(tested)], baseline),
+        detection=detection(first),
+        detection_differences=detection_differences(first[first["model"].isin(tested)], baseline),
         ranking=ranking(automatic, seed),
         group_summary=summary(scored[scored["group"] != ""], by=("group", "model", "label")).sort_values(
             "group", kind="stable"
         ),
         group_differences=differences(compared[compared["group"] != ""], baseline, by=["group"], seed=seed),
+        calibration=pd.DataFrame() if calibration is None else calibration,
         costs=model_costs(setup.cases),
-        notes=[*notes, *_changed_files(values, setup, recorded), *prompt_notes(prompts, baseline, tested)],
+        notes=[
+            *notes,
+            *pretraining_notes(setup.cases),
+            *_changed_files(values, setup, recorded),
+            *prompt_notes(prompts, baseline, tested),
+        ],
     )
 
 

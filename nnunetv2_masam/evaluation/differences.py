@@ -12,8 +12,8 @@ One quantity decides: the mean of the paired differences. Its interval, its test
 * With few non-zero differences no test can reach the significance level: the smallest two-sided p-value of m of them
   is 2^(1-m), times the number of labels. Where that is above the level, there are too few cases to tell.
 * Cases of one fold share a trained model. A verdict is about these trained models, unless a test over trainings agrees:
-  over several runs of each method (`runs.welch`), or over folds (the corrected resampled t-test). Then it is about
-  training with the two methods.
+  over several runs of each method (`runs.over_trainings`), or over folds (the corrected resampled t-test). Then it is
+  about training with the two methods.
 * Beside the test stands the probability that the order of the two means is false (`paired_tests.false_order`).
 """
 
@@ -38,7 +38,7 @@ from nnunetv2_masam.evaluation.paired_tests import (
     sign_flip_p,
     wilcoxon_p,
 )
-from nnunetv2_masam.evaluation.runs import run_means, welch
+from nnunetv2_masam.evaluation.runs import over_trainings, run_means
 from nnunetv2_masam.evaluation.scores import AVERAGE, over_runs, tall
 
 BETTER, WORSE = "better", "worse"
@@ -118,10 +118,12 @@ def _over_runs(found: pd.DataFrame, scores: pd.DataFrame, baseline: str) -> pd.D
     means = {key: rows["mean"].to_numpy() for key, rows in run_means(scores).groupby(["model", "label", "metric"])}
     nothing = np.empty(0)
     levels = []
-    for model, label, metric in zip(found["model"], found["label"], found["metric"], strict=True):
+    for model, label, metric, sd, n in found[["model", "label", "metric", "sd", "n"]].itertuples(index=False):
         ours, theirs = (means.get((who, label, metric), nothing) for who in (model, baseline))
         several = min(len(ours), len(theirs)) > 1
-        level = (min(len(ours), len(theirs)), ours.mean() - theirs.mean(), *welch(ours, theirs)) if several else ()
+        level: tuple[float, ...] = ()
+        if several:
+            level = (min(len(ours), len(theirs)), ours.mean() - theirs.mean(), *over_trainings(ours, theirs, sd, n))
         levels.append(dict(zip(RUN_LEVEL, level, strict=False)))
     return found.assign(**pd.DataFrame(levels, found.index))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunetv2_masam.evaluation.request import SEEN
 from nnunetv2_masam.files import read_json
 from nnunetv2_masam.nnunet_files import check_labels, foreground_labels
 
@@ -120,7 +121,8 @@ def labels_by_model(
         label_map = read_label_map(read_json(request.label_map), str(request.label_map))
     named: dict[str, dict[str, Any]] = {}
     for model in models:
-        path = request.prediction_labels.get(model.name, request.prediction_labels.get(None))
+        given = model.name.removesuffix(SEEN)
+        path = request.prediction_labels.get(given, request.prediction_labels.get(None))
         content = model.dataset_json
         if path is not None:
             content = read_json(path, dict)
@@ -130,7 +132,7 @@ def labels_by_model(
         if content is None:
             raise ValueError(
                 f"{model.folder}: no dataset.json says what its labels mean. "
-                f"Give it with --prediction-labels {model.name}=dataset.json."
+                f"Give it with --prediction-labels {given}=dataset.json."
             )
         named[model.name] = content
     return match_by_name(dataset_json, named, label_map)
@@ -208,7 +210,11 @@ def match_by_name(
         if described:
             notes.append(f"{names[name]} stands for: {'; '.join(sorted(described))}")
     if not any(structures.values()):
-        raise _nothing_shared(reference, predictions)
+        there = "; ".join(f"{model} has {sorted(values)}" for model, values in predictions.items())
+        raise ValueError(
+            f"no label is shared by name: the references have {sorted(reference)}; {there}. "
+            "Name synonyms and merges in a file for --label-map."
+        )
     if left_out:
         notes.append(f"labels left out: {', '.join(left_out)}")
     defined = {model: read_label_scheme(content).defined_values for model, content in prediction_jsons.items()}
@@ -221,14 +227,6 @@ def _ways_to_make_up(label_map: LabelMap) -> dict[str, list[list[str]]]:
         plain_name(name): [[name], *([way] if isinstance(way, str) else list(way) for way in ways)]
         for name, ways in label_map.items()
     }
-
-
-def _nothing_shared(reference: Mapping[str, Any], predictions: Mapping[str, Mapping[str, Any]]) -> ValueError:
-    there = "; ".join(f"{model} has {sorted(names)}" for model, names in predictions.items())
-    return ValueError(
-        f"no label is shared by name: the references have {sorted(reference)}; {there}. "
-        "Name synonyms and merges in a file for --label-map."
-    )
 
 
 def _named_values(dataset_json: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,8 @@
 
 A margin is the largest difference that does not matter, stated before the results are seen. The claims are read off the
 95 % interval of the mean difference, as regulators do for non-inferiority (Walker and Nowacki 2011,
-doi:10.1007/s11606-010-1513-8), so each is wrong in at most 2.5 % of experiments. They are not corrected over labels.
+doi:10.1007/s11606-010-1513-8), so each is wrong in about 2.5 % of experiments at most. They are not corrected over
+labels.
 """
 
 from __future__ import annotations

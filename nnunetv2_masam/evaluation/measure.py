@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import multiprocessing.connection
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
@@ -28,11 +25,12 @@ from nnunetv2_masam.evaluation.metrics import MetricSettings, library_versions
 from nnunetv2_masam.evaluation.segmentation import (
     Geometry,
     check_geometry,
-    read_segmentation,
     spacing_of,
 )
 from nnunetv2_masam.files import read_json, sha256_of, write_text
 from nnunetv2_masam.images import unreadable
+from nnunetv2_masam.label_files import check_defined, read_labels
+from nnunetv2_masam.processes import start_worker
 
 Values = dict[str, dict[str, Any]]  # by structure, by column
 FLAGS = ("in_reference", "in_prediction")
@@ -71,10 +69,18 @@ class Pair(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Values by structure and column, a note on them, or the error that names the file."""
+    """What was measured of a pair, or the error that names the file.
+
+    Attributes:
+        values: by structure and column.
+        note: where the reference's header is slightly off.
+        rounded: where label values had to be rounded.
+        error: why there are no values.
+    """
 
     values: Values
     note: str = ""
+    rounded: str = ""
     error: str = ""
 
 
@@ -85,23 +91,26 @@ def measure(pair: Pair) -> Measured:
         ValueError: naming the file, where it is broken, lies elsewhere or has labels that are not defined.
     """
     protocol = pair.protocol
-    reference, properties = read_segmentation(pair.reference, protocol.reader)
-    prediction, prediction_properties = read_segmentation(pair.prediction, protocol.reader)
+    reference = read_labels(pair.reference, protocol.reader)
+    prediction = read_labels(pair.prediction, protocol.reader)
     note = _check_geometry(
-        pair, Geometry.of(reference.shape, properties), Geometry.of(prediction.shape, prediction_properties)
+        pair,
+        Geometry.of(reference.labels.shape, reference.properties),
+        Geometry.of(prediction.labels.shape, prediction.properties),
     )
-    _check_values(pair.reference, reference, protocol.reference_values)
-    _check_values(pair.prediction, prediction, protocol.prediction_values)
+    check_defined(pair.reference, reference.labels, protocol.reference_values)
+    check_defined(pair.prediction, prediction.labels, protocol.prediction_values)
     rows = measure_labels(
-        reference,
-        prediction,
+        reference.labels,
+        prediction.labels,
         protocol.structures,
-        spacing_of(properties),
+        spacing_of(reference.properties),
         protocol.tolerances_mm,
         protocol.ignore_label,
         protocol.settings,
     )
-    return Measured({str(row.pop("label")): row for row in rows}, note)
+    rounded = "; ".join(filter(None, (reference.note, prediction.note)))
+    return Measured({str(row.pop("label")): row for row in rows}, note, rounded)
 
 
 def measure_all(
@@ -111,7 +120,7 @@ def measure_all(
     processes: int | None = None,
     progress: bool = True,
 ) -> list[Measured]:
-    """Measure all rows; errors come back as values so that one broken file does not hide the others.
+    """Measure all rows, in their order; errors come back so that one broken file does not hide the others.
 
     Args:
         cases: ``model`` and the files ``reference``, ``prediction``, ``image`` of each row.
@@ -119,9 +128,6 @@ def measure_all(
         cache: folder of remembered values; None remembers nothing.
         processes: nnU-Net's default number, at most one per core, if not given.
         progress: show a bar.
-
-    Returns:
-        what was measured, in the order of the rows.
 
     Raises:
         ValueError: a process was killed. What was measured before is remembered.
@@ -151,7 +157,7 @@ def _run(jobs: Sequence[tuple[int, Pair, Path | None]], processes: int) -> Itera
         yield from map(_measure_safely, jobs)
         return
     finished, spawn = 0, multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=start_worker) as pool:
         futures = [pool.submit(_measure_safely, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -169,19 +175,6 @@ def _run(jobs: Sequence[tuple[int, Pair, Path | None]], processes: int) -> Itera
             pool.shutdown(cancel_futures=True)  # after an interruption, not the rest of the queue first
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, even if that was killed: a pool's workers would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch(sentinel: int) -> None:
-        multiprocessing.connection.wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
-
-
 def _measure_safely(job: tuple[int, Pair, Path | None]) -> tuple[int, Measured]:
     place, pair, entry = job
     try:
@@ -193,7 +186,7 @@ def _measure_safely(job: tuple[int, Pair, Path | None]) -> tuple[int, Measured]:
     if entry is not None:
         # a full or read-only disk only costs time: the values are measured again
         with contextlib.suppress(OSError):
-            write_text(entry, json.dumps({"values": found.values, "note": found.note}))
+            write_text(entry, json.dumps({"values": found.values, "note": found.note, "rounded": found.rounded}))
     return place, found
 
 
@@ -222,15 +215,15 @@ def _recall(entry: Path, protocol: Protocol) -> Measured | None:
         content = read_json(entry, dict)
     except ValueError:
         return None
-    values, note = content.get("values"), content.get("note")
+    values, notes = content.get("values"), (content.get("note"), content.get("rounded"))
     kinds = dict.fromkeys(protocol.settings.columns, float) | dict.fromkeys(FLAGS, bool)
-    if not isinstance(note, str) or not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(note, str) for note in notes):
         return None
     whole = set(values) == {structure.name for structure in protocol.structures} and all(
         isinstance(record, dict) and {name: type(value) for name, value in record.items()} == kinds
         for record in values.values()
     )
-    return Measured(values, note) if whole else None
+    return Measured(values, *notes) if whole else None
 
 
 def _check_geometry(pair: Pair, reference: Geometry, prediction: Geometry) -> str:
@@ -242,12 +235,3 @@ def _check_geometry(pair: Pair, reference: Geometry, prediction: Geometry) -> st
             raise unreadable(pair.image, error) from error
         image = (pair.image, Geometry.of(array.shape[1:], properties))
     return check_geometry((pair.reference, reference), (pair.prediction, prediction), image)
-
-
-def _check_values(path: Path, labels: np.ndarray, allowed: frozenset[int]) -> None:
-    undefined = sorted({int(value) for value in pd.unique(labels.ravel())} - allowed)
-    if undefined:
-        raise ValueError(
-            f"{path}: holds label values {undefined}, which dataset.json does not define (it has "
-            f"{sorted(allowed)}). Correct the file, or the dataset.json."
-        )

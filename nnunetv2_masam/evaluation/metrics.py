@@ -1,14 +1,16 @@
 """The metrics: one record for each, from which options, headings, checks, captions and the page of docs come.
 
 `label_arrays` computes them. Lengths are millimetres and sizes millilitres, or pixels where images have no physical
-size (`Units`).
+size (`units`).
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nnunetv2_masam.options import option
 
@@ -60,74 +62,46 @@ class Metric:
         return self.high if self.higher_is_better else self.low
 
 
-def _length(name: str, definition: str, synonym: str) -> Metric:
-    unbounded = {"digits": 2, "higher_is_better": False, "high": math.inf}
-    return Metric(f"{name}_mm", name, definition, "mm", **unbounded, synonyms=(synonym,))  # type: ignore[arg-type]
+def _share(name: str, option: str, definition: str, **more: Any) -> Metric:
+    return Metric(name, name.replace("_", " "), definition, option=option, **more)
 
 
+def _size(name: str, heading: str, option: str, definition: str, digits: int = 2, **more: Any) -> Metric:
+    """A metric without an upper limit, of which less is better."""
+    unit = "mm" if name.endswith("_mm") else ""
+    return Metric(name, heading, definition, unit, digits, False, high=math.inf, option=option, **more)
+
+
+_DISTANCE_95 = "the larger of the two directed 95th percentiles of distances {distance}"
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("Dice", "Dice", "as nnU-Net computes it", synonyms=("dsc",)),
-        Metric("IoU", "IoU", "as nnU-Net computes it", synonyms=("jaccard",)),
-        _length("HD95", "the larger of the two directed 95th percentiles of distances {distance}", "hd95"),
-        _length("ASSD", "mean over both surfaces of distances {distance}", "assd"),
-        Metric("NSD", "NSD", "share of both surfaces within the tolerance, {nsd}"),
-        Metric(
-            "sensitivity",
-            "sensitivity",
-            "share of the reference's voxels that are found",
-            needs_reference=True,
-            option="sensitivity",
-        ),
-        Metric("precision", "precision", "share of the predicted voxels that are right", option="precision"),
-        Metric(
-            "relative_volume_error",
-            "relative volume error",
+        _share("Dice", "", "as nnU-Net computes it", synonyms=("dsc",)),
+        _share("IoU", "", "as nnU-Net computes it", synonyms=("jaccard",)),
+        _size("HD95_mm", "HD95", "", _DISTANCE_95, synonyms=("hd95",)),
+        _size("ASSD_mm", "ASSD", "", "mean over both surfaces of distances {distance}", synonyms=("assd",)),
+        _share("NSD", "", "share of both surfaces within the tolerance, {nsd}"),
+        _share("sensitivity", "sensitivity", "share of the reference's voxels that are found", needs_reference=True),
+        _share("precision", "precision", "share of the predicted voxels that are right"),
+        _size(
+            *("relative_volume_error", "relative volume error", "volume_error"),
             "absolute difference of volumes divided by the reference's",
             digits=3,
-            higher_is_better=False,
-            high=math.inf,
             needs_reference=True,
-            option="volume_error",
         ),
-        Metric(
-            "boundary_IoU",
-            "boundary IoU",
-            "IoU of the voxels within the NSD tolerance of each mask's own border",
-            option="boundary_iou",
-        ),
-        Metric("lesion_F1", "lesion F1", _LESION, digits=3, option="lesions"),
-        Metric("lesion_sensitivity", "lesion sensitivity", _LESION, digits=3, needs_reference=True, option="lesions"),
-        Metric(
-            "lesion_false_positives",
-            "false positive lesions",
+        _share("boundary_IoU", "boundary_iou", "IoU of the voxels within the NSD tolerance of each mask's own border"),
+        _share("lesion_F1", "lesions", _LESION, digits=3),
+        _share("lesion_sensitivity", "lesions", _LESION, digits=3, needs_reference=True),
+        _size(
+            *("lesion_false_positives", "false positive lesions", "lesions"),
             "predicted lesions without a match, per case",
-            digits=2,
-            higher_is_better=False,
-            high=math.inf,
-            option="lesions",
         ),
-        Metric("lesion_Dice", "lesion-wise Dice", f"Dice {_LESION_WISE}", option="lesion_wise"),
-        Metric(
-            "lesion_HD95_mm",
-            "lesion-wise HD95",
-            f"HD95 {_LESION_WISE}",
-            "mm",
-            digits=2,
-            higher_is_better=False,
-            high=math.inf,
-            option="lesion_wise",
-        ),
-        Metric("PQ", "PQ", "panoptic quality of lesions, the product of SQ and RQ", option="panoptic"),
-        Metric("SQ", "SQ", "mean IoU of lesions that match with an IoU of at least 0.5", option="panoptic"),
-        Metric("RQ", "RQ", "F1 of lesions that match with an IoU of at least 0.5", option="panoptic"),
-        Metric(
-            "clDice",
-            "clDice",
-            "harmonic mean of the shares of each mask's centreline in the other mask",
-            option="cldice",
-        ),
+        _share("lesion_Dice", "lesion_wise", f"Dice {_LESION_WISE}"),
+        _size("lesion_HD95_mm", "lesion HD95", "lesion_wise", f"HD95 {_LESION_WISE}"),
+        _share("PQ", "panoptic", "panoptic quality of lesions, the product of SQ and RQ"),
+        _share("SQ", "panoptic", "mean IoU of lesions that match with an IoU of at least 0.5"),
+        _share("RQ", "panoptic", "F1 of lesions that match with an IoU of at least 0.5"),
+        _share("clDice", "cldice", "harmonic mean of the shares of each centreline in the other mask"),
     )
 }
 STANDARD = tuple(metric.name for metric in METRICS.values() if not metric.option)
@@ -151,14 +125,16 @@ class MetricSettings:
     distance_surface: str = option(
         default="voxels",
         choices=tuple(SURFACES_IN_WORDS),
+        metavar="SURFACE",
         group="metrics",
-        help="Surface of HD95 and ASSD: border voxels, or the area-weighted mesh of NSD",
+        help="Surface of HD95 and ASSD: voxels (on the border), or the area-weighted mesh of NSD",
     )
     nsd_surface: str = option(
         default="mesh",
         choices=tuple(SURFACES_IN_WORDS),
+        metavar="SURFACE",
         group="metrics",
-        help="Surface of NSD: area-weighted mesh, or border voxels",
+        help="Surface of NSD: mesh (area-weighted), or voxels on the border",
     )
     lesion_iou: float = option(
         default=DEFAULT_LESION_IOU,
@@ -171,8 +147,9 @@ class MetricSettings:
     lesion_rule: str = option(
         default="every",
         choices=LESION_RULES,
+        metavar="RULE",
         group="metrics",
-        help="With --metrics lesion_wise: what counts as a lesion, such as in a BraTS challenge",
+        help=f"With --metrics lesion_wise: what counts as a lesion, of: {', '.join(LESION_RULES)}",
     )
 
     def __post_init__(self) -> None:
@@ -220,44 +197,25 @@ class MetricSettings:
         }
 
 
+def structure_metrics(
+    reference: Any,
+    prediction: Any,
+    spacing_mm: Sequence[float],
+    tolerance_mm: float = DEFAULT_TOLERANCE_MM,
+    settings: MetricSettings | None = None,
+) -> dict[str, Any]:
+    """Measure one structure in two boolean masks (D, H, W): `label_arrays.measure_labels` for Python users."""
+    import numpy as np
+
+    from nnunetv2_masam.evaluation.label_arrays import measure_labels
+    from nnunetv2_masam.evaluation.labels import Structure
+
+    masks, mask = (np.asarray(reference, np.uint8), np.asarray(prediction, np.uint8)), Structure("mask", "", (1,), (1,))
+    (row,) = measure_labels(*masks, [mask], spacing_mm, [tolerance_mm], None, settings)
+    return {name: value for name, value in row.items() if name != "label"}
+
+
 def library_versions() -> dict[str, str]:
     """Names and versions of what computes the metrics, for the record and the cache."""
     packages = ("nnunetv2", "scikit-image", "scipy", "numpy")
     return {package: importlib.metadata.version(package) for package in packages}
-
-
-@dataclass(frozen=True)
-class Units:
-    """What lengths and sizes of structures are given in.
-
-    Attributes:
-        length: unit of lengths.
-        size: unit of sizes.
-        size_name: what a size is called.
-        size_per_ml: so many of `size` are recorded as 1 ml.
-        size_digits: decimals of sizes.
-    """
-
-    length: str
-    size: str
-    size_name: str
-    size_per_ml: float
-    size_digits: int
-
-    def heading(self, name: str) -> str:
-        """Of a metric's column in a table."""
-        return f"{METRICS[name].heading} ({self.length})" if METRICS[name].unit else METRICS[name].heading
-
-    def column(self, name: str) -> str:
-        """Of a metric or size in ``cases.csv``."""
-        if name in VOLUMES:
-            return name.replace("volume_", f"{self.size_name}_").replace("_ml", f"_{self.size}")
-        return name.replace("_mm", f"_{self.length}")
-
-    def columns(self) -> dict[str, str]:
-        """Column of ``cases.csv`` in lower case → what it holds."""
-        return {self.column(name).lower(): name for name in (*METRICS, *LESION_COUNTS, *VOLUMES)}
-
-
-MILLIMETRES = Units("mm", "ml", "volume", 1.0, 2)
-PIXELS = Units("px", "px", "area", 1000.0, 0)  # a pixel counts as 1 mm³, so that 1000 of them are 1 ml

@@ -19,7 +19,7 @@ import contextlib
 import itertools
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import pandas as pd
 from torch import Tensor
 
 from nnunetv2_masam.files import read_json
+from nnunetv2_masam.weights.provenance import stored_provenance
 from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
 MODEL_FILES = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
@@ -56,15 +57,14 @@ def model_costs(cases: pd.DataFrame) -> pd.DataFrame:
     """
     found = {}
     for model, files in cases.groupby("model", sort=False)["prediction"]:
-        folders = {path.parent.parent for path in files if path.parent.name == "validation" and path.suffix != ".csv"}
-        found[model] = pd.DataFrame(map(fold_cost, sorted(folders)), columns=COSTS).astype(float).mean()
+        found[model] = pd.DataFrame(map(fold_cost, _fold_folders(files)), columns=COSTS).astype(float).mean()
     return pd.DataFrame(found).T
 
 
 def fold_cost(folder: Path) -> dict[str, float | None]:
     """Costs of one fold; what is not recorded is missing or None."""
     costs: dict[str, float | None] = {}
-    checkpoint = next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
+    checkpoint = _checkpoint(folder)
     if checkpoint is not None:
         costs["checkpoint_mib"] = checkpoint.stat().st_size / 2**20
         costs["parameters"], costs["trained_parameters"] = count_parameters(checkpoint)
@@ -99,6 +99,36 @@ def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
         return sum(counted.values()), _with_optimizer_state(content.get("optimizer_state"))
     except Exception:  # a file of another kind can raise anything, and costs only these two numbers
         return None, None
+
+
+def pretraining_notes(cases: pd.DataFrame) -> list[str]:
+    """What the weights that a model's training started from were trained on, as far as its checkpoint says so.
+
+    Args:
+        cases: ``model`` and the file ``prediction`` of each row.
+    """
+    notes = []
+    for model, files in cases.groupby("model", sort=False)["prediction"]:
+        for folder in _fold_folders(files):
+            checkpoint = _checkpoint(folder)
+            with contextlib.suppress(Exception):  # as above
+                stored = stored_provenance(read_nnunet_checkpoint(checkpoint, values=False)) if checkpoint else None
+                if stored is not None and stored.seen:
+                    notes.append(
+                        f"{model} started from weights ({stored.name or stored.file}) that were trained on: "
+                        f"{stored.seen}. If the cases are among these, mark the model with --seen"
+                    )
+                    break
+    return notes
+
+
+def _fold_folders(files: Iterable[Path]) -> list[Path]:
+    """The folders of nnU-Net's folds that predictions come from."""
+    return sorted({file.parent.parent for file in files if file.parent.name == "validation" and file.suffix != ".csv"})
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    return next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
 
 
 def _with_optimizer_state(optimizer_state: Any) -> int | None:

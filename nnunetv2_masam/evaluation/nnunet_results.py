@@ -16,13 +16,17 @@ import pandas as pd
 from nnunetv2_masam.evaluation.lineup import NO_FOLD, line_up
 from nnunetv2_masam.evaluation.places import ALL_FOLD, FEW_SHOT, NO_VALIDATION_IN_FOLD_ALL, Places, Run, find_places
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt, oracle_prompts
-from nnunetv2_masam.evaluation.request import CompareRequest
+from nnunetv2_masam.evaluation.request import SEEN, CompareRequest
 from nnunetv2_masam.evaluation.value_tables import is_table, read_groups, read_values
 from nnunetv2_masam.files import list_folder, read_json
 from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
-from nnunetv2_masam.nnunet_files import check_labels, first_channel, preprocessed_dataset, segmentations_in
-
-SEEN = " (seen)"  # in the name of a model that may have been trained on the cases
+from nnunetv2_masam.nnunet_files import (
+    check_labels,
+    first_channel,
+    preprocessed_dataset,
+    reference_folder,
+    segmentations_in,
+)
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,15 @@ def find_cases(request: CompareRequest) -> Cases:
         raise ValueError(f"baseline {baseline!r} is not among the models: {', '.join(models)}")
     models = {baseline: models.pop(baseline)} | models
     recorded = pd.concat([summary for *_, summary in found], ignore_index=True)
-    references = segmentations_in(places.references, file_ending)
+    folder = places.references or reference_folder(str(places.dataset))
+    for model in models.values():
+        if any(run.path.resolve() == folder.resolve() for run in model.runs):
+            raise ValueError(f"{model.name} and the references are the same folder, {folder}")
+    references = segmentations_in(folder, file_ending)
     table, notes = line_up(
         pd.concat([cases for _, cases, _ in found], ignore_index=True),
         {name: model.folder for name, model in models.items()},
-        (places.references, references),
+        (folder, references),
         splits=places.splits,
         folds=places.folds,
         common=request.common,
@@ -138,13 +146,11 @@ def _read_model(name: str, runs: tuple[Run, ...], places: Places) -> tuple[Model
     cases: list[tuple[str, int, str, int, Path]] = []
     recorded: list[tuple[Any, ...]] = []
     for number, run in enumerate(runs):
-        if run.path.resolve() == places.references.resolve():
-            raise ValueError(f"{name} and the references are the same folder, {places.references}")
         if is_table(run.path.name):
             table = read_values(name, run.path)
-            values.append(table.assign(run=number))
-            folds = table.groupby("case", sort=False)["fold"].first()
-            cases += [(name, number, case, fold, run.path) for case, fold in folds.items()]
+            values.append(table if len(runs) == 1 else table.assign(run=number))  # our own table knows its runs
+            folds = values[-1].groupby(["run", "case"], sort=False)["fold"].first()
+            cases += [(name, of_run, case, fold, run.path) for (of_run, case), fold in folds.items()]
             continue
         there: dict[str, tuple[int, Path]] = {}
         for fold, folder in _prediction_folders(run, places):

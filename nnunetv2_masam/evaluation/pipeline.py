@@ -26,9 +26,16 @@ from nnunetv2_masam.evaluation.labels import LabelScheme, Structure, labels_by_m
 from nnunetv2_masam.evaluation.lineup import leave_out
 from nnunetv2_masam.evaluation.measure import Protocol, measure_all
 from nnunetv2_masam.evaluation.metrics import library_versions
-from nnunetv2_masam.evaluation.nnunet_results import SEEN, find_cases
+from nnunetv2_masam.evaluation.nnunet_results import find_cases
 from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
-from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareRequest, CompareTestSet, ModelSource
+from nnunetv2_masam.evaluation.probabilities import read_calibration
+from nnunetv2_masam.evaluation.request import (
+    SEEN,
+    CompareCrossValidation,
+    CompareRequest,
+    CompareTestSet,
+    ModelSource,
+)
 from nnunetv2_masam.evaluation.scores import KEYS
 from nnunetv2_masam.evaluation.value_tables import measured_elsewhere
 from nnunetv2_masam.files import shortened
@@ -85,7 +92,12 @@ def compare_models(request: CompareRequest) -> Comparison:
         settings=_settings(request, tolerances, scheme),
     )
     notes = [*request.notes, *found.notes, *label_notes, *notes, *table_notes]
-    return analyse(values, setup, found.recorded, notes, request.across_prompts)
+    bins = None
+    if request.calibration:
+        bins = read_calibration(cases, structures, reader, setup.file_ending, scheme.ignore_label)
+        without = [name for name in found.models if bins.empty or name not in set(bins["model"])]
+        notes += [f"no probabilities (case.npz) beside the predictions of {', '.join(without)}"] if without else []
+    return analyse(values, setup, found.recorded, notes, request.across_prompts, bins)
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[str]:
@@ -156,6 +168,8 @@ def _measure(
             f"the header of {len(off)} of {cases['case'].nunique()} references is slightly off, so these cases "
             f"({shortened(sorted(off))}) were measured by voxel index, as nnU-Net does. {off[min(off)]}"
         )
+    if rounded := [result.rounded for _, result in rows if result.rounded]:
+        notes.append(f"label values of {len(rounded)} pairs of files were rounded. {rounded[0]}")
     values = [keys | {"label": label} | of for keys, result in rows for label, of in result.values.items()]
     columns = [*KEYS, *request.metrics.columns, "in_reference", "in_prediction"]
     return cases, pd.DataFrame(values, columns=columns), notes

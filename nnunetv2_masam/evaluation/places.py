@@ -19,10 +19,9 @@ from nnunetv2_masam.nnunet_files import (
     find_dataset_json,
     folder_of,
     read_dataset_json,
-    reference_folder,
     set_folders,
 )
-from nnunetv2_masam.splits import SPLITS_FILE, read_splits
+from nnunetv2_masam.splits import SPLITS_FILE, describe_overlap, read_splits
 
 ALL_FOLD = "fold_all"
 NO_VALIDATION_IN_FOLD_ALL = "fold_all is validated on its own training cases, which says nothing on new ones"
@@ -38,11 +37,14 @@ class Run(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a request's files are; of a test set, without dataset, splits and folds."""
+    """Where a request's files are; of a test set, without dataset, splits and folds.
+
+    Without `references`, they are where nnU-Net has those of the dataset.
+    """
 
     runs: dict[str, tuple[Run, ...]]
     dataset_json: dict[str, Any]
-    references: Path
+    references: Path | None
     images: Path | None
     title: str
     dataset: str | None = None
@@ -74,7 +76,7 @@ def _dataset(request: CompareCrossValidation) -> Places:
     return Places(
         runs,
         _read_dataset_json(request.dataset_json or find_dataset_json(dataset, folders)),
-        request.references or reference_folder(dataset),
+        request.references,
         request.images or _training_images(dataset),
         f"{dataset}: {{n}} cases of {where}",
         dataset,
@@ -185,13 +187,12 @@ def find_splits(
     left_out = {entry.fold for entry in read_few_shot_folds(folder)}
     if folds is None:
         left_out |= {entry.fold for entry in read_fixed_folds(folder)}
-    splits = {fold: split for fold, split in enumerate(read_splits(folder / SPLITS_FILE)) if fold not in left_out}
-    for fold, split in splits.items():
-        seen = sorted(set(split["train"]) & set(split["val"]))
-        if seen and refuse_overlap and (folds is None or fold in folds):
-            raise ValueError(
-                f"{folder / SPLITS_FILE}: {len(seen)} of the {len(split['val'])} validation cases of fold {fold} are "
-                f"also its training cases ({shortened(seen)}), which says nothing on new cases. Correct the file and "
-                "train the fold again, or name other folds with --folds"
-            )
-    return {fold: split["val"] for fold, split in splits.items()}
+    splits = read_splits(folder / SPLITS_FILE)
+    kept = [fold for fold in range(len(splits)) if fold not in left_out]
+    asked = [fold for fold in kept if folds is None or fold in folds]
+    if refuse_overlap and (overlap := describe_overlap(splits, asked)):
+        raise ValueError(
+            f"{folder / SPLITS_FILE}: {overlap}. This says nothing on new cases: correct the file and train the fold "
+            "again, or name other folds with --folds"
+        )
+    return {fold: splits[fold]["val"] for fold in kept}

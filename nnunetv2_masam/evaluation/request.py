@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM, METRICS, Met
 from nnunetv2_masam.files import cache_folder
 from nnunetv2_masam.options import option
 
+SEEN = " (seen)"  # in the name of a model that may have been trained on the cases
 CASES, STATISTICS, SPEED = "cases and labels", "statistics", "speed"
 
 
@@ -54,7 +55,7 @@ class CompareOptions:
         notes: what a reader must know, before the notes on models and cases.
     """
 
-    models: tuple[ModelSource, ...] = ()
+    models: Sequence[ModelSource] = ()
     images: Path | None = option(
         default=None,
         metavar="DIR",
@@ -94,6 +95,11 @@ class CompareOptions:
     rank_unseen: bool = option(
         default=False, group=STATISTICS, help="Leave models that may have seen the cases (--seen) out of the ranking"
     )
+    calibration: bool = option(
+        default=False,
+        group=STATISTICS,
+        help="Calibration of models with probabilities, read from case.npz beside their predictions",
+    )
     cache: Path | None = option(
         default=None,
         metavar="DIR",
@@ -121,7 +127,7 @@ class CompareOptions:
     seen: tuple[str, ...] = ()
     progress: bool = True
     title: str = ""
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -139,6 +145,11 @@ class CompareOptions:
                 )
             if not 0 < margin < (METRICS[metric].high - METRICS[metric].low):
                 raise ValueError(f"margin (--margin) of {metric} is {margin:g}, expected a difference above 0")
+        if self.calibration and self.match_labels_by_name:
+            raise ValueError(
+                "calibration (--calibration): the channels of probabilities have no names, so labels cannot be matched "
+                "by name (--match-labels-by-name). Leave one of them out."
+            )
         files = {"label_map (--label-map)": self.label_map is not None}
         files["prediction_labels (--prediction-labels)"] = bool(self.prediction_labels)
         unused = [] if self.match_labels_by_name else [name for name, given in files.items() if given]
@@ -169,10 +180,7 @@ class CompareCrossValidation(CompareOptions):
         help="Folder with reference segmentations (default with -d: nnU-Net's copy)",
     )
     dataset_json: Path | None = option(
-        default=None,
-        metavar="FILE",
-        group="input",
-        help="dataset.json of the references (default with -d: a model's)",
+        default=None, metavar="FILE", group="input", help="dataset.json of the references (default with -d: a model's)"
     )
 
 

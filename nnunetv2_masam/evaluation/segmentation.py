@@ -1,4 +1,4 @@
-"""Segmentations as files: reading them with nnU-Net's readers, and whether two of them lie in the same place.
+"""Segmentations in space: voxel sizes, and whether two files lie in the same place.
 
 nnU-Net trains and evaluates by voxel index and only warns where the origin or direction of a label file differs from
 its image's. Here such a pair is measured by index where a third file confirms it: the prediction has its image's
@@ -13,37 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
-
-from nnunetv2_masam.images import check_name, unreadable
 
 # a NIfTI header stores float32, so origins and directions come back rounded
 GEOMETRY_TOLERANCE = 1e-3
 MAX_ANGLE_DEG = 5.0
-
-
-def read_segmentation(path: Path, reader: type[BaseReaderWriter]) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read a segmentation with nnU-Net's reader.
-
-    Returns:
-        integer labels (D, H, W), one byte each where that is enough, and the reader's properties.
-
-    Raises:
-        ValueError: naming the file, where it cannot be read, has several channels or holds other than whole numbers.
-    """
-    check_name(path)
-    try:
-        array, properties = reader().read_seg(str(path))
-    except Exception as error:  # each reader has its own family of errors for a broken file
-        raise unreadable(path, error) from error
-    if len(array) != 1:
-        raise ValueError(f"{path}: has {len(array)} channels or time points, so it is no segmentation of one image")
-    small = array.size == 0 or (array.min() >= 0 and array.max() <= 255)
-    with np.errstate(invalid="ignore"):  # NaN becomes some number, and is found unequal below
-        labels = array[0].astype(np.uint8 if small else np.int32)
-    if not np.array_equal(labels, array[0]):
-        raise ValueError(f"{path}: holds values that are not whole numbers, so it is no segmentation")
-    return labels, properties
 
 
 def spacing_of(properties: dict[str, Any]) -> list[float]:

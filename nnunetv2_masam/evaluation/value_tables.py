@@ -11,7 +11,8 @@ import pandas as pd
 from nnunetv2_masam.csv_tables import read_case_table
 from nnunetv2_masam.evaluation.labels import plain_name
 from nnunetv2_masam.evaluation.lineup import NO_FOLD
-from nnunetv2_masam.evaluation.metrics import METRICS, MILLIMETRES, PIXELS, VOLUMES, MetricSettings
+from nnunetv2_masam.evaluation.metrics import METRICS, VOLUMES, MetricSettings
+from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS
 from nnunetv2_masam.files import shortened
 
 SYNONYMS = {synonym: metric.name for metric in METRICS.values() for synonym in metric.synonyms}
@@ -50,11 +51,11 @@ def read_values(name: str, path: Path) -> pd.DataFrame:
     """The values of a model from a CSV file: ``case``, ``label`` and metrics, one row per case and label.
 
     ``label`` may be missing where a dataset has one label. Our own ``cases.csv`` is such a file, in pixels as well: its
-    column ``model`` selects the rows of `name`, and its column ``fold`` says which fold predicted a case. Columns that
-    are no metrics are left out.
+    column ``model`` selects the rows of `name`, and its columns ``fold`` and ``run`` say which fold and training
+    predicted a case. Columns that are no metrics are left out.
 
     Returns:
-        ``case, label`` (as `plain_name` writes it), ``fold`` and columns as we name them, in mm and ml.
+        ``run, case, label`` (as `plain_name` writes it), ``fold`` and columns as we name them, in mm and ml.
 
     Raises:
         ValueError: naming the file and what is wrong in it.
@@ -73,8 +74,10 @@ def read_values(name: str, path: Path) -> pd.DataFrame:
     if not set(columns.values()) & set(METRICS) or len(set(columns.values())) < len(columns):
         raise ValueError(f"{path}: has the columns {list(table)}, expected metrics among them, each once: Dice, NSD, …")
     labels = table["label"] if "label" in table else pd.Series("", table.index)
-    made = pd.DataFrame({"case": table["case"], "label": labels.map(plain_name), "fold": NO_FOLD})
-    for twice in made.index[made.duplicated(["case", "label"])]:
+    made = pd.DataFrame({"run": 0, "case": table["case"], "label": labels.map(plain_name), "fold": NO_FOLD})
+    if ours and "run" in table:
+        made["run"] = pd.factorize(table["run"])[0]
+    for twice in made.index[made.duplicated(["run", "case", "label"])]:
         raise ValueError(f"{path}: two rows for case {table.at[twice, 'case']}, label {labels[twice]!r}")
     for column, metric in columns.items():
         made[metric] = [

@@ -80,6 +80,7 @@ class Model:
         for slab in self.slabs(case):
             labels[slab.where] = slab.labels
             progress(slab.where[axis].stop, shape[axis])
+        progress(shape[axis], shape[axis])  # what is cropped at the end has no slab
         return labels
 
     def slabs(self, case: Case) -> Iterator[LabelSlab]:
@@ -91,24 +92,19 @@ class Model:
             ValueError: the network returns values that are not finite.
         """
         done = 0
-        try:
-            for part in self._label_parts(case):
-                yield self._placed(part, done, case)
-                done += len(part)
-        except torch.OutOfMemoryError:
-            if self.results_device.type == "cpu":
-                raise
-            torch.cuda.empty_cache()
-            yield from self._slabs_on_host(case, done)
-
-    def _slabs_on_host(self, case: Case, done: int) -> Iterator[LabelSlab]:
-        """Begin again, and leave out what was yielded before."""
-        start = 0
-        for part in replace(self, results_device=torch.device("cpu"))._label_parts(case):
-            new = part[max(done - start, 0) :]
-            if len(new):
-                yield self._placed(new, start + len(part) - len(new), case)
-            start += len(part)
+        for device in dict.fromkeys((self.results_device, torch.device("cpu"))):
+            start = 0
+            try:
+                for part in replace(self, results_device=device)._label_parts(case):
+                    start += len(part)
+                    if start > done:
+                        yield self._placed(part[done - start :], done, case)
+                        done = start
+                return
+            except torch.OutOfMemoryError:
+                if device.type == "cpu":
+                    raise
+                torch.cuda.empty_cache()
 
     def _placed(self, part: Tensor, start: int, case: Case) -> LabelSlab:
         """Labels (n, H, W) of the plans' axes → those of the file."""
@@ -155,7 +151,8 @@ class Model:
             return self._tile(image, previous, (slice(None), row.index, *place))
 
         for slab in logit_slabs(tile, rows, networks, gaussian, shape, heads, self.results_device):
-            if not torch.isfinite(slab.sum(dtype=torch.float32)):
+            sums = [logits.sum(dtype=torch.float32) for logits in slab.unbind(1)]
+            if not torch.stack(sums).isfinite().all():
                 raise ValueError("the network's logits are not finite: the model, or a value in the image, is damaged")
             for index in range(slab.shape[1]):
                 if unpad[1].start <= position < unpad[1].stop:

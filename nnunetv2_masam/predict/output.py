@@ -54,9 +54,9 @@ def write_labels(predictor: nnUNetPredictor, labels: np.ndarray, path: Path, pro
 
 
 def _check_whole(path: Path, nbytes: int) -> None:
-    """Raise ``OSError`` if a NIfTI file is cut short, which ITK does on a full disk without an error."""
+    """Raise ``RuntimeError`` if a NIfTI file is cut short, which ITK does on a full disk without an error."""
     if not path.is_file():
-        raise OSError(f"{path.name}: could not be written")
+        raise RuntimeError(f"file write failed: there is no {path.name}")
     if not path.name.endswith((".nii", ".nii.gz")):
         return
     count = 0
@@ -67,4 +67,4 @@ def _check_whole(path: Path, nbytes: int) -> None:
     except (EOFError, gzip.BadGzipFile):
         count = 0
     if count < nbytes:
-        raise OSError(f"{path.name}: file write failed, it holds less than its {nbytes} bytes of labels")
+        raise RuntimeError(f"file write failed: {path.name} holds less than its {nbytes} bytes of labels")

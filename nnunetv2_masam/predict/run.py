@@ -77,16 +77,13 @@ def predict(
     folder = model_folder(request.model)
     ending = read_dataset_json(folder)["file_ending"]
     cases = dict(islice(find_cases(request.images, ending).items(), request.part_id, None, request.num_parts))
-    if request.continue_prediction:
-        kept = [case for case in cases if (request.output / f"{case}{ending}").is_file()]
-    else:
-        kept = []
-    result = Prediction(kept=kept)
-    prepare_output(request, folder)
-    left = {case: files for case, files in cases.items() if case not in kept}
-    if left:
+    there = {case for case in cases if (request.output / f"{case}{ending}").is_file()}
+    kept = there if request.continue_prediction else set()
+    result = Prediction(kept=sorted(kept))
+    if left := {case: files for case, files in cases.items() if case not in kept}:
         model = model or load_model(request.model)
         _check_stages(request, model)
+        prepare_output(request, folder)
         _predict_cases(request, model, left, result, progress)
     return result
 

@@ -78,9 +78,9 @@ def logit_slabs(
             x = tile(row, (height, width))
             for total, network in zip(sums, networks, strict=True):
                 prediction = network(x)[0].to(device)
-                prediction *= gaussian
-                window = total[:, :size, height, width]
-                window += prediction.reshape(window.shape)
+                for window, logits in zip(total[:, :size, height, width], prediction, strict=True):
+                    logits *= gaussian  # class by class, because torch copies what it adds in another precision
+                    window += logits.reshape(window.shape)
             covered = weights[:size, height, width]
             covered += gaussian.reshape(covered.shape)
         done = following - row.start

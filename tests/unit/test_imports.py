@@ -37,6 +37,7 @@ ALLOWED = {
         "splits",
         "folds",
         "weights",
+        "processes",
     },
     "folds": {"files", "images", "label_files", "nnunet_files", "splits", "folds"},
     "processes": set(),

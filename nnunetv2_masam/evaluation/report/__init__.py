@@ -44,6 +44,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
             quality.run_table(comparison),
             quality.group_table(comparison),
             claims.group_difference_table(comparison),
+            quality.calibration_table(comparison),
             quality.cost_table(comparison),
         )
         if table is not None

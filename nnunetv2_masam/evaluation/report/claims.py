@@ -1,4 +1,4 @@
-"""Tables of what may be claimed: differences, detection, rankings."""
+"""Tables of what may be claimed: differences, margins, detection, rankings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
-from nnunetv2_masam.evaluation.metrics import METRICS
 from nnunetv2_masam.evaluation.ranking import RANKING_RESAMPLES
-from nnunetv2_masam.evaluation.report.quality import MAIN_METRICS, in_order, shown_metrics
+from nnunetv2_masam.evaluation.report.quality import MAIN_METRICS, build, digits_of, in_order
 from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, interval, number, numbers, p_value
 from nnunetv2_masam.files import shortened
 
@@ -20,7 +19,7 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
     if found.empty:
         return None
     found = found[found["metric"].isin(metrics or comparison.metrics)]
-    cells = _differences(comparison, found, "model", "metric", "label")
+    rows, cells = _differences(comparison, found, "model", "metric", "label")
     caption = (
         f"Mean of the paired differences from {comparison.baseline} with its 95 % interval (at each end the "
         "wider of t and BCa bootstrap; none below 6 cases), "
@@ -30,49 +29,46 @@ def difference_table(comparison: Comparison, metrics: Sequence[str] | None = Non
         "say the same. "
     )
     levels = {
-        "p over runs": "Welch's t-test over trainings",
+        "p over runs": "the t-test over trainings and cases",
         "p over folds": "the corrected resampled t-test over folds",
     }
-    there = [column for column in levels if (cells[column] != NOTHING).any()]
-    cells = cells.drop(columns=[column for column in levels if column not in there])
+    there = [column for column in levels if any(cell != NOTHING for cell in cells[column])]
+    cells = {column: values for column, values in cells.items() if column not in levels or column in there}
     caption += "A verdict holds for these trained models" + (
         f"; it holds for the methods where {levels[there[0]]} agrees."
         if there
         else ", not for training with the methods again."
     )
-    warned = found[found["warning"] != ""]
-    if len(warned):
-        rows = zip(warned["model"], warned["metric"].map(comparison.setup.units.heading), warned["label"], strict=True)
-        listed = shortened(map(" ".join, rows))
+    if len(warned := found[found["warning"] != ""]):
+        names = zip(warned["model"], warned["metric"].map(comparison.setup.units.heading), warned["label"], strict=True)
+        listed = shortened(map(" ".join, names))
         caption += f" The interval has no width, because all cases differ by the same: {listed}."
-    return Table("Difference from the baseline", cells, 3, caption, words=frozenset({"verdict", "holds for"}))
+    keys = ("model", "metric", "label")
+    return build(comparison, "Difference from the baseline", rows, keys, cells, caption, ("verdict", "holds for"))
 
 
-def _differences(comparison: Comparison, found: pd.DataFrame, *keys: str) -> pd.DataFrame:
-    """The rows of differences as text, sorted by the keys."""
+def _differences(
+    comparison: Comparison, found: pd.DataFrame, *keys: str
+) -> tuple[pd.DataFrame, dict[str, Sequence[str]]]:
+    """The rows of differences sorted by the keys, and as text."""
     rows = in_order(comparison, found, *keys)
-    digits = [METRICS[metric].digits for metric in rows["metric"]]
-    heading = {"metric": rows["metric"].map(comparison.setup.units.heading)}
-    return pd.DataFrame(
-        {key: heading.get(key, rows[key]) for key in keys}
-        | {
-            "cases": rows["n"].astype(str),
-            "difference": numbers(rows["mean"], digits, sign=True),
-            "95 % CI": _intervals(rows["ci_low"], rows["ci_high"], digits),
-            "p (Holm)": rows["p_holm"].map(p_value),
-            "verdict": rows["verdict"],
-            "holds for": rows["scope"].str.replace("trained ", "").replace("", NOTHING),
-            "p over folds": rows["fold_p_holm"].map(p_value),
-            "p over runs": rows["run_p_holm"].map(p_value),
-            "Wilcoxon p (Holm)": rows["wilcoxon_p_holm"].map(p_value),
-            "effect": numbers(rows["effect"], 2),
-            "order false": rows["false_order"].map(p_value),
-        }
-    ).reset_index(drop=True)
+    return rows, {
+        "cases": rows["n"].astype(str),
+        "difference": numbers(rows["mean"], digits_of(rows), sign=True),
+        "95 % CI": _intervals(rows, "ci_low", "ci_high"),
+        "p (Holm)": rows["p_holm"].map(p_value),
+        "verdict": rows["verdict"],
+        "holds for": rows["scope"].str.replace("trained ", "").replace("", NOTHING),
+        "p over folds": rows["fold_p_holm"].map(p_value),
+        "p over runs": rows["run_p_holm"].map(p_value),
+        "Wilcoxon p (Holm)": rows["wilcoxon_p_holm"].map(p_value),
+        "effect": numbers(rows["effect"], 2),
+        "order false": rows["false_order"].map(p_value),
+    }
 
 
-def _intervals(low: pd.Series, high: pd.Series, digits: Sequence[int]) -> list[str]:
-    return [interval(*row) for row in zip(low, high, digits, strict=True)]
+def _intervals(rows: pd.DataFrame, low: str, high: str) -> list[str]:
+    return [interval(*row) for row in zip(rows[low], rows[high], digits_of(rows), strict=True)]
 
 
 def fold_difference_table(comparison: Comparison) -> Table | None:
@@ -81,13 +77,10 @@ def fold_difference_table(comparison: Comparison) -> Table | None:
     if found.empty or not (found["folds"] > 1).any():
         return None
     rows = in_order(comparison, found[(found["label"] == name) & (found["folds"] > 1)], "model", "metric")
-    digits = [METRICS[metric].digits for metric in rows["metric"]]
     cells = {
-        "model": rows["model"],
-        "metric": rows["metric"].map(comparison.setup.units.heading),
         "folds": numbers(rows["folds"], 0),
-        "difference": numbers(rows["fold_mean"], digits, sign=True),
-        "95 % CI": _intervals(rows["fold_ci_low"], rows["fold_ci_high"], digits),
+        "difference": numbers(rows["fold_mean"], digits_of(rows), sign=True),
+        "95 % CI": _intervals(rows, "fold_ci_low", "fold_ci_high"),
         "p": rows["fold_p"].map(p_value),
         "verdict": rows["fold_verdict"],
     }
@@ -96,8 +89,7 @@ def fold_difference_table(comparison: Comparison) -> Table | None:
         "p-value of the corrected resampled t-test (Nadeau and Bengio), which counts training anew as a source of "
         "variation."
     )
-    table = pd.DataFrame(cells).reset_index(drop=True)
-    return Table("Difference over folds", table, 2, caption, words=frozenset({"verdict"}))
+    return build(comparison, "Difference over folds", rows, ("model", "metric"), cells, caption, ("verdict",))
 
 
 def margin_claim_table(comparison: Comparison) -> Table | None:
@@ -106,9 +98,6 @@ def margin_claim_table(comparison: Comparison) -> Table | None:
         return None
     rows = in_order(comparison, comparison.margins, "model", "metric", "label")
     cells = {
-        "model": rows["model"],
-        "metric": rows["metric"].map(comparison.setup.units.heading),
-        "label": rows["label"],
         "margin": rows["margin"].map("{:g}".format),
         "claim": rows["claim"],
         "cases": rows["n"].astype(str),
@@ -119,7 +108,7 @@ def margin_claim_table(comparison: Comparison) -> Table | None:
         "within the margin, not worse where its worse end is. Cases needed: in which a paired t-test shows a "
         "difference of the margin with a power of 80 %, given the spread at hand. Not corrected over labels."
     )
-    return Table("Margins", pd.DataFrame(cells).reset_index(drop=True), 3, caption, words=frozenset({"claim"}))
+    return build(comparison, "Margins", rows, ("model", "metric", "label"), cells, caption, ("claim",))
 
 
 def group_difference_table(comparison: Comparison) -> Table | None:
@@ -127,40 +116,36 @@ def group_difference_table(comparison: Comparison) -> Table | None:
     found = comparison.group_differences
     if found.empty:
         return None
-    rows = _differences(comparison, found[found["metric"].isin(MAIN_METRICS)], "group", "model", "metric", "label")
-    cells = rows.drop(
-        columns=["p over folds", "p over runs", "Wilcoxon p (Holm)", "effect", "order false", "holds for"]
-    )
+    keys = ("group", "model", "metric", "label")
+    rows, cells = _differences(comparison, found[found["metric"].isin(MAIN_METRICS)], *keys)
+    cells = {column: cells[column] for column in ("cases", "difference", "95 % CI", "p (Holm)", "verdict")}
     caption = (
         f"Paired differences from {comparison.baseline} within each group, tested as those of all cases. Holm's "
         "correction is over the labels of a group, not over groups."
     )
-    return Table("Difference by group", cells, 4, caption, words=frozenset({"verdict"}))
+    return build(comparison, "Difference by group", rows, keys, cells, caption, ("verdict",))
 
 
 def detection_table(comparison: Comparison) -> Table | None:
     """Whether structures are found at all; None where no mask is empty."""
     found = comparison.detection
     shown = ((found["found"] < found["present"]) | (found["absent"] > 0)).groupby(found["label"]).transform("any")
-    rows = in_order(comparison, found[shown], "label", "model").reset_index(drop=True)
+    rows = in_order(comparison, found[shown], "label", "model")
     if rows.empty:
         return None
-    cells = pd.DataFrame(
-        {
-            "label": rows["label"],
-            "model": rows["model"],
-            "found / present": rows["found"].astype(str) + " / " + rows["present"].astype(str),
-            "sensitivity": _rates(rows, "sensitivity"),
-            "false alarms / absent": rows["false_alarms"].astype(str) + " / " + rows["absent"].astype(str),
-            "specificity": _rates(rows, "specificity"),
-        }
-    )
+    counts = rows[["found", "present", "false_alarms", "absent"]].astype(str)
+    cells = {
+        "found / present": counts["found"] + " / " + counts["present"],
+        "sensitivity": _rates(rows, "sensitivity"),
+        "false alarms / absent": counts["false_alarms"] + " / " + counts["absent"],
+        "specificity": _rates(rows, "specificity"),
+    }
     caption = (
         "Cases whose reference holds the structure and in how many of them the prediction holds it, too, anywhere; "
         "cases without it and in how many of them it was predicted; with 95 % Wilson intervals. Labels that every "
         "case holds and every model finds are left out."
     )
-    return Table("Detection", cells, 2, caption)
+    return build(comparison, "Detection", rows, ("label", "model"), cells, caption)
 
 
 def _rates(rows: pd.DataFrame, rate: str) -> list[str]:
@@ -175,21 +160,18 @@ def detection_difference_table(comparison: Comparison) -> Table | None:
     found = found[found["only_model"] + found["only_baseline"] > 0]
     if found.empty:
         return None
-    rows = in_order(comparison, found, "model", "rate", "label").reset_index(drop=True)
-    cells = pd.DataFrame(
-        {
-            **{key: rows[key] for key in ("model", "rate", "label")},
-            "only it is right": rows["only_model"].astype(str),
-            "only baseline is right": rows["only_baseline"].astype(str),
-            "p (Holm)": rows["p_holm"].map(p_value),
-            "verdict": rows["verdict"],
-        }
-    )
+    rows = in_order(comparison, found, "model", "rate", "label")
+    cells = {
+        "only it is right": rows["only_model"].astype(str),
+        "only baseline is right": rows["only_baseline"].astype(str),
+        "p (Holm)": rows["p_holm"].map(p_value),
+        "verdict": rows["verdict"],
+    }
     caption = (
         f"Against {comparison.baseline}: cases in which one of the two alone is right about the structure's presence, "
         "with McNemar's exact test, corrected over labels by Holm's method. Labels without such a case are left out."
     )
-    return Table("Difference in detection", cells, 3, caption, words=frozenset({"verdict"}))
+    return build(comparison, "Difference in detection", rows, ("model", "rate", "label"), cells, caption, ("verdict",))
 
 
 def ranking_table(comparison: Comparison) -> Table | None:
@@ -197,16 +179,14 @@ def ranking_table(comparison: Comparison) -> Table | None:
     if comparison.ranking.empty:
         return None
     name, heading = comparison.labels[-1], comparison.setup.units.heading
-    found = comparison.ranking[comparison.ranking["label"] == name]
-    rows = found.sort_values("metric", key=lambda m: m.map(shown_metrics(comparison).index), kind="stable")
+    found = comparison.ranking[comparison.ranking["label"] == name].reset_index(drop=True)
+    rows = in_order(comparison, found.assign(place=found.index), "metric", "place")
     ranges = zip(rows["rank_low"], rows["rank_high"], strict=True)
     cells = {
-        "metric": rows["metric"].map(heading),
-        "model": rows["model"],
         "rank": rows["rank"].astype(str),
         "95 % of samples": [f"{low:g} to {high:g}" for low, high in ranges],
         "first in": [f"{share:.0%}".replace("%", " %") for share in rows["first"]],
-        "mean": numbers(rows["mean"], [METRICS[metric].digits for metric in rows["metric"]]),
+        "mean": numbers(rows["mean"], digits_of(rows)),
         "mean rank": numbers(rows["mean_rank"], 2),
         "by mean rank": rows["rank_by_mean_rank"].astype(str),
         "models beaten": rows["beats"].astype(str),
@@ -219,4 +199,4 @@ def ranking_table(comparison: Comparison) -> Table | None:
         "the ranking and those of the samples (1: always the same): "
         f"{', '.join(f'{heading(metric)} {number(tau, 2)}' for metric, tau in taus)}."
     )
-    return Table("Ranking", pd.DataFrame(cells).reset_index(drop=True), 2, caption)
+    return build(comparison, "Ranking", rows, ("metric", "model"), cells, caption)

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import METRICS
+from nnunetv2_masam.evaluation.probabilities import calibration_errors, reliability_curve
 from nnunetv2_masam.evaluation.report.quality import margins, mean_dice
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
 from nnunetv2_masam.evaluation.report.text_table import interval, number, with_minus
@@ -161,6 +162,27 @@ def margin_curve(comparison: Comparison) -> Picture | None:
         by_margin = [f"{margin:g} mm {number(means.at[model, last], 3)}" for model, margin in found.items()]
         words = shortened(by_margin, MOST_NUMBERS)
         return as_svg(figure, f"Mean Dice of {last} against the margin of boxes around the reference: {words}.")
+
+
+def reliability_diagrams(comparison: Comparison) -> list[Picture]:
+    """How often a label is there against its probability, a panel per label and a curve per model."""
+    if comparison.calibration.empty:
+        return []
+    curves, pictures = reliability_curve(comparison.calibration), []
+    errors = calibration_errors(comparison.calibration).set_index(["label", "model"])["expected_error"]
+    for label, rows in curves.groupby("label", sort=False):
+        with drawing():
+            figure, axes = new_axes(PANEL_IN, 3.4)
+            axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle="--", zorder=0)
+            for model, curve in rows.groupby("model", sort=False):
+                colour = colours(comparison)[model]
+                axes.plot(curve["probability"], curve["frequency"], "o-", color=colour, label=in_legend(model), ms=3.5)
+            axes.set(title=str(label), xlabel="probability", ylabel="frequency", xlim=(0, 1), ylim=(0, 1))
+            axes.grid()
+            figure.legend(loc="outside lower left", ncols=2)
+            words = shortened([f"{model} {error:.4f}" for model, error in errors[label].items()], MOST_NUMBERS)
+            pictures.append(as_svg(figure, f"Reliability of {label}, expected calibration errors: {words}."))
+    return pictures
 
 
 def in_legend(name: str) -> str:

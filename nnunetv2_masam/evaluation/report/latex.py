@@ -7,7 +7,6 @@ rows goes into the caption. ``longtable`` would break rows by itself, but not in
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,12 +21,9 @@ PREAMBLE = r"""% needs \usepackage{array,booktabs,graphicx}
 \ifdefined\extrafloats\extrafloats{200}\fi
 \maxdeadcycles=1000
 """
-# of article on A4 with 10 pt: a column is 345 pt wide and 598 pt high. \footnotesize has lines of 9.5 pt: 62, of which
-# rules take 6 of them, and each line of the caption 1.3
-TEXT_WIDTH_PT, PART_LINES, GROUP_LINES = 345.0, 56.0, 1.6
-CAPTION_LINES, CAPTION_CHARACTERS = 1.3, 68
-CHARACTER_PT, COLUMN_GAP_PT = 4.1, 6.0
-WRAPPED_PT = 72.0  # columns of words may break lines
+# of article on A4 with 10 pt, in \footnotesize: characters in a line of a column, and lines of a page without rules
+LINE_CHARACTERS, PART_LINES, CAPTION_CHARACTERS, GROUP_LINES = 80, 56, 52, 1.6
+WRAPPED_CHARACTERS = 17  # columns of words may break lines
 
 _JOINER = "\N{WORD JOINER}"
 _SPECIAL = {
@@ -73,75 +69,45 @@ def document_part(tables: Sequence[Table], notes: Sequence[str]) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """The table as one or several floats."""
-    table = _compact(table)
-    columns = list(_column_parts(table))
-    floats: list[str] = []
-    for rows in _row_parts(table):
-        for part in columns:
-            floats.append(_float(table, part, rows, continued=bool(floats)))
-    return "\n".join(floats)
-
-
-def _compact(table: Table) -> Table:
-    """Without medians beside means, and without keys that are the same in all rows."""
+    """The table as one or several floats, without medians beside means and keys that are the same in all rows."""
     cells = table.cells.copy()
     for column in table.numeric:
         cells[column] = [cell.partition(" (")[0] if "±" in cell else cell for cell in cells[column]]
-    caption = table.caption.replace(" (median)", "")
-    return replace(table, cells=cells, caption=caption).without_constant_keys()
+    table = replace(table, cells=cells, caption=table.caption.replace(" (median)", "")).without_constant_keys()
+    parts = [(rows, columns) for rows in _row_parts(table) for columns in _column_parts(table)]
+    return "\n".join(_float(table, columns, rows, continued=bool(i)) for i, (rows, columns) in enumerate(parts))
 
 
 def _column_parts(table: Table) -> Iterator[list[str]]:
-    """The columns of each part, without the keys: as many as fit beside the last key."""
-    left = _width(table, table.columns[table.keys - 1])
-    part: list[str] = []
-    used = left
+    """The columns of each part: the last key, and as many others as fit beside it."""
+    key = table.columns[table.keys - 1]
+    part = [key]
     for column in table.columns[table.keys :]:
-        width = _width(table, column)
-        if part and used + width > TEXT_WIDTH_PT:
+        if len(part) > 1 and sum(_width(table, other) + 2 for other in [*part, column]) > LINE_CHARACTERS:
             yield part
-            part, used = [], left
+            part = [key]
         part.append(column)
-        used += width
     yield part
 
 
 def _row_parts(table: Table) -> Iterator[pd.DataFrame]:
-    """The rows of each part: whole groups as long as a group fits."""
-    part: list[pd.DataFrame] = []
-    used, heading = 0.0, GROUP_LINES if table.keys > 1 else 0.0
-    lines = _lines(table)
-    caption = CAPTION_LINES * math.ceil(len(f"{table.title}. {table.caption}") / CAPTION_CHARACTERS)
-    room = max(PART_LINES - caption, PART_LINES / 3)
-    for _, group in _groups(table, table.cells):
-        for piece in _pieces(group, lines, room - heading):
-            height = heading + lines[piece.index].sum()
-            if part and used + height > room:
-                yield pd.concat(part)
-                part, used, room = [], 0.0, PART_LINES - CAPTION_LINES
-            part.append(piece)
-            used += height
-    yield pd.concat(part)
-
-
-def _pieces(group: pd.DataFrame, lines: pd.Series, most: float) -> Iterator[pd.DataFrame]:
-    """A group cut where it is higher than a part."""
-    start = 0
-    for end in range(1, len(group) + 1):
-        if lines[group.index[start : end + 1]].sum() > most or end == len(group):
-            yield group.iloc[start:end]
-            start = end
-
-
-def _lines(table: Table) -> pd.Series:
-    """Lines of each row: more than one where words are wrapped."""
-    lines = pd.Series(1.0, table.cells.index)
+    """The rows of each part, cut between groups where that is possible."""
+    height = pd.Series(1, table.cells.index)
     for column in table.columns[table.keys - 1 :]:
         if column not in table.numeric:
-            inside = _width(table, column) - COLUMN_GAP_PT
-            lines = lines.combine((table.cells[column].str.len() * CHARACTER_PT / inside).apply(math.ceil), max)
-    return lines
+            height = height.combine(-(-table.cells[column].str.len() // _width(table, column)), max)
+    caption = len(f"{table.title}. {table.caption}") // CAPTION_CHARACTERS + 1
+    room, start, used = max(PART_LINES - caption, PART_LINES / 3), 0, 0.0
+    heading = GROUP_LINES if table.keys > 1 else 0.0
+    for _, group in _groups(table, table.cells):
+        for i, place in enumerate(map(table.cells.index.get_loc, group.index)):
+            # a group stays together, with the line and space above it, unless it needs a part of its own
+            needed = height.iloc[place] if i else heading + min(height[group.index].sum(), PART_LINES // 3)
+            if used and used + needed > room:
+                yield table.cells.iloc[start:place]
+                room, start, used = PART_LINES - 1.3, place, heading if i else 0.0
+            used += height.iloc[place] + (0 if i else heading)
+    yield table.cells.iloc[start:]
 
 
 def _groups(table: Table, cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -155,27 +121,26 @@ def _groups(table: Table, cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFra
 
 
 def _float(table: Table, columns: Sequence[str], rows: pd.DataFrame, continued: bool) -> str:
-    shown = [table.columns[table.keys - 1], *columns]
     body: list[str] = []
     for shared, group in _groups(table, rows):
         if shared:
-            heading = rf"\multicolumn{{{len(shown)}}}{{@{{}}l}}{{\itshape {escape(shared)}}} \\"
+            heading = rf"\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\itshape {escape(shared)}}} \\"
             body += [*([r"\addlinespace"] if body else []), heading]
         for index, row in group.iterrows():
             place = table.cells.index.get_loc(index)
-            cells = [_cell(table, column, str(row[column]), (place, column) in table.best) for column in shown]
+            cells = [_cell(table, column, str(row[column]), (place, column) in table.best) for column in columns]
             body.append(" & ".join(cells) + r" \\")
-    heads = [_head(table, column) for column in shown]
     about = f"{table.title}, continued." if continued else f"{table.title}. {with_minus(table.caption)}"
+    alignment = "".join(_alignment(table, column) for column in columns)
     return "\n".join(
         [
             r"\begin{table*}[tbp]",
             *([r"\addtocounter{table}{-1}"] if continued else []),
             rf"\caption{{{escape(about)}}}",
             r"\centering\footnotesize\setlength{\tabcolsep}{3pt}%",
-            rf"\fittowidth{{\begin{{tabular}}{{@{{}}{''.join(_alignment(table, column) for column in shown)}@{{}}}}",
+            rf"\fittowidth{{\begin{{tabular}}{{@{{}}{alignment}@{{}}}}",
             r"\toprule",
-            " & ".join(heads) + r" \\",
+            " & ".join(_head(table, column) for column in columns) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -195,35 +160,24 @@ def _cell(table: Table, column: str, text: str, bold: bool) -> str:
 
 
 def _head(table: Table, column: str) -> str:
-    """A heading; long ones of narrow numbers break at spaces."""
-    longest = max((len(cell) for cell in table.cells[column]), default=0)
-    if column not in table.numeric or len(column) <= max(longest, 8):
+    """A heading; a line per word above narrow numbers."""
+    if column not in table.numeric or len(column) <= _width(table, column):
         return escape(column)
-    lines: list[str] = []
-    for word in column.split(" "):
-        if lines and len(lines[-1]) + len(word) < max(longest, 8):
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    stacked = r" \\ ".join(map(escape, lines))
+    stacked = r" \\ ".join(map(escape, column.split(" ")))
     return rf"\begin{{tabular}}[b]{{@{{}}r@{{}}}}{stacked}\end{{tabular}}"
 
 
 def _alignment(table: Table, column: str) -> str:
     if column in table.numeric:
         return "r"
-    wrapped = _width(table, column) - COLUMN_GAP_PT
-    if max((len(cell) for cell in table.cells[column]), default=0) * CHARACTER_PT > wrapped:
-        return rf">{{\raggedright\arraybackslash}}p{{{wrapped:.0f}pt}}"
-    return "l"
+    wrapped = table.cells[column].str.len().max() > _width(table, column)
+    return rf">{{\raggedright\arraybackslash}}p{{{_width(table, column) * 4.1:.0f}pt}}" if wrapped else "l"
 
 
-def _width(table: Table, column: str) -> float:
-    """Estimated width of a column in points, with the gap behind it."""
-    texts = [str(cell) for cell in table.cells[column]]
+def _width(table: Table, column: str) -> int:
+    """Characters in a line of a column: numbers stay whole, headings break at spaces, and so do long words."""
+    texts = list(table.cells[column])
     if column in table.numeric:
-        longest = max([len(text) for text in texts] + [len(word) for word in column.split(" ")])
-        return longest * CHARACTER_PT + COLUMN_GAP_PT
-    full = max(map(len, [*texts, column])) * CHARACTER_PT
-    word = max(len(word) for text in [*texts, column] for word in text.split(" ")) * CHARACTER_PT
-    return min(full, max(WRAPPED_PT, word)) + COLUMN_GAP_PT
+        return max(map(len, [*texts, *column.split(" ")]))
+    word = max(len(word) for text in [*texts, column] for word in text.split(" "))
+    return min(max(map(len, [*texts, column])), max(WRAPPED_CHARACTERS, word))

@@ -14,6 +14,7 @@ from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.differences import FOLD_LEVEL, RUN_LEVEL
 from nnunetv2_masam.evaluation.lineup import NO_FOLD
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, VOLUMES
+from nnunetv2_masam.evaluation.probabilities import calibration_errors
 from nnunetv2_masam.evaluation.ranking import RANKING_RESAMPLES
 from nnunetv2_masam.evaluation.scores import foreground_mean
 from nnunetv2_masam.files import write_json
@@ -69,10 +70,15 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "rankings": _rankings(comparison.ranking),
         "by_group": _by_group(comparison, groups),
         "empty": nested(counts, ("model", "label")),
+        "calibration": _calibration(comparison.calibration),
         "costs": comparison.costs.to_dict("index"),
         "values": measured.sort_values(["model", "case", "label"]).to_dict("records"),
     }
     write_json(path, without_nan(content))
+
+
+def _calibration(bins: pd.DataFrame) -> dict[str, Any]:
+    return {} if bins.empty else nested(calibration_errors(bins), ("model", "label"))
 
 
 def nested(frame: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from matplotlib.figure import Figure
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from nnunetv2_masam.evaluation.comparison import Comparison, Setup
-from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.report.figures import colours
 from nnunetv2_masam.evaluation.report.svg import INK, Picture, drawing
-from nnunetv2_masam.evaluation.segmentation import mask_of, read_segmentation, spacing_of
+from nnunetv2_masam.evaluation.segmentation import mask_of, spacing_of
+from nnunetv2_masam.label_files import read_labels
 
-REFERENCE_COLOUR = "#FFFFFF"
+REFERENCE_COLOUR, PANEL_IN = "#FFFFFF", 2.9
 PLANES = ("axial", "coronal", "sagittal")  # by array axis (D, H, W), where the axes are those of the body
 
 
@@ -38,143 +37,95 @@ def overlay(comparison: Comparison, case: str, models: Sequence[str]) -> Picture
         case: which case.
         models: whose contours to draw, of their first training; those that were measured elsewhere have none.
     """
-    setup, reader = comparison.setup, comparison.setup.reader
-    drawn = [name for name in models if setup.models[name].values is None]
-    rows = setup.cases[(setup.cases["case"] == case) & setup.cases["model"].isin(drawn)].drop_duplicates("model")
-    files = rows.set_index("model")["prediction"].to_dict()
-    image_file, reference_file = setup.cases.loc[setup.cases["case"] == case, ["image", "reference"]].iloc[0]
-    structures = setup.structures[setup.baseline]
-    reference, properties = read_segmentation(reference_file, reader)
-    spacing_mm, flips = spacing_of(properties), upright_flips(properties)
+    setup = comparison.setup
+    here = setup.cases[setup.cases["case"] == case].drop_duplicates("model").set_index("model")
+    files = here["prediction"].to_dict()
+    files = {name: files[name] for name in models if setup.models[name].values is None}
+    reference = read_labels(here["reference"].iloc[0], setup.reader)
+    shape, spacing_mm = reference.labels.shape, spacing_of(reference.properties)
     axis = 0 if len(spacing_mm) == 2 else int(np.argmax(spacing_mm))
-    place = _choose_slice(setup, reference, files, axis)
-    kept = tuple(a - (a > axis) for a in flips if a != axis)
+    place = _choose_slice(setup, reference.labels, files, axis)
+    flips = tuple(a - (a > axis) for a in upright_flips(reference.properties) if a != axis)
+    where = "" if shape[axis] == 1 else f"{_plane(reference.properties, axis)} slice {place + 1} of {shape[axis]}"
 
     def cut(volume: np.ndarray) -> np.ndarray:
-        return np.flip(np.take(volume, place, axis), kept)
+        return np.flip(np.take(volume, place, axis), flips)
 
-    shape, truth = reference.shape, cut(reference)
+    truth = cut(reference.labels)
     del reference
-    predicted = {name: cut(read_segmentation(path, reader)[0]) for name, path in files.items()}
-    reference_masks = [mask_of(truth, part.reference_values) for part in structures]
-    masks = {
-        name: [mask_of(labels, part.prediction_values) for part in setup.structures[name]]
-        for name, labels in predicted.items()
-    }
-    image = _read_image(image_file, reader)
-    fits = image is not None and image.shape == shape
-    background = cut(image) if image is not None and fits else truth.astype(float)
-    rows, columns = _window(np.any([*reference_masks, *(m for group in masks.values() for m in group)], axis=0))
-    in_plane = [spacing_mm[a] for a in range(-len(spacing_mm), 0) if len(spacing_mm) == 2 or a + 3 != axis]
-    where = "" if shape[axis] == 1 else f"{_plane(properties, axis)} slice {place + 1} of {shape[axis]}"
-    view = _View(rows, columns, in_plane[0] / in_plane[1], where, fits)
-    return _draw_overlay(comparison, case, view, background, reference_masks, masks)
+    parts = setup.structures[setup.baseline]
+    masks: dict[str | None, list[np.ndarray]] = {None: [mask_of(truth, part.reference_values) for part in parts]}
+    for name, file in files.items():
+        labels = cut(read_labels(file, setup.reader).labels)
+        masks[name] = [mask_of(labels, part.prediction_values) for part in setup.structures[name]]
+    image = _read_image(here["image"].iloc[0], setup.reader)
+    on_image = image is not None and image.shape == shape
+    background = cut(image) if image is not None and on_image else truth.astype(float)
+    window = _window(np.any([mask for found in masks.values() for mask in found], axis=0))
+    masks = {name: [mask[window] for mask in found] for name, found in masks.items()}
+    in_plane = [size for a, size in enumerate(spacing_mm, start=3 - len(spacing_mm)) if a != axis]
+    drawn = [part.name for part, *found in zip(parts, *masks.values(), strict=True) if np.any(found)]
+    about = ": ".join(text for text in (where, ", ".join(drawn)) if text)
+    picture = _draw(comparison, case, about, background[window], in_plane[0] / in_plane[1], masks)
+    dice = comparison.by_case(comparison.labels[-1], "Dice").loc[case, list(files)]
+    scores = ", ".join(f"{m} (Dice {value:.3f})" if not math.isnan(value) else m for m, value in dice.items())
+    under = "on the image" if on_image else "on the reference's labels, as its image could not be shown"
+    where = f", {where}" if where else ""
+    alt = f"{case}{where}: {', '.join(drawn)}, {under}. Reference in white; contours of {scores or 'no model'}"
+    return Picture(picture, "image/png", alt)
 
 
 def _choose_slice(setup: Setup, reference: np.ndarray, files: Mapping[str, Path], axis: int) -> int:
     """The telling slice of a reference along an axis, for the predictions of some models."""
-    counted = np.ones(reference.shape, bool)
-    if (ignore_label := setup.settings.get("ignore_label")) is not None:
-        counted = reference != ignore_label
-    wrong = {}
-    for name, path in files.items():
-        prediction, _ = read_segmentation(path, setup.reader)
-        structures = setup.structures[setup.baseline], setup.structures[name]
-        wrong[name] = _wrong_by_slice(reference, prediction, counted, structures, axis)
+    others, parts = tuple(a for a in range(3) if a != axis), setup.structures[setup.baseline]
+    ignore_label = setup.settings.get("ignore_label")
+    counted = np.ones(reference.shape, bool) if ignore_label is None else reference != ignore_label
+    present, wrong = np.zeros(reference.shape[axis], int), {}
+    for part in parts:
+        present += np.count_nonzero(mask_of(reference, part.reference_values), axis=others)
+    for name, file in files.items():
+        prediction = read_labels(file, setup.reader).labels
+        wrong[name] = np.zeros_like(present)
+        for ours, theirs in zip(parts, setup.structures[name], strict=True):
+            error = mask_of(reference, ours.reference_values) ^ mask_of(prediction, theirs.prediction_values)
+            wrong[name] += np.count_nonzero(error & counted, axis=others)
         del prediction  # before the next one is read
-    return telling_slice(wrong, _present_by_slice(reference, setup.structures[setup.baseline], axis))
+    return telling_slice(wrong, present)
 
 
-@dataclass(frozen=True)
-class _View:
-    """A window of one slice. `aspect` is the height of a voxel over its width, `where` says which slice."""
-
-    rows: slice
-    columns: slice
-    aspect: float
-    where: str
-    on_image: bool
-
-    def cut(self, plane: np.ndarray) -> np.ndarray:
-        cut: np.ndarray = plane[self.rows, self.columns]
-        return cut
-
-
-def _draw_overlay(
+def _draw(
     comparison: Comparison,
     case: str,
-    view: _View,
-    background: np.ndarray,
-    reference_masks: Sequence[np.ndarray],
-    masks: dict[str, list[np.ndarray]],
-) -> Picture:
-    shown = view.cut(background)
+    about: str,
+    shown: np.ndarray,
+    aspect: float,
+    masks: Mapping[str | None, list[np.ndarray]],
+) -> bytes:
+    """A PNG with a panel of the image and one of each model; `masks` of None are the reference's."""
     finite = shown[np.isfinite(shown)]
     low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
-    height, width = shown.shape[0] * view.aspect, shown.shape[1]
-    panel = 2.9
-    drawn = [any(m.any() for m in found) for found in zip(reference_masks, *masks.values(), strict=True)]
-    labels = ", ".join(
-        part.name for part, here in zip(comparison.setup.structures[comparison.baseline], drawn, strict=True) if here
-    )
+    size = PANEL_IN * len(masks), min(PANEL_IN * shown.shape[0] * aspect / shown.shape[1], 5.0) + 0.5
+    colour_of = {None: INK} | colours(comparison)
     with drawing():
-        figure = Figure(
-            figsize=(panel * (len(masks) + 1), min(panel * height / width, 5.0) + 0.5),
-            layout="constrained",
-            facecolor="white",
-        )
-        about = ": ".join(part for part in (view.where, labels) if part)
-        figure.suptitle(textwrap.fill(about, int(15 * figure.get_figwidth())), color=INK, fontsize=8)
-        for i, name in enumerate([None, *masks]):
-            axes = figure.add_subplot(1, len(masks) + 1, i + 1)
-            axes.imshow(shown, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=view.aspect)
-            if name is not None:
-                for mask in reference_masks:
-                    _contour(axes, view.cut(mask), REFERENCE_COLOUR, 1.6)
-                for mask in masks[name]:
-                    _contour(axes, view.cut(mask), colours(comparison)[name], 1.3)
-            colour = INK if name is None else colours(comparison)[name]
-            axes.set_title(case if name is None else name, color=colour, fontsize=8, loc="center")
+        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        figure.suptitle(textwrap.fill(about, int(15 * size[0])), color=INK, fontsize=8)
+        for i, (name, found) in enumerate(masks.items()):
+            axes = figure.add_subplot(1, len(masks), i + 1)
+            axes.imshow(shown, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect)
+            for mask in masks[None] if name is not None else ():
+                _contour(axes, mask, REFERENCE_COLOUR, 1.6)
+            for mask in found if name is not None else ():
+                _contour(axes, mask, colour_of[name], 1.3)
+            axes.set_title(name or case, color=colour_of[name], fontsize=8, loc="center")
             axes.set_axis_off()
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return Picture(buffer.getvalue(), "image/png", _description(comparison, case, view, labels, list(masks)))
-
-
-def _description(comparison: Comparison, case: str, view: _View, labels: str, models: list[str]) -> str:
-    """The alternative text: which slice of what, and how good each model is in this case."""
-    dice = comparison.by_case(comparison.labels[-1], "Dice").loc[case, models]
-    scores = ", ".join(f"{m} (Dice {value:.3f})" if not math.isnan(value) else m for m, value in dice.items())
-    under = "on the image" if view.on_image else "on the reference's labels, as its image could not be shown"
-    where = f", {view.where}" if view.where else ""
-    return f"{case}{where}: {labels}, {under}. Reference in white; contours of {scores or 'no model'}"
+    return buffer.getvalue()
 
 
 def _contour(axes: Axes, mask: np.ndarray, colour: str, width: float) -> None:
     if mask.any() and not mask.all():
         axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=[width])
-
-
-def _wrong_by_slice(
-    reference: np.ndarray,
-    prediction: np.ndarray,
-    counted: np.ndarray,
-    structures: tuple[Sequence[Structure], Sequence[Structure]],
-    axis: int,
-) -> np.ndarray:
-    """Wrong voxels over all structures by slice; `counted` is where voxels are judged."""
-    others = tuple(a for a in range(3) if a != axis)
-    wrong = np.zeros(reference.shape[axis], int)
-    for ours, theirs in zip(*structures, strict=True):
-        error = mask_of(reference, ours.reference_values) ^ mask_of(prediction, theirs.prediction_values)
-        wrong += np.count_nonzero(error & counted, axis=others)
-    return wrong
-
-
-def _present_by_slice(reference: np.ndarray, structures: Sequence[Structure], axis: int) -> np.ndarray:
-    others = tuple(a for a in range(3) if a != axis)
-    present = (np.count_nonzero(mask_of(reference, part.reference_values), axis=others) for part in structures)
-    return np.sum(list(present), axis=0)
 
 
 def telling_slice(wrong: Mapping[str, np.ndarray], present: np.ndarray) -> int:

@@ -15,7 +15,7 @@ from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import figures, overlays
 from nnunetv2_masam.evaluation.report.forest import forest
-from nnunetv2_masam.evaluation.report.quality import MAIN_METRICS, MARGIN_TITLE
+from nnunetv2_masam.evaluation.report.quality import CALIBRATION_TITLE, MAIN_METRICS, MARGIN_TITLE
 from nnunetv2_masam.evaluation.report.svg import Picture
 from nnunetv2_masam.evaluation.report.text_table import Table, with_minus
 from nnunetv2_masam.files import write_text
@@ -49,6 +49,8 @@ def write_report(comparison: Comparison, tables: Sequence[Table], path: Path) ->
         pairs={model: figures.case_against_case(comparison, model, "Dice") for model in models},
         long=LONG_TABLE,
         margin_title=MARGIN_TITLE,
+        calibration_title=CALIBRATION_TITLE,
+        reliability=figures.reliability_diagrams(comparison),
         margin_curve=figures.margin_curve(comparison),
         shown=shown_cases(comparison),
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import METRICS, VOLUMES
+from nnunetv2_masam.evaluation.probabilities import calibration_errors
 from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, number, numbers, spread
 from nnunetv2_masam.evaluation.scores import AVERAGE
 
 MAIN_METRICS = ("Dice", "HD95_mm", "NSD")  # those of the terminal, the plots and the groups
-MARGIN_TITLE = "Dice against box margin"
+MARGIN_TITLE, CALIBRATION_TITLE = "Dice against box margin", "Calibration"
 EMPTY_RULE = (
     "Where reference and prediction are empty, the score is the best (1, distances 0); where one of them is, "
     "it is the worst (0, distances the image diagonal)."
@@ -40,10 +43,30 @@ def in_order(comparison: Comparison, frame: pd.DataFrame, *keys: str) -> pd.Data
     )
 
 
+def digits_of(rows: pd.DataFrame) -> list[int]:
+    """The decimals of each row's metric."""
+    return [METRICS[metric].digits for metric in rows["metric"]]
+
+
+def build(
+    comparison: Comparison,
+    title: str,
+    rows: pd.DataFrame,
+    keys: Sequence[str],
+    cells: Mapping[str, Sequence[str]],
+    caption: str,
+    words: Sequence[str] = (),
+) -> Table:
+    """A table of sorted rows: the keys, then cells as text; `words` are headings of columns of words."""
+    table = pd.DataFrame({key: rows[key] for key in keys} | dict(cells)).reset_index(drop=True)
+    if "metric" in keys:
+        table["metric"] = table["metric"].map(comparison.setup.units.heading)
+    return Table(title, table, len(keys), caption, words=frozenset(words))
+
+
 def wide(comparison: Comparison, frame: pd.DataFrame, keys: list[str], metrics: list[str]) -> pd.DataFrame:
     """Summaries in words, with the keys as index and a column per metric."""
-    digits = [METRICS[metric].digits for metric in frame["metric"]]
-    words = [spread(*row) for row in zip(frame["mean"], frame["sd"], frame["median"], digits, strict=True)]
+    words = [spread(*row) for row in zip(frame["mean"], frame["sd"], frame["median"], digits_of(frame), strict=True)]
     table = in_order(comparison, frame.assign(words=words), *keys).pivot_table(
         "words", keys, "metric", "first", sort=False
     )
@@ -104,11 +127,10 @@ def fold_table(comparison: Comparison) -> Table | None:
     rows = comparison.by_fold[comparison.by_fold["label"] == last]
     if rows.empty:
         return None
-    means = [number(mean, METRICS[metric].digits) for mean, metric in zip(rows["mean"], rows["metric"], strict=True)]
-    rows = in_order(
-        comparison, rows.assign(text=means, fold="fold " + rows["fold"].astype(str)), "metric", "model", "fold"
-    )
-    cells = rows.pivot_table("text", ["metric", "model"], "fold", "first", sort=False).reset_index()
+    means = numbers(rows["mean"], digits_of(rows))
+    rows = in_order(comparison, rows.assign(text=means), "metric", "model", "fold")
+    cells = rows.pivot_table("text", ["metric", "model"], "fold", "first", sort=False)
+    cells = cells.rename(columns="fold {}".format).reset_index()
     cells["metric"] = cells["metric"].map(comparison.setup.units.heading)
     caption = "Mean over the cases of each fold" + (", averaged over labels." if last == AVERAGE else ".")
     return Table("Folds", cells, 2, caption)
@@ -120,9 +142,6 @@ def run_table(comparison: Comparison) -> Table | None:
     if found.empty:
         return None
     rows = in_order(comparison, found[found["label"] == comparison.labels[-1]], "metric", "model")
-    digits = [METRICS[metric].digits for metric in rows["metric"]]
-    cells = {"metric": rows["metric"].map(comparison.setup.units.heading), "model": rows["model"]}
-    cells["trainings"] = rows["runs"].astype(str)
     headings = {
         "mean": "mean",
         "sd_between_runs": "standard deviation of trainings",
@@ -130,11 +149,30 @@ def run_table(comparison: Comparison) -> Table | None:
         "highest": "highest training",
         "sd_between_cases": "standard deviation of cases",
     }
-    cells |= {heading: numbers(rows[column], digits) for column, heading in headings.items()}
+    cells = {"trainings": rows["runs"].astype(str)}
+    cells |= {heading: numbers(rows[column], digits_of(rows)) for column, heading in headings.items()}
     caption = (
         f"{comparison.labels[-1].capitalize()}: means over all cases of each training of a model, and their spread."
     )
-    return Table("Trainings", pd.DataFrame(cells).reset_index(drop=True), 2, caption)
+    return build(comparison, "Trainings", rows, ("metric", "model"), cells, caption)
+
+
+def calibration_table(comparison: Comparison) -> Table | None:
+    """Expected calibration error by label and model; None without probabilities."""
+    if comparison.calibration.empty:
+        return None
+    rows = in_order(comparison, calibration_errors(comparison.calibration), "label", "model")
+    cells = {
+        "cases": rows["cases"].astype(str),
+        "expected calibration error": numbers(rows["expected_error"], 4),
+        "lowest": numbers(rows["lowest"], 4),
+        "highest": numbers(rows["highest"], 4),
+    }
+    caption = (
+        "Difference between the mean probability of a label and its frequency in bins of the probability, weighted by "
+        "voxels, by case; mean, lowest and highest over cases. All voxels of an image count, most of them background."
+    )
+    return build(comparison, CALIBRATION_TITLE, rows, ("label", "model"), cells, caption)
 
 
 def group_table(comparison: Comparison) -> Table | None:

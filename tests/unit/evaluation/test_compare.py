@@ -267,7 +267,7 @@ def _not_whole(path: Path) -> None:
     ("spoil", "complaint"),
     [
         (_corrupt, "cannot be read"),
-        (_not_whole, "not whole numbers"),
+        (_not_whole, "expected whole numbers"),
         (lambda path: rewrite(path, lambda a: a, spacing=(0.5, 1.0, 2.0)), r"has spacing \(mm\)"),
         (lambda path: rewrite(path, lambda a: a, origin=(0.0, 0.0, 9.0)), "has origin"),
         (lambda path: rewrite(path, lambda a: a[:-1]), r"has shape \(9, 16, 20\)"),

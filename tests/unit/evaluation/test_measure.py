@@ -21,7 +21,8 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.evaluation.labels import Structure
 from nnunetv2_masam.evaluation.measure import Pair, Protocol, measure, measure_all
-from nnunetv2_masam.evaluation.segmentation import Geometry, check_geometry, read_segmentation
+from nnunetv2_masam.evaluation.segmentation import Geometry, check_geometry
+from nnunetv2_masam.label_files import read_labels
 from tests.unit.evaluation.conftest import blobs, degrade, write_volume
 from tests.unit.evaluation.killed_reader import KilledReader
 
@@ -169,24 +170,11 @@ def test_rounded_headers_are_the_same_place() -> None:
 @pytest.mark.parametrize("reader", [SimpleITKIO, NibabelIO])
 def test_geometry_of_nnunets_readers(tmp_path: Path, reader: Any) -> None:
     write_volume(tmp_path / "a.nii.gz", blobs(0))
-    labels, properties = read_segmentation(tmp_path / "a.nii.gz", reader)
-    assert labels.dtype == np.uint8
-    found = Geometry.of(labels.shape, properties)
+    file = read_labels(tmp_path / "a.nii.gz", reader)
+    assert file.labels.dtype == np.uint8
+    found = Geometry.of(file.labels.shape, file.properties)
     assert found.spacing_mm == pytest.approx((2.5, 1.0, 0.5))
     assert found.direction is not None
     assert np.abs(found.direction) == pytest.approx(np.eye(3))
     assert found.origin is not None
     assert np.abs(found.origin) == pytest.approx([3.0, 4.0, 5.5])
-
-
-def test_several_channels_are_no_segmentation(tmp_path: Path) -> None:
-    import SimpleITK as sitk
-
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 3, 4, 5), np.uint8)), str(tmp_path / "a.nii.gz"))
-    with pytest.raises(ValueError, match=r"a\.nii\.gz: has 2 channels"):
-        read_segmentation(tmp_path / "a.nii.gz", SimpleITKIO)
-
-
-def test_a_name_in_another_encoding_is_refused_before_itk_ends_the_process(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"f\?r\.nii\.gz: the file's name is not valid.*PYTHONUTF8=1"):
-        read_segmentation(tmp_path / os.fsdecode(b"f\xfcr.nii.gz"), SimpleITKIO)

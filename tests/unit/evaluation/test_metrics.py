@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
 from nnunetv2_masam.evaluation.metrics import LESION_RULES as RULES
 from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, SURFACES_IN_WORDS, MetricSettings
 from nnunetv2_masam.evaluation.surfaces import SURFACES
+from nnunetv2_masam.evaluation.units import MILLIMETRES
 from tests.unit.evaluation.label_arrays import structure_metrics
 
 SPACING_MM = (5.0, 2.0, 0.5)
@@ -284,3 +286,18 @@ def test_unknown_settings_are_refused() -> None:
         MetricSettings(("f2",))
     with pytest.raises(ValueError, match="lesion_iou"):
         MetricSettings(lesion_iou=0)
+
+
+def test_the_page_has_a_row_for_every_metric() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "compare-reference.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- metrics -->")[2].partition("<!-- end of metrics -->")[0]
+    written = table.strip().splitlines()[2:]
+    definitions = MetricSettings(OPTIONS).definitions()
+    rows = []
+    for name, metric in METRICS.items():
+        option = f"`{metric.option}`" if metric.option else ""
+        high = "no limit" if math.isinf(metric.high) else f"{metric.high:g}"
+        direction = "higher" if metric.higher_is_better else "lower"
+        heading = MILLIMETRES.heading(name)
+        rows.append(f"| {heading} | {option} | {definitions[name]} | {metric.low:g} to {high} | {direction} |")
+    assert written == rows

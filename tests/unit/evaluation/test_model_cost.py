@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
-from nnunetv2_masam.evaluation.model_cost import count_parameters, fold_cost
+from nnunetv2_masam.evaluation.model_cost import count_parameters, fold_cost, pretraining_notes
 
 LOG = """
 #######################################################################
@@ -118,3 +119,17 @@ def test_what_the_trainer_states_takes_precedence(tmp_path: Path) -> None:
 
 def test_nothing_recorded(tmp_path: Path) -> None:
     assert set(fold_cost(tmp_path).values()) == {None}
+
+
+def test_what_weights_were_trained_on_is_said(tmp_path: Path) -> None:
+    """Of a model whose checkpoint records it; the others have no note."""
+    stored = {"file": "sam.pth", "bytes": 1, "sha256": "0", "name": "medsam", "seen": "AMOS and 10 other datasets"}
+    for name, init_args in (("told", {"masam_weights": stored}), ("silent", {})):
+        folder = tmp_path / name / "fold_0"
+        folder.mkdir(parents=True)
+        content = {"network_weights": {"a": torch.zeros(2)}, "init_args": init_args, "trainer_name": "T"}
+        torch.save(content, folder / "checkpoint_final.pth")
+    files = [tmp_path / name / "fold_0" / "validation" / "c.nii.gz" for name in ("told", "silent", "gone")]
+    (note,) = pretraining_notes(pd.DataFrame({"model": ["told", "silent", "gone"], "prediction": files}))
+    assert note.startswith("told started from weights (medsam) that were trained on: AMOS and 10 other datasets.")
+    assert "--seen" in note

@@ -293,7 +293,7 @@ def test_cases_without_folds_have_no_fold_level() -> None:
     assert (found.fold_verdict, found.scope) == (NO_VALUE, THESE_MODELS)
 
 
-# calibration: the short form of benchmarks/verdicts.py, and what docs/compare.md says of the long one
+# calibration: the short form of benchmarks/verdicts.py, and what docs/compare-reference.md says of the long one
 
 EXPERIMENTS = 80
 MOST_CLAIMS = stats.binom.ppf(0.9999, EXPERIMENTS, 0.05) / EXPERIMENTS

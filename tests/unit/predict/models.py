@@ -33,6 +33,8 @@ def write_model(
     transpose: tuple[int, int, int] = (0, 1, 2),
     mirror: tuple[int, ...] | None = None,
     previous_stage: str | None = None,
+    reader: str = "SimpleITKIO",
+    file_ending: str = ".nii.gz",
     **changed: Any,
 ) -> Path:
     """Write ``folder`` with plans.json, dataset.json and a checkpoint of a U-Net of two stages for each fold."""
@@ -61,7 +63,7 @@ def write_model(
     plans = {
         "dataset_name": "Dataset001_A",
         "plans_name": "nnUNetPlans",
-        "image_reader_writer": "SimpleITKIO",
+        "image_reader_writer": reader,
         "label_manager": "LabelManager",
         "transpose_forward": list(transpose),
         "transpose_backward": [int(axis) for axis in np.argsort(transpose)],
@@ -72,7 +74,7 @@ def write_model(
         "channel_names": {str(channel): "MRI" for channel in range(channels)},
         "labels": labels,
         "numTraining": 1,
-        "file_ending": ".nii.gz",
+        "file_ending": file_ending,
     }
     if any(isinstance(value, list) for value in labels.values()):
         description["regions_class_order"] = [1, 2, 3]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from skimage import io
 
 from nnunetv2_masam.predict.run import predict
 from tests.nnunet import quick
@@ -93,6 +94,24 @@ def test_equal(name, tmp_path):
     assert predict(request(model, folder, tmp_path / "ours", folds)).failed == {}
     by_nnunet(model, folder, tmp_path / "theirs", folds)
     assert_equal(tmp_path / "ours", tmp_path / "theirs")
+
+
+def test_photographs(tmp_path):
+    """Pictures in RGB, which have no geometry."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for case in "ab":
+        picture = np.kron(rng.integers(0, 255, (8, 9, 3)), np.ones((5, 5, 1))).astype(np.uint8)
+        io.imsave(tmp_path / "images" / f"{case}_0000.png", picture, check_contrast=False)
+    options = {"patch": (32, 32), "spacing_mm": (1.0, 1.0), "channels": 3}
+    model = write_model(tmp_path / "model", reader="NaturalImage2DIO", file_ending=".png", **options)
+    assert predict(request(model, tmp_path / "images", tmp_path / "ours")).failed == {}
+    by_nnunet(model, tmp_path / "images", tmp_path / "theirs")
+    for case in "ab":
+        ours, theirs = (io.imread(tmp_path / side / f"{case}.png") for side in ("ours", "theirs"))
+        assert ours.dtype == theirs.dtype
+        assert len(np.unique(theirs)) > 1
+        assert np.array_equal(ours, theirs)
 
 
 def test_cascade(tmp_path):
