@@ -93,11 +93,12 @@ def describe_pair(name: str, counterpart: str) -> str:
     """For a reader of the comparison: what the two models share, and what differs besides the weights."""
     pretrained, scratch = _trainer(name), _trainer(counterpart)
     trained = pretrained.rules.arch_kwargs.get("trainable", DEFAULTS.trainable)
+    z_scores = "" if "input_range" not in scratch.rules.arch_kwargs else ", on nnU-Net's z-scores as they are"
     return (
         f"{name} and {counterpart} have the same network, plans, folds, number of steps and batch size. {name} starts "
         f"from pretrained weights, with trainable={trained!r}, learning rate {pretrained.base_lr:g} and weight decay "
         f"{pretrained.weight_decay_masam:g}; {counterpart} starts from random weights and trains everything, with "
-        f"learning rate {scratch.base_lr:g} and weight decay {scratch.weight_decay_masam:g}. "
+        f"learning rate {scratch.base_lr:g} and weight decay {scratch.weight_decay_masam:g}{z_scores}. "
         "The difference is that of the two recipes"
     )
 
@@ -127,5 +128,7 @@ def check_same_input(
 
 
 def _network_of(trainer: type[Any]) -> Any:
-    """The recipe's rules without what is trained."""
-    return replace(trainer.rules, arch_kwargs={**trainer.rules.arch_kwargs, "trainable": None})
+    """The recipe's rules without what is trained and the range of values that pretrained weights have seen."""
+    free = ("trainable", "input_range")
+    kept = {name: value for name, value in trainer.rules.arch_kwargs.items() if name not in free}
+    return replace(trainer.rules, arch_kwargs=kept)

@@ -30,6 +30,7 @@ def test_a_control_is_the_pretrained_network_on_the_same_input(name):
         assert planned[0][key] == planned[1][key]
     for kwargs in arguments:
         kwargs.pop("gradient_checkpointing", None)
+        kwargs.pop("input_range", None)  # what pretrained weights have seen; random ones take nnU-Net's z-scores
     assert arguments[0] == arguments[1]
 
 
@@ -41,6 +42,8 @@ def test_the_rule_and_where_there_is_no_counterpart():
     text = describe_pair("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch")
     assert "trainable='masam', learning rate 0.0008 and weight decay 0.1;" in text
     assert text.endswith("learning rate 0.0003 and weight decay 0.05. The difference is that of the two recipes")
+    lite = describe_pair("nnUNetTrainerMASAM_lite", "nnUNetTrainerMASAM_lite_scratch")
+    assert "weight decay 0.05, on nnU-Net's z-scores as they are. " in lite
 
 
 def test_plans_of_the_pretrained_network_are_refused():
