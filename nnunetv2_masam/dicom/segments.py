@@ -21,6 +21,7 @@ from nnunetv2_masam.dicom.stacks import Stack, find_stacks
 from nnunetv2_masam.dicom.volumes import grid_of, on_grid
 from nnunetv2_masam.files import atomic_folder, list_folder, refuse_existing, shortened
 from nnunetv2_masam.label_files import read_label_image
+from nnunetv2_masam.nnunet_files import foreground_labels, read_dataset_json
 
 TABLE = "segments.csv"
 
@@ -91,14 +92,33 @@ def _probabilities(prediction: Path, shape: tuple[int, ...], segments: Sequence[
     if not path.is_file():
         raise ValueError(f"{path}: is missing, expected what nnUNetv2_predict --save_probabilities writes")
     with np.load(path) as content:
-        probabilities = content["probabilities"]  # (C, D, H, W): labels with the background, or regions without
-    of_regions = len(probabilities) == len(segments) and any(len(segment.labels) > 1 for segment in segments)
-    wanted = [[number] if of_regions else segment.labels for number, segment in enumerate(segments)]
-    least = 1 + max(max(channels) for channels in wanted)
-    if probabilities.shape[1:] != shape or len(probabilities) < least:
-        raise ValueError(f"{path}: has the shape {probabilities.shape}, expected {least} channels of {shape}")
-    chosen = [probabilities[channels].sum(0, dtype=np.float32).clip(0, 1) for channels in wanted]
-    return np.stack(chosen, axis=-1)
+        probabilities = content["probabilities"]  # (C, D, H, W)
+    channels = _labels_of_channels(prediction.parent)
+    if probabilities.shape != (len(channels), *shape):
+        raise ValueError(f"{path}: has the shape {probabilities.shape}, expected {len(channels)} channels of {shape}")
+    chosen = [probabilities[_channels_of(segment, channels)] for segment in segments]
+    return np.stack([found.sum(0, dtype=np.float32).clip(0, 1) for found in chosen], axis=-1)
+
+
+def _labels_of_channels(predictions: Path) -> list[set[int]]:
+    """What each channel of nnU-Net's probabilities stands for: a label, with the background, or a region, without."""
+    values = foreground_labels(read_dataset_json(predictions, with_channels=False)).values()
+    regions = [set(np.atleast_1d(value).tolist()) for value in values]
+    return regions if any(len(region) > 1 for region in regions) else [{label} for label in range(1 + len(regions))]
+
+
+def _channels_of(segment: Segment, channels: Sequence[set[int]]) -> list[int]:
+    """The channels whose sum is a segment's probability."""
+    labels = set(segment.labels)
+    if labels in channels:
+        return [channels.index(labels)]
+    found = [number for number, channel in enumerate(channels) if channel <= labels]
+    if len(found) < len(labels) or any(len(channel) > 1 for channel in channels):
+        raise ValueError(
+            f"segment {segment.name}: got the labels {segment.label}, expected a label or region of the predictions' "
+            "dataset.json, for which there are probabilities. Correct the segments, or choose --form binary"
+        )
+    return found
 
 
 def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form: str, path: Path) -> None:

@@ -230,6 +230,30 @@ def test_probabilities_of_regions(make_case):
     assert (numbers.count(1), numbers.count(2)) == (8, 1)
 
 
+@pytest.mark.parametrize(
+    ("labels", "table", "channels"),
+    [
+        ({"a": 1, "b": 2}, "1,a\n2,b\n1 2,both", ([1], [2], [1, 2])),  # as many segments as channels, with background
+        ({"whole": [1, 2], "core": 2}, "2,core\n1 2,whole", ([1], [0])),  # regions in another order
+        ({"whole": [1, 2], "core": 2}, "2 1,whole", ([0],)),
+    ],
+)
+def test_the_probabilities_of_a_segment_are_those_of_its_labels(make_case, labels, table, channels):
+    import highdicom
+
+    case = make_case(labels=phantom() % 3)
+    content = {"labels": {"background": 0, **labels}, "file_ending": ".nii.gz"}
+    (case.predictions / "dataset.json").write_text(json.dumps(content))
+    (case.predictions / "own.csv").write_text(f"label,name\n{table}")
+    count = 2 if "whole" in labels else 3
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(count), case.labels.shape).astype(np.float32)
+    np.savez(case.predictions / f"{case.name}.npz", probabilities=np.moveaxis(probabilities, -1, 0))
+    seg = written(case, "fractional", segments=case.predictions / "own.csv")
+    array = highdicom.seg.segread(seg.filename).get_volume().flip_spatial(0).array
+    expected = np.stack([probabilities[..., numbers].sum(-1) for numbers in channels], axis=-1)
+    np.testing.assert_allclose(array, expected, atol=0.5 / 255 + 1e-6)
+
+
 def test_names_beyond_ascii(make_case):
     """Of the patient, in the source's encoding, and of a segment."""
     case = make_case()
@@ -259,6 +283,15 @@ def test_no_probabilities(make_case):
     refused(case, "expected what nnUNetv2_predict --save_probabilities writes", form="fractional")
     np.savez(case.predictions / f"{case.name}.npz", probabilities=np.zeros((2, *case.labels.shape)))
     refused(case, "expected 4 channels", form="fractional")
+
+
+def test_a_segment_without_probabilities(make_case):
+    case = make_case(labels=phantom() % 3)
+    content = {"labels": {"background": 0, "whole": [1, 2], "core": 2}, "file_ending": ".nii.gz"}
+    (case.predictions / "dataset.json").write_text(json.dumps(content))
+    (case.predictions / "own.csv").write_text("label,name\n1,edge\n2,core")
+    np.savez(case.predictions / f"{case.name}.npz", probabilities=np.zeros((2, *case.labels.shape)))
+    refused(case, "edge: got the labels 1, expected", form="fractional", segments=case.predictions / "own.csv")
 
 
 def test_a_case_of_another_source(make_case, tmp_path):
