@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gzip
 import io
+import math
 import sys
 import zlib
 from collections.abc import Mapping
@@ -139,7 +140,7 @@ def write_image(image: sitk.Image, path: Path) -> None:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise OSError(f"{path}: could not be written ({_last_line(error)})") from error
-    if path.name.endswith((".nii", ".nii.gz")) and not _is_whole_nifti(path, image):
+    if path.name.endswith((".nii", ".nii.gz")) and not is_whole_nifti(path):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
@@ -148,13 +149,16 @@ def _last_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
-def _is_whole_nifti(path: Path, image: sitk.Image) -> bool:
-    voxel_bytes = image.GetSizeOfPixelComponent() * image.GetNumberOfComponentsPerPixel()
+def is_whole_nifti(path: Path) -> bool:
+    """Whether a NIfTI file holds all voxels that its header announces; ITK cuts files on a full disk without an error."""
     found = 0
     try:
+        header = read_header(path)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while piece := file.read(1 << 20):
                 found += len(piece)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
+    except (RuntimeError, EOFError, gzip.BadGzipFile, zlib.error):
         return False
-    return found >= _NIFTI_HEADER_BYTES + voxel_bytes * image.GetNumberOfPixels()
+    voxel_bytes = sitk.Image([1, 1], header.GetPixelID(), header.GetNumberOfComponents()).GetSizeOfPixelComponent()
+    voxels = math.prod(header.GetSize()) * header.GetNumberOfComponents()
+    return found >= _NIFTI_HEADER_BYTES + voxel_bytes * voxels

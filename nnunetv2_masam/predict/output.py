@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnunetv2_masam.files import atomic_file, read_text, write_json, write_text
+from nnunetv2_masam.images import is_whole_nifti
 from nnunetv2_masam.options import options_of
 from nnunetv2_masam.predict.request import ModelOptions, PredictRequest
 
@@ -49,22 +49,13 @@ def write_labels(predictor: nnUNetPredictor, labels: np.ndarray, path: Path, pro
     """
     with atomic_file(path) as partial:
         predictor.plans_manager.image_reader_writer_class().write_seg(labels, str(partial), properties)
-        _check_whole(partial, labels.nbytes)
+        _check_whole(partial)
     return path
 
 
-def _check_whole(path: Path, nbytes: int) -> None:
-    """Raise ``RuntimeError`` if a NIfTI file is cut short, which ITK does on a full disk without an error."""
+def _check_whole(path: Path) -> None:
+    """Raise ``RuntimeError`` if a file is missing or a NIfTI file is cut short."""
     if not path.is_file():
         raise RuntimeError(f"file write failed: there is no {path.name}")
-    if not path.name.endswith((".nii", ".nii.gz")):
-        return
-    count = 0
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            while piece := file.read(1 << 20):
-                count += len(piece)
-    except (EOFError, gzip.BadGzipFile):
-        count = 0
-    if count < nbytes:
-        raise RuntimeError(f"file write failed: {path.name} holds less than its {nbytes} bytes of labels")
+    if path.name.endswith((".nii", ".nii.gz")) and not is_whole_nifti(path):
+        raise RuntimeError(f"file write failed: {path.name} holds less than all of its labels")

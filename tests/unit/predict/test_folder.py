@@ -199,6 +199,17 @@ def test_a_disk_that_is_full_leaves_no_file(loaded, images, tmp_path, ending, er
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), labels)
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_labels_of_two_bytes_that_fit_into_one(loaded, images, tmp_path, ending):
+    """As of a model of 300 labels, of which a case has only the first; nnU-Net writes them as bytes."""
+    case = loaded.read([images / "case0_0000.nii.gz"])
+    labels = np.random.default_rng(0).integers(0, 9, SHAPE).astype(np.uint16)
+    for highest in (8, 300):
+        labels[0, 0, 0] = highest
+        path = write_labels(loaded.predictor, labels, tmp_path / f"case0{ending}", case.properties)
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), labels)
+
+
 KILLED = """
 import os, signal, sys
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
