@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Queue
 
@@ -217,6 +218,11 @@ def run_locally(
     processes: dict[str, subprocess.Popen[bytes]] = {}
     stop = threading.Event()
 
+    def started(job: Job, process: subprocess.Popen[bytes]) -> None:
+        processes[job.name] = process
+        if stop.is_set():  # an interruption came while the command was being started
+            process.terminate()
+
     def work(job: Job) -> int:
         gpu = free.get()
         try:
@@ -224,7 +230,7 @@ def run_locally(
                 return 1
             running[job.name] = job.device if gpu is None else f"GPU {gpu}"
             report(f"{job.name}: {job.state()}, {running[job.name]}, log {job.log}")
-            return run_job(job, gpu, lambda process: processes.__setitem__(job.name, process))
+            return run_job(job, gpu, partial(started, job))
         finally:
             running.pop(job.name, None)
             processes.pop(job.name, None)
