@@ -46,7 +46,6 @@ def nonfinite_cases(folder: Path) -> Iterator[tuple[str, int]]:
     Args:
         folder: such as ``nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans_3d_fullres``. All of it is read.
     """
-    import numpy as np
     from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 
     dataset = infer_dataset_class(str(folder))

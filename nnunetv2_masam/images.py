@@ -150,7 +150,7 @@ def _last_line(error: Exception) -> str:
 
 
 def is_whole_nifti(path: Path) -> bool:
-    """Whether a NIfTI file holds all voxels that its header announces; ITK cuts files on a full disk without an error."""
+    """Whether a NIfTI file holds all voxels of its header; on a full disk ITK cuts files short without an error."""
     found = 0
     try:
         header = read_header(path)
