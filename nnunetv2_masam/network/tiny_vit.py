@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_masam.architecture import MLP_RATIO, AdaptationSize, TinyViTSize
-from nnunetv2_masam.network.adaptation import is_plain
+from nnunetv2_masam.network.batch_norm import ConvNorm, contexts_of
 from nnunetv2_masam.network.block import AdaptedBlock, Computation, choose_computation
 from nnunetv2_masam.network.fact import FacT, FacTCores
 from nnunetv2_masam.network.lora import LoRA
@@ -28,41 +28,6 @@ _EXPANSION = 4  # of the channels within a block of the first stage
 _PIXELS_AT_ONCE = (
     2**14
 )  # of slices in a first stage that stores nothing: what it computes in between stays in the cache
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that trains with its weights: where they are frozen, so are its statistics."""
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the stored statistics are used and kept."""
-        return not (self.training and self.weight.requires_grad)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, E, h, w) to the same shape."""
-        if not self.is_frozen:
-            return super().forward(x)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
-class ConvNorm(nn.Sequential):
-    """A convolution without bias and the normalisation of its output."""
-
-    def __init__(self, channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
-        super().__init__()
-        self.c = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-        self.bn = BatchNorm(out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, E, h, w) to (N, E', h', w'); with stored statistics, one convolution does both."""
-        if not (self.bn.is_frozen and is_plain(self)):
-            return self.bn(self.c(x))
-        bn = self.bn
-        assert bn.running_mean is not None
-        assert bn.running_var is not None
-        scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
-        weight, bias = self.c.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale
-        return F.conv2d(x, weight, bias, self.c.stride, self.c.padding, groups=self.c.groups)
 
 
 class PatchEmbed(nn.Module):
@@ -214,7 +179,7 @@ class AttentionStage(nn.Module):
         x = x.permute(0, 2, 3, 1)
         for block in self.blocks:
             if again:
-                x = checkpoint(block, x, fact, depth, computation, use_reentrant=False)
+                x = checkpoint(block, x, fact, depth, computation, use_reentrant=False, context_fn=contexts_of(block))
             else:
                 x = block(x, fact, depth, computation)
         x = x.permute(0, 3, 1, 2)

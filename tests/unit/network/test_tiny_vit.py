@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnunetv2_masam.architecture import complete_arguments, resolve_vit
-from nnunetv2_masam.network import MASAM, TINY_VIT_PRESETS, TinyViTSize
+from nnunetv2_masam.network import MASAM, TINY_VIT_PRESETS, TinyViTSize, block
 from tests.recipes import part_of_encoder
 
 # the depth of the last stage differs from the others', and the two stages before it share their width
@@ -118,6 +118,29 @@ def test_checkpointing_changes_no_gradient():
         gradients.append([p.grad for p in network.parameters() if p.grad is not None])
     for plain, checkpointed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, checkpointed)
+
+
+def test_checkpointing_updates_the_statistics_once():
+    found = []
+    for checkpointing in (False, True):
+        network = build(gradient_checkpointing=checkpointing, trainable="all").train()
+        loss = network(X).square().mean()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+        found.append(buffers(network) | gradients)
+    torch.testing.assert_close(*found)
+
+
+def test_statistics_of_a_batch_are_those_of_all_slices_without_gradients_too(monkeypatch):
+    monkeypatch.setattr(block, "_NUMBERS_AT_ONCE", 1)
+    found = []
+    for gradients in (True, False):
+        network = build(trainable="all").train()
+        with torch.set_grad_enabled(gradients):
+            logits = network(X).detach()
+        found.append({**buffers(network), "logits": logits})
+    torch.testing.assert_close(*found)
 
 
 def test_a_state_loads_strictly_and_gives_the_same():
