@@ -59,7 +59,8 @@ def find_stacks(scanned: Iterable[Series]) -> Iterator[Stack]:
         if series.problem:
             yield Stack(series, "", series.slices, None, series.problem)
             continue
-        unique = {(piece.instance, piece.frame): piece for piece in reversed(series.slices)}
+        # files of other places are no copies, though they share an identifier or have none
+        unique = {(piece.instance, piece.frame, piece.position_mm): piece for piece in reversed(series.slices)}
         slices = list(unique.values())[::-1]
         copies = len(series.slices) - len(slices)
         note = f"{copies} copies of files left out" if copies else ""

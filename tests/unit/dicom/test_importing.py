@@ -117,6 +117,14 @@ def test_one_slice(folder):
     assert image.GetSpacing()[2] == STEP_MM
 
 
+def test_slices_that_share_an_identifier_are_all_there(folder):
+    """As some tools leave them that take patient data out of files."""
+    write_series(folder, STORED, SOPInstanceUID="1.2.3")
+    ((image, result),) = imported(folder)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU)
+    assert result == "imported"
+
+
 def test_a_folder_that_was_copied_twice(folder):
     write_series(folder / "a", STORED)
     shutil.copytree(folder / "a", folder / "b")
