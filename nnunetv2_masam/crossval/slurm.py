@@ -93,9 +93,11 @@ def read_parameters(words: Sequence[str]) -> dict[str, int | float | str]:
 
 
 def _number(value: str) -> int | float | str:
-    if value.isdecimal():
-        return int(value)
-    return float(value) if value.replace(".", "", 1).isdecimal() else value
+    """A number where that says the same: the account 007 stays what it is."""
+    if not value.replace(".", "", 1).isdecimal():
+        return value
+    number = float(value) if "." in value else int(value)
+    return number if str(number) == value else value
 
 
 def _key(job: Job) -> str:

@@ -150,3 +150,9 @@ def test_a_job_starts_as_many_workers_as_it_has_cpus(tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_n_proc_DA", "2")
     run_job(job)
     assert job.log.read_text().splitlines()[-1].startswith("2 at ")
+
+
+def test_numbers_that_are_names_stay_what_they_are():
+    words = ["slurm_account=007", "slurm_constraint=1.10", "mem_gb=32", "slurm_x=0.5", "slurm_mem=32G"]
+    found = list(read_parameters(words).values())
+    assert found == ["007", "1.10", 32, 0.5, "32G"]
