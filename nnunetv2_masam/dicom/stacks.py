@@ -20,6 +20,7 @@ from nnunetv2_masam.dicom.headers import SEPARATING, Series, Slice
 POSITION_TOLERANCE_VOX, IN_PLANE_TOLERANCE_VOX = 0.05, 0.25
 SAME_POSITION_MM = 0.01
 DOUBLED = "has several slices at one position, and no attribute that tells images apart"
+_SAME = 1e-3  # of a cosine, or of the spacing
 _LEAST_SLICES = 3  # of a plane that is not the only one of its series
 
 
@@ -64,11 +65,12 @@ def find_stacks(scanned: Iterable[Series]) -> Iterator[Stack]:
         slices = list(unique.values())[::-1]
         copies = len(series.slices) - len(slices)
         note = f"{copies} copies of files left out" if copies else ""
-        planes: dict[tuple[object, ...], list[Slice]] = {}
+        planes: list[list[Slice]] = []
         for piece in slices:
-            plane = (piece.is_localiser, piece.orientation, piece.size_vox, piece.spacing_mm)
-            planes.setdefault(plane, []).append(piece)
-        for number, members in enumerate(planes[key] for key in sorted(planes, key=repr)):
+            members = next((members for members in planes if _same_plane(piece, members[0])), [])
+            planes += [] if members else [members]
+            members.append(piece)
+        for number, members in enumerate(sorted(planes, key=lambda members: min(map(_plane, members)))):
             part = f"plane={number}" if len(planes) > 1 else ""
             if members[0].is_localiser:
                 yield Stack(series, part, members, None, "is a localiser")
@@ -79,6 +81,20 @@ def find_stacks(scanned: Iterable[Series]) -> Iterator[Stack]:
                 for name, group in _separated(members):
                     ordered, affine, reason = in_order(group)
                     yield Stack(series, ", ".join(filter(None, (part, name))), ordered, affine, reason or note)
+
+
+def _plane(piece: Slice) -> str:
+    return repr((piece.is_localiser, piece.orientation, piece.size_vox, piece.spacing_mm))
+
+
+def _same_plane(first: Slice, second: Slice) -> bool:
+    """Whether two slices may belong to one image; scanners round orientation and spacing slice by slice."""
+    numbers = [(*(piece.orientation or ()), *(piece.spacing_mm or ())) for piece in (first, second)]
+    return (
+        (first.is_localiser, first.size_vox) == (second.is_localiser, second.size_vox)
+        and len(numbers[0]) == len(numbers[1])
+        and all(math.isclose(*pair, rel_tol=_SAME, abs_tol=_SAME) for pair in zip(*numbers, strict=True))
+    )
 
 
 def _separated(slices: list[Slice]) -> list[tuple[str, list[Slice]]]:

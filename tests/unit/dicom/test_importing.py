@@ -117,6 +117,18 @@ def test_one_slice(folder):
     assert image.GetSpacing()[2] == STEP_MM
 
 
+@pytest.mark.parametrize("keyword", ["ImageOrientationPatient", "PixelSpacing"])
+def test_slices_whose_plane_is_rounded_differently(folder, keyword):
+    turned = [[np.cos(t), np.sin(t), 0, -np.sin(t), np.cos(t), 0] for t in (0.00995, 0.01005)]
+    two = {
+        "ImageOrientationPatient": np.round(turned, 6).tolist(),
+        "PixelSpacing": [[ROW_MM, COLUMN_MM + 1e-6 * n] for n in range(2)],
+    }
+    write_series(folder, STORED, each=[{keyword: two[keyword][n % 2]} for n in range(len(STORED))])
+    ((image, _),) = imported(folder)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), HU)
+
+
 def test_slices_that_share_an_identifier_are_all_there(folder):
     """As some tools leave them that take patient data out of files."""
     write_series(folder, STORED, SOPInstanceUID="1.2.3")
