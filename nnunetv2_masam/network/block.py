@@ -32,8 +32,7 @@ class Computation:
     Attributes:
         attention: of SAM's ViT: :func:`~nnunetv2_masam.network.attention.decomposed_attention` or an equivalent.
         recompute: whether adapters are computed again in the backward pass.
-        by_slices: whether a block takes a few slices at a time, which needs autograd to be off, and a network in
-            evaluation mode: the statistics of a batch are those of all its slices.
+        by_slices: whether a block takes a few slices at a time, which needs autograd to be off.
     """
 
     attention: Callable[..., Tensor] = decomposed_attention
@@ -57,7 +56,7 @@ def choose_computation(kernels: str, blocks: nn.Module, x: Tensor) -> Computatio
     on_cpu = x.device.type == "cpu"
     attention = attention_by_parts if on_cpu or kernels == "fast" else decomposed_attention
     stores = torch.is_grad_enabled()
-    return Computation(attention, recompute=stores, by_slices=on_cpu and not stores and not blocks.training)
+    return Computation(attention, recompute=stores, by_slices=on_cpu and not stores)
 
 
 class AdaptedBlock(nn.Module):

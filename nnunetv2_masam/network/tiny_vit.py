@@ -9,6 +9,7 @@ Source: Wu et al., TinyViT (ECCV 2022); Zhang et al., MobileSAM (2023); MA-SAM, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -223,6 +224,8 @@ class TinyViTEncoder(nn.Module):
     def forward(self, x: Tensor, depth: int) -> Tensor:
         """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""
         computation = choose_computation(self.kernels, self.layers, x)
+        if self.training:  # the statistics of a batch are those of all its slices
+            computation = replace(computation, by_slices=False)
         checkpointing = self.gradient_checkpointing and torch.is_grad_enabled()
         x = self._first_stage(x)  # (N, E, h, w)
         for stage in self.layers[1:]:
