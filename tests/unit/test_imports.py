@@ -22,7 +22,7 @@ ALLOWED = {
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "catalogue", "sharing", "weights", "architecture", "network"},
     "dicom": {"csv_tables", "files", "images", "label_files", "nnunet_files", "dicom"},
-    "predict": {"files", "nnunet_files", "plans_file", "predict"},
+    "predict": {"files", "images", "nnunet_files", "plans_file", "predict"},
     "box_record": set(),
     "splits": {"files"},
     "prompts": {"box_record", "csv_tables", "files", "images", "label_files", "nnunet_files", "prompts"},
