@@ -1,4 +1,4 @@
-"""What is wrong with a dataset's files, before a training finds out or, worse, does not."""
+"""Check a dataset's files for faults that would stop a training or silently spoil it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``splits_final.json`` of a dataset: read and checked, or what nnU-Net would write there."""
+"""Read and check a dataset's ``splits_final.json``, or make the splits that nnU-Net would write."""
 
 from __future__ import annotations
 

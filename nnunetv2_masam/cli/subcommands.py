@@ -1,4 +1,4 @@
-"""Subcommands whose modules are imported when they are called, and how their help looks."""
+"""Subcommands whose modules are imported only when they are called, and the format of their help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs of a cross-validation, and comparisons of what they leave."""
+"""Prepare a cross-validation: check the request, list the training jobs and the comparisons that follow."""
 
 from __future__ import annotations
 

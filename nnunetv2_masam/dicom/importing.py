@@ -1,4 +1,4 @@
-"""``dicom import``: a folder of DICOM to images that nnU-Net predicts, and a table of what became of each series."""
+"""``dicom import``: convert a folder of DICOM to images for prediction, with a table of all series."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stacks: slices of one image in order, or the reason why a series has none.
+"""Order the slices of a series into stacks, each of which is one image, or give the reason why that fails.
 
 A stack is regular: its slices are parallel, of one size, straight above each other and evenly spaced, which is all that
 NIfTI can describe.

@@ -1,4 +1,4 @@
-"""A finished comparison: measured values, scores, and what is said about them, each a frame."""
+"""The result of a comparison: measured values, scores, summaries and tests, each a pandas frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared: the labels or regions of a ``dataset.json``, as nnU-Net's label manager sees them."""
+"""The labels or regions that are compared, read from a ``dataset.json`` by nnU-Net's label manager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure many cases in several processes, and remember what was measured by the content of the files."""
+"""Measure many cases in several processes, and cache the values by the content of the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics: one record for each, from which options, headings, checks, captions and the page of docs come.
+"""One record for each metric; options, headings, checks, captions and the documentation are made from them.
 
 `label_arrays` computes them. Lengths are millimetres and sizes millilitres, or pixels where images have no physical
 size (`units`).

@@ -1,4 +1,4 @@
-"""What a model costs, from what nnU-Net leaves in ``fold_k``: checkpoints and text logs.
+"""Parameters, times and sizes of a model, read from the checkpoints and logs in ``fold_k``.
 
 * Parameters are counted in the checkpoint's ``network_weights``, tensors that share memory once (nnU-Net's
   U-Nets store most of them several times over). Trained parameters are those that the optimiser keeps a state

@@ -1,4 +1,4 @@
-"""Where a request's files are: from what a user calls a model to its folders, and a dataset's references and folds."""
+"""Find the files of a request: a model's folders by its name, and a dataset's references and folds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models were told where to look: box prompts, and where the boxes came from.
+"""Recognise models with box prompts, and where their boxes came from.
 
 A model that was given a box around the reference knows part of the answer. Its Dice stands in the tables, marked, but
 no difference between it and a model without such help is tested unless the user asks for that.

@@ -1,4 +1,4 @@
-"""Segmentations in space: voxel sizes, and whether two files lie in the same place.
+"""Geometry of segmentation files: voxel sizes, and whether two files lie in the same place.
 
 nnU-Net trains and evaluates by voxel index and only warns where the origin or direction of a label file differs from
 its image's. Here such a pair is measured by index where a third file confirms it: the prediction has its image's

@@ -1,4 +1,4 @@
-"""What lengths and sizes are given in: millimetres and millilitres, or pixels for images without a physical size."""
+"""Units of lengths and sizes: millimetres and millilitres, or pixels for images without a physical size."""
 
 from __future__ import annotations
 

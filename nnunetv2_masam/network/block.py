@@ -1,4 +1,4 @@
-"""What the blocks of all SAM encoders have in common, and the ways in which they are computed.
+"""Common parts of the blocks of all SAM encoders, and the choice between the plain and the fast computation.
 
 The ways give the same result within rounding. Each is justified by a benchmark on a CPU: attention by parts by the
 memory of a training step, a few slices at a time by the time and memory of prediction in deep tiles

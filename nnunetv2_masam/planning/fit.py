@@ -1,4 +1,4 @@
-"""Choose the first plan that fits a memory target; micro-batch size is given up first, then time, then pixels."""
+"""Choose the first plan that fits a memory target: reduce micro-batch size first, then checkpoint, then drop pixels."""
 
 from __future__ import annotations
 

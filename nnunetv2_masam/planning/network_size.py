@@ -1,4 +1,4 @@
-"""What the memory and the operations of a network depend on, from its arguments as plans hold them."""
+"""Sizes that memory and operations of a network depend on, computed from its arguments in the plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What memory and operations of a ViT of timm depend on."""
+"""Sizes that memory and operations of a ViT of timm depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tensors of a file saved by the MA-SAM authors' code, and of its SAM file, say of the network."""
+"""Derive the network's arguments from a file saved by the MA-SAM authors' code and its SAM file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a checkpoint does not fit the training that is to continue from it."""
+"""Explain why a checkpoint does not fit the training that should continue from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights a training started from: name, hash, licence and what to cite, for its log and its checkpoints.
+"""Record the weights that a training started from: name, hash, licence and citation, for its log and checkpoints.
 
 The sha256 of a file whose hash is not published is recorded at its first use, beside it in the cache, and compared at
 every later use.

@@ -1,4 +1,4 @@
-"""The checkpoints known by name: where they are, what they are, their licences, what to cite and what they have seen.
+"""The checkpoints known by name: address, format, licence, citation and training data of each.
 
 They are listed in ``checkpoints.toml`` beside this module.
 """

@@ -1,4 +1,4 @@
-"""Which image encoder a state dict belongs to, read off the shapes of its tensors.
+"""Recognise the image encoder that a state dict belongs to by the shapes of its tensors.
 
 A network of ours is recognised like a file: its image encoder has the names of the published one.
 """

@@ -1,4 +1,4 @@
-"""Which pretrained weights a training takes, and where they lie.
+"""Find the pretrained weights that a training starts from.
 
 Order of search: ``MASAM_CHECKPOINT`` (a file, a folder, a URL or the name of a known checkpoint), the cache
 (``MASAM_CACHE``, else the platform's cache folder), an installed package that holds the file, then a download unless

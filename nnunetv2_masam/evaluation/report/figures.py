@@ -1,4 +1,4 @@
-"""Plots of a comparison for the page: distributions, case against case, and what their labels have in common."""
+"""Plots of a comparison for the page: distributions, and each case against the baseline."""
 
 from __future__ import annotations
 
