@@ -108,14 +108,15 @@ def trace_step(arch_kwargs: Mapping[str, Any], batch: MicroBatch, like_gpu: bool
         return tracker.peak
 
 
-def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch, half: bool = False) -> int:
+def trace_forward(arch_kwargs: Mapping[str, Any], batch: MicroBatch, half: bool = False, kernels: str = "auto") -> int:
     """Peak bytes of a forward pass in prediction, weights included, on tensors without content.
 
-    ``half`` is under autocast to bfloat16.
+    ``half`` is under autocast to bfloat16; with ``kernels="plain"`` slices go through a block together, as on a GPU.
     """
     network = without_content(arch_kwargs, batch)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         network = network.to_empty(device="cpu").eval()
+        network.kernels = kernels
         image = torch.rand(1, batch.input_channels, batch.slices, *batch.patch)
         tracker = _Tracker()
         for tensor in [*network.parameters(), *network.buffers(), image]:

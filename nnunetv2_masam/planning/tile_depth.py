@@ -49,8 +49,8 @@ def prediction_slices(
 def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_channels: int, num_classes: int) -> int:
     """Memory of prediction that each slice takes.
 
-    For a plain ViT it is that under autocast to 16 bits, as nnU-Net predicts on a GPU. A CPU, in float32, needs no
-    more: its attention goes by parts. For a hierarchical encoder it is that of a CPU. nnU-Net's mirroring keeps the sum
+    For a plain ViT it is that under autocast to 16 bits, as nnU-Net predicts on a GPU, for a hierarchical encoder that
+    in float32. A CPU needs no more: it takes a few slices at a time. nnU-Net's mirroring keeps the sum
     of the logits so far while the image encoder works on the next flip, and then adds the next logits, which it flips
     back: three of their size.
     """

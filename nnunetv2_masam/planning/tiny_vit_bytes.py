@@ -12,7 +12,7 @@ from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, MLP_RATIO, TinyViTSi
 from nnunetv2_masam.planning.network_size import FLOAT, Architecture, EncoderBytes, Precision
 
 NECK_TENSORS = 4  # of the embedding's size, in its normalisation
-_ATTENTION_TENSORS = 13  # of a block's size: input, projections, increments, windows, result
+_ATTENTION_TENSORS = 10  # of a block's size: input, projections, increments, windows, result
 _EXPANSION = 4  # of the channels within a block of the first stage
 _PIXELS_AT_ONCE = 2**14  # of slices that a frozen first stage computes together
 

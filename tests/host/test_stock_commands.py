@@ -73,14 +73,16 @@ def test_predict_evaluate_export_and_import(workspace, trained, shell, tmp_path)
         predict(without.inside, raw / "imagesTs", tmp_path / "without", processes=0)
 
 
-def test_python_of_the_readme(workspace, trained, tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
+def test_python_of_the_readme(workspace, trained, tmp_path, monkeypatch, capsys):
+    folder, slabs = re.findall(r"```python\n(.*?)```", (CHECKOUT / "README.md").read_text("utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     Path("MODEL_FOLDER").symlink_to(trained)
     Path("IMAGES").symlink_to(workspace.raw / "Dataset901_Plain" / "imagesTs")
     Path("PREDICTIONS").mkdir()
-    exec(code, {})
+    exec(folder, {})
     assert {path.name for path in Path("PREDICTIONS").glob("*.nii.gz")} == {"caseTs0.nii.gz", "caseTs1.nii.gz"}
+    exec(slabs.replace("CASE", "caseTs0"), {})
+    assert "slice(" in capsys.readouterr().out
 
 
 def test_plan_command(workspace, shell, trained, capsys):
@@ -104,7 +106,7 @@ def test_plan_command(workspace, shell, trained, capsys):
         (("-pl", "Nobody"), "planner 'Nobody' is neither in"),
         (("-tr", "nnUNetTrainer"), "nnUNetTrainer is not a MA-SAM trainer"),
         (("-tr", TRAINER, "-c", "3d_lowres"), "-c: got 3d_lowres, the plans have"),
-        (("-tr", TRAINER, "-base", "nnUNetResEncUNetMPlans"), "no baseline plans"),
+        (("-tr", TRAINER, "-base", "nnUNetResEncUNetMPlans"), "-base: there are no plans"),
         (("-tr", "nnUNetTrainerMASAM_H", "-gpu_memory_target", "2"), "2 GB is too small"),
     ],
 )

@@ -41,8 +41,17 @@ def test_small_encoders_compute_what_the_published_ones_did(name, mode):
         np.testing.assert_allclose(ours[key], value, rtol=1e-5, atol=1e-5 * np.abs(value).max(), err_msg=key)
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("size", [(256, 256), (128, 192), (96, 80)])
+@pytest.mark.parametrize(
+    ("size", "training"),
+    [
+        ((256, 256), False),
+        ((128, 192), False),
+        ((96, 80), False),
+        ((96, 80), True),
+        pytest.param((128, 192), True, marks=pytest.mark.slow),
+        pytest.param((256, 256), True, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", TINY_VIT_PRESETS)
 def test_adapted_encoders_without_their_adaptations_are_the_published_ones(name, size, training):
     try:
