@@ -28,7 +28,7 @@ REPAIR = "resample label files with nearest neighbours, and save them with an in
 
 @dataclass(frozen=True)
 class Labels:
-    """What a label file holds.
+    """Contents of a label file.
 
     Attributes:
         labels: (D, H, W), integers of the smallest type that holds them: uint8, int32 or int64.

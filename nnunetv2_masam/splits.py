@@ -53,7 +53,7 @@ def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[s
 
 
 def describe_overlap(splits: Sequence[Split], folds: Collection[int]) -> str:
-    """Which validation cases are also training cases of the same fold; "" if none is.
+    """Name the validation cases that are also training cases of the same fold; "" if none is.
 
     Args:
         splits: of ``splits_final.json``.

@@ -21,7 +21,7 @@ _FOLDS = 5  # nnU-Net makes as many at the first training
 
 @dataclass(frozen=True)
 class Crossval:
-    """What a request comes to.
+    """A prepared cross-validation: its jobs and its comparisons.
 
     Attributes:
         request: what was asked for.

@@ -52,7 +52,7 @@ def import_folder(request: ImportRequest) -> list[tuple[str, Stack]]:
 
 
 def outcome(stack: Stack) -> str:
-    """What became of a stack, in words."""
+    """Describe what became of a stack."""
     if stack.affine is None:
         return f"not imported: the series {stack.note}"
     return "; ".join(filter(None, ("imported", stack.note)))

@@ -144,7 +144,7 @@ def _uneven(places_mm: np.ndarray) -> str:
 
 
 def moved_in_plane(moved: np.ndarray, normal: np.ndarray, voxel_mm: float) -> str:
-    """Why slices are not straight above each other, as a tilted gantry leaves them."""
+    """Explain why slices are not straight above each other, as with a tilted gantry."""
     heights = moved @ normal
     drift = np.linalg.norm(moved - heights[:, None] * normal, axis=1)
     if drift.max() <= IN_PLANE_TOLERANCE_VOX * voxel_mm:

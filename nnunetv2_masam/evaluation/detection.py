@@ -18,7 +18,7 @@ RATES = ("sensitivity", "specificity")
 
 
 def detection(values: pd.DataFrame) -> pd.DataFrame:
-    """How often each model finds each structure.
+    """Compute how often each model finds each structure.
 
     Args:
         values: as measured, with ``in_reference`` and ``in_prediction``.

@@ -27,7 +27,7 @@ _LESION_WISE = "of each lesion, averaged over lesions; missed and invented ones 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is known of a metric.
+    """Record of a metric: name, unit, direction, range, definition and option.
 
     Attributes:
         name: its column, with the unit.
@@ -112,7 +112,7 @@ VOLUMES = ("volume_reference_ml", "volume_prediction_ml", "volume_difference_ml"
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """What is measured, and by which definition."""
+    """Which metrics are measured, and by which definition."""
 
     optional: tuple[str, ...] = option(
         "--metrics",

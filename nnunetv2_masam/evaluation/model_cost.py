@@ -102,7 +102,7 @@ def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
 
 
 def pretraining_notes(cases: pd.DataFrame) -> list[str]:
-    """What the weights that a model's training started from were trained on, as far as its checkpoint says so.
+    """Notes on the data that a model's pretrained weights were trained on, where its checkpoint records it.
 
     Args:
         cases: ``model`` and the file ``prediction`` of each row.

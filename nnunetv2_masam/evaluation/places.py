@@ -37,7 +37,7 @@ class Run(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a request's files are; of a test set, without dataset, splits and folds.
+    """Folders of a request; those of a test set are without dataset, splits and folds.
 
     Without `references`, they are where nnU-Net has those of the dataset.
     """

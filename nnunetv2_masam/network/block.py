@@ -44,7 +44,7 @@ PLAIN = Computation()
 
 
 def choose_computation(kernels: str, blocks: nn.Module, x: Tensor) -> Computation:
-    """What suits ``blocks`` on the device of ``x``.
+    """Choose the computation that suits ``blocks`` on the device of ``x``.
 
     Args:
         kernels: ``auto``; ``plain`` or ``fast`` for the plain or the leanest way on every device.

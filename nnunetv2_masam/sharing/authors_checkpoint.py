@@ -24,7 +24,7 @@ _ADAPTER_DOWN = "image_encoder.blocks.{}.adapter_1.down.weight"
 
 @dataclass(frozen=True)
 class AuthorsModel:
-    """What the authors' file and its SAM file tell about the network.
+    """The network's arguments and number of classes, derived from the authors' file and its SAM file.
 
     Attributes:
         arch_kwargs: the network's arguments, for the plans.
