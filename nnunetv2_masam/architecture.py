@@ -241,7 +241,7 @@ def check_encoder(encoder: str) -> None:
 
 @dataclass(frozen=True)
 class AdaptationSize:
-    """What is added to an image encoder; :class:`~nnunetv2_masam.network.masam.MASAM` describes the fields.
+    """Sizes of what is added to an image encoder; :class:`~nnunetv2_masam.network.masam.MASAM` describes the fields.
 
     Raises:
         ValueError: a field has no meaning; the message names it.

@@ -1,4 +1,4 @@
-"""What is written down about boxes, for trainers and comparisons to find."""
+"""Record in ``dataset.json`` which channel holds boxes and where they come from, and check that a dataset has it."""
 
 from __future__ import annotations
 

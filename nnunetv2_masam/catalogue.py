@@ -1,4 +1,4 @@
-"""Where the named trainers and planners are, and how to look one up.
+"""Find the folders of named trainers and planners, and import one by its name.
 
 They are loose modules, not an importable package: nnU-Net puts the trainers' folder on ``sys.path`` and searches it.
 An installed package has both folders inside it, a checkout (editable install) beside it.

@@ -1,4 +1,4 @@
-"""What is wrong with a dataset's files, before a training finds out or, worse, does not."""
+"""Check a dataset's files for faults that would stop a training or silently spoil it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def nonfinite_cases(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def faults_of_files(dataset: str) -> Iterator[Fault]:
-    """What nnU-Net would train on without a word: label values, images, and folds.
+    """Find faults that nnU-Net would train on without a message: in label values, images and folds.
 
     Args:
         dataset: number or name. All of its label files, and the headers of its images, are read.

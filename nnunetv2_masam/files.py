@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, UTF-8 text and JSON, hashes, the cache folder and on/off variables."""
+"""Atomic writing of files and folders, UTF-8 text and JSON, hashes, the cache folder and on/off variables."""
 
 from __future__ import annotations
 

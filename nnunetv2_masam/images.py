@@ -74,7 +74,7 @@ def unreadable(path: Path, error: Exception) -> ValueError:
 
 
 def read_header(path: Path) -> sitk.ImageFileReader:
-    """What ITK reads of a file before its voxels: size, kind of value, and the format's own fields.
+    """Header of a file as ITK reads it: size, kind of value, and the format's own fields.
 
     Raises:
         RuntimeError: ITK cannot read it.

@@ -1,4 +1,4 @@
-"""Label files: whole numbers that ``dataset.json`` defines, or an error that names the file and the value.
+"""Read label files: every value is a whole number that ``dataset.json`` defines, or an error names file and value.
 
 Every command that reads labels reads them here. nibabel scales a float array that is saved under an integer header, so
 a label 1 may be stored as 0.99608 or 1.0000153. Such values are rounded and the caller is told; nnU-Net itself cuts
@@ -28,7 +28,7 @@ REPAIR = "resample label files with nearest neighbours, and save them with an in
 
 @dataclass(frozen=True)
 class Labels:
-    """What a label file holds.
+    """Contents of a label file.
 
     Attributes:
         labels: (D, H, W), integers of the smallest type that holds them: uint8, int32 or int64.

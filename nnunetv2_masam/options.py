@@ -16,7 +16,7 @@ _KEY = "option"
 
 @dataclass(frozen=True)
 class Option:
-    """What the command line has to know of a field besides its name, type and default.
+    """Properties of a field that the command line needs besides name, type and default.
 
     Attributes:
         help: what the option does; the default is added where it says something.

@@ -1,4 +1,4 @@
-"""Worker processes that end with the process that started them, whoever ends that and however."""
+"""Worker processes that end when the process that started them ends or is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``splits_final.json`` of a dataset: read and checked, or what nnU-Net would write there."""
+"""Read and check a dataset's ``splits_final.json``, or make the splits that nnU-Net would write."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[s
 
 
 def describe_overlap(splits: Sequence[Split], folds: Collection[int]) -> str:
-    """Which validation cases are also training cases of the same fold; "" if none is.
+    """Name the validation cases that are also training cases of the same fold; "" if none is.
 
     Args:
         splits: of ``splits_final.json``.

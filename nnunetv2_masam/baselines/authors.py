@@ -70,7 +70,7 @@ FIRST = ("backbone.downsample_layers.0.0.weight", "encoders.0.layer.conv1.", "en
 
 @dataclass(frozen=True)
 class AuthorsReport:
-    """What happened to each key, by our names where there is one.
+    """Report of every key: what happened to it, by our names where there is one.
 
     Attributes:
         loaded: parameters that were loaded.

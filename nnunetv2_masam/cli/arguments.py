@@ -1,4 +1,4 @@
-"""Groups of arguments, and those that are in no request."""
+"""Arguments of commands that belong to no request, and the groups in which help texts list them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--oracle",
         metavar="NAME[=MM]",
-        help="Models whose box prompts came from the reference, with that margin (default: found by itself)",
+        help="Models whose box prompts came from the reference, with that margin (default: detected)",
         **words,
     )
     add(

@@ -19,8 +19,8 @@ class DoctorRequest:
 
     dataset: str | None = option(
         "-d", "--dataset", default=None, group="input", metavar="ID",
-        help="Also read this dataset's files and report values that are not finite or no labels, images that are no "
-        "volumes, and folds that validate on training cases (default: none)",
+        help="Also read this dataset's files: report values that are not finite, label values that are undefined, "
+        "images that are not volumes, and folds that validate on training cases (default: none)",
     )  # fmt: skip
 
 

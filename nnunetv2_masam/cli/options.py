@@ -1,4 +1,4 @@
-"""From the fields of a request to a parser, and from parsed arguments to the request."""
+"""Make a parser from the fields of a request, and the request from parsed arguments."""
 
 from __future__ import annotations
 

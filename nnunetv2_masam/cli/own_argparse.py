@@ -1,4 +1,4 @@
-"""Makes ``import argparse`` Python's own, whatever stands before it on the path.
+"""Make ``import argparse`` import Python's own module, even if another one comes first on the path.
 
 nnU-Net needs batchgenerators, that needs unittest2, and that the package argparse 1.4.0 of 2015. It stands before
 Python's own where packages come first on the path: ``pip install --target``, or ``PYTHONPATH`` on a ``site-packages``

@@ -1,4 +1,4 @@
-"""Subcommands whose modules are imported when they are called, and how their help looks."""
+"""Subcommands whose modules are imported only when they are called, and the format of their help."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LazyParser(argparse.ArgumentParser):
                 self.set_defaults(run=module.run, prog=self.prog)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's, with all arguments declared."""
+        """Parse as argparse does, after all arguments are declared."""
         self.load()
         return super().parse_known_args(args, namespace)
 

@@ -1,4 +1,4 @@
-"""A command that ends, with all processes that it has started, when the process that wants it ends, however that ends.
+"""Run a command that ends, with all processes that it has started, as soon as the calling process ends or is killed.
 
 The guard is this file, run as a program. It starts the command in a process group of its own and reads its standard
 input, a pipe from the process that wants the command: when that process is killed, the pipe ends, and the guard ends

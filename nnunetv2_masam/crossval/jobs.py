@@ -182,7 +182,7 @@ def _environment() -> dict[str, str]:
 
 
 def status_lines(jobs: Sequence[Job], running: Mapping[str, str] | None = None) -> list[str]:
-    """Where each job stands.
+    """Describe where each job stands, one line per job.
 
     Args:
         jobs: all of them.

@@ -1,4 +1,4 @@
-"""Jobs of a cross-validation, and comparisons of what they leave."""
+"""Prepare a cross-validation: check the request, list the training jobs and the comparisons that follow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FOLDS = 5  # nnU-Net makes as many at the first training
 
 @dataclass(frozen=True)
 class Crossval:
-    """What a request comes to.
+    """A prepared cross-validation: its jobs and its comparisons.
 
     Attributes:
         request: what was asked for.

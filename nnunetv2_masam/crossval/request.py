@@ -12,7 +12,7 @@ _WHAT = "what to train"
 
 @dataclass(frozen=True)
 class CrossvalRequest:
-    """What to train, and on what."""
+    """Options of a cross-validation: trainers, data, folds and machines."""
 
     dataset: str = option(
         "-d", "--dataset", help="Number or name of the preprocessed dataset", group="input", metavar="ID"

@@ -23,7 +23,7 @@ _GPUS = ("gpus_per_node", "slurm_gpus_per_node", "slurm_gpus_per_task", "slurm_n
 
 @dataclass(frozen=True)
 class Submission:
-    """What was handed to SLURM.
+    """Jobs that were submitted to SLURM.
 
     Attributes:
         submitted: submitit's handles of the new jobs.

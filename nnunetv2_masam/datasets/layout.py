@@ -1,4 +1,4 @@
-"""Files of a dataset as published: found by pattern, and how a folder differs from what was expected."""
+"""Find the files of a published dataset by pattern, and describe how a folder differs from the expected layout."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from nnunetv2_masam.processes import start_worker
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What ``dataset.json`` says of a dataset.
+    """Contents of a dataset's ``dataset.json``.
 
     Attributes:
         name: ``Name`` of ``DatasetXXX_Name``.

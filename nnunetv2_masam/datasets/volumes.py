@@ -44,7 +44,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What the label files of a dataset hold, and what becomes of it.
+    """Label values of a dataset's files, and the labels that they become.
 
     Attributes:
         values: values that may occur.
@@ -59,7 +59,7 @@ class LabelRule:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in one case.
+    """Result of checking one case.
 
     Attributes:
         case: its name.
@@ -139,7 +139,7 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
 
 
 def geometry_difference(image: Any, label: Any) -> str:
-    """What differs by more than rounding between two volumes of the same size; empty if nothing does."""
+    """Describe what differs by more than rounding between two volumes of the same size; empty if nothing does."""
     (spacing, origin, direction), (own_spacing, own_origin, own_direction) = map(_geometry, (image, label))
     found = []
     if not np.allclose(own_spacing, spacing, rtol=SPACING_TOLERANCE, atol=0):

@@ -1,4 +1,4 @@
-"""What segments are called: names, codes and colours of a CSV file; codes are proposed from pydicom's dictionaries."""
+"""Names, codes and colours of segments: read from a CSV file, or proposed from pydicom's dictionaries."""
 
 from __future__ import annotations
 

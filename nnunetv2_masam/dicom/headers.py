@@ -1,4 +1,4 @@
-"""What the files of a folder say of their slices: one record per slice, grouped by series."""
+"""Read the headers of a folder's DICOM files: one record per slice, grouped by series."""
 
 from __future__ import annotations
 

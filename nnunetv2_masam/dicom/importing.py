@@ -1,4 +1,4 @@
-"""``dicom import``: a folder of DICOM to images that nnU-Net predicts, and a table of what became of each series."""
+"""``dicom import``: convert a folder of DICOM to images for prediction, with a table of all series."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def import_folder(request: ImportRequest) -> list[tuple[str, Stack]]:
 
 
 def outcome(stack: Stack) -> str:
-    """What became of a stack, in words."""
+    """Describe what became of a stack."""
     if stack.affine is None:
         return f"not imported: the series {stack.note}"
     return "; ".join(filter(None, ("imported", stack.note)))

@@ -1,4 +1,4 @@
-"""``dicom labels``: DICOM SEG to label images, on the grid of the segments, of a source or of an image."""
+"""``dicom labels``: convert DICOM SEG to label images, on the grid of the segments, of a source or of an image."""
 
 from __future__ import annotations
 

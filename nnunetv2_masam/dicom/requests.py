@@ -1,4 +1,4 @@
-"""What the commands ``dicom import``, ``seg`` and ``labels`` are asked for."""
+"""Options of ``dicom import``, ``seg`` and ``labels``. ``--help`` imports this module, so it stays light."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dicom seg``: nnU-Net's predictions to DICOM SEG, which refer to the slices that they were made from."""
+"""``dicom seg``: write predictions as DICOM SEG that refer to the slices that they were made from."""
 
 from __future__ import annotations
 

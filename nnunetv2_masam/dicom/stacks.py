@@ -1,4 +1,4 @@
-"""Stacks: slices of one image in order, or the reason why a series has none.
+"""Order the slices of a series into stacks, each of which is one image, or give the reason why that fails.
 
 A stack is regular: its slices are parallel, of one size, straight above each other and evenly spaced, which is all that
 NIfTI can describe.
@@ -161,7 +161,7 @@ def _uneven(places_mm: np.ndarray) -> str:
 
 
 def moved_in_plane(moved: np.ndarray, normal: np.ndarray, voxel_mm: float) -> str:
-    """Why slices are not straight above each other, as a tilted gantry leaves them."""
+    """Explain why slices are not straight above each other, as with a tilted gantry."""
     heights = moved @ normal
     drift = np.linalg.norm(moved - heights[:, None] * normal, axis=1)
     if drift.max() <= IN_PLANE_TOLERANCE_VOX * voxel_mm:

@@ -1,4 +1,4 @@
-"""Voxels of a stack, each slice with its own rescale slope and intercept, and images from arrays and affines."""
+"""Read the voxels of a stack, each slice with its own rescale slope and intercept, as a SimpleITK image."""
 
 from __future__ import annotations
 

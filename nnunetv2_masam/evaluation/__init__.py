@@ -1,4 +1,4 @@
-"""Comparing models case by case: what lines up, how good each one is, what it costs, and whether it differs.
+"""Compare models case by case: check that they line up, measure them, test differences, write tables and a page.
 
 One tidy pandas frame goes through: a row per model, run, case and label. The data flow, one module per step::
 

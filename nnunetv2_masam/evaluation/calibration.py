@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: expected calibration error and reliability curve.
+"""Calibration of probabilities: expected calibration error and reliability curve.
 
 Probabilities are sorted into bins of equal width. A bin's error is the difference between its mean probability and the
 share of its voxels that belong to the class. The definition is that of MONAI 1.6 (``calibration_binning``,

@@ -1,4 +1,4 @@
-"""clDice: how much of the centrelines of vessels and airways is found (Shit et al. 2021, arXiv:2003.07311).
+"""clDice, the overlap of the centrelines of vessels and airways (Shit et al. 2021, arXiv:2003.07311).
 
 Topology precision is the share of the prediction's centreline that lies in the reference, topology sensitivity the
 share of the reference's centreline that lies in the prediction; clDice is their harmonic mean.

@@ -1,4 +1,4 @@
-"""A finished comparison: measured values, scores, and what is said about them, each a frame."""
+"""The result of a comparison: measured values, scores, summaries and tests, each a pandas frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS, Units
 
 @dataclass(frozen=True)
 class Setup:
-    """What was compared, where the files are, and how they are read.
+    """Setup of a comparison: what was compared, where the files are, and how they are read.
 
     Attributes:
         title: what was compared.
@@ -56,7 +56,7 @@ class Setup:
 
     @property
     def prompts(self) -> dict[str, Prompt | None]:
-        """What each model was prompted with."""
+        """Prompt of each model."""
         return {name: model.prompt for name, model in self.models.items()}
 
     @property

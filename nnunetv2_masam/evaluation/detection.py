@@ -1,4 +1,4 @@
-"""Whether a structure is found at all: sensitivity and specificity of "structure present", by case.
+"""Detection of structures by case: sensitivity and specificity of "structure present".
 
 Overlap and distance say how well a structure is outlined; where references can be empty, missing and inventing it are
 errors of their own. McNemar's exact test compares two models on the cases in which one alone is right.
@@ -18,7 +18,7 @@ RATES = ("sensitivity", "specificity")
 
 
 def detection(values: pd.DataFrame) -> pd.DataFrame:
-    """How often each model finds each structure.
+    """Compute how often each model finds each structure.
 
     Args:
         values: as measured, with ``in_reference`` and ``in_prediction``.

@@ -1,4 +1,4 @@
-"""From scores to what may be said about the models.
+"""Differences between models: mean, interval, tests and verdict, computed from the scores.
 
 One quantity decides: the mean of the paired differences. Its interval, its test and the verdict are about that mean.
 

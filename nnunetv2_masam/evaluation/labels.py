@@ -1,4 +1,4 @@
-"""What is compared: the labels or regions of a ``dataset.json``, as nnU-Net's label manager sees them."""
+"""The labels or regions that are compared, read from a ``dataset.json`` by nnU-Net's label manager."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _as_tuple(label_or_region: Any) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ModelLabels:
-    """How one model's predictions are read against the references.
+    """Label values of one model's predictions, and the structures that they mean.
 
     Attributes:
         structures: what to measure; the same names in the same order for all models of a comparison.
@@ -96,7 +96,7 @@ class ModelLabels:
 def labels_by_model(
     request: CompareRequest, models: Sequence[Model], scheme: LabelScheme, dataset_json: dict[str, Any]
 ) -> tuple[dict[str, ModelLabels], list[str]]:
-    """What each model's label values mean, and notes on labels that were merged or left out.
+    """Find what each model's label values mean, with notes on labels that were merged or left out.
 
     Args:
         request: whether labels are matched by name, and with which files.

@@ -31,7 +31,7 @@ from nnunetv2_masam.evaluation.surfaces import surface_distances
 
 @dataclass(frozen=True)
 class LesionRule:
-    """What counts as a lesion, and what an error costs.
+    """Rule of what counts as a lesion and what an error costs.
 
     Attributes:
         dilations: how often the reference is dilated before its lesions are told apart.

@@ -1,4 +1,4 @@
-"""Detection of single lesions: how many of the reference's are found, and how many are invented.
+"""Detection of single lesions: counts of found, missed and false positive lesions.
 
 A lesion is a connected component, neighbours by corners included (26 in 3D, 8 in 2D). A predicted lesion can find one
 reference lesion and a reference lesion can be found once: pairs whose IoU reaches the threshold are matched so that as

@@ -1,4 +1,4 @@
-"""What must agree before anything is computed: cases, folds, references."""
+"""Check that cases, folds and references of all models agree before anything is computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a margin adds: is the model equivalent, is it at least not worse, and how many cases would tell?
+"""Claims about a margin: equivalence, non-inferiority, and the number of cases that would show them.
 
 A margin is the largest difference that does not matter, stated before the results are seen. The claims are read off the
 95 % interval of the mean difference, as regulators do for non-inferiority (Walker and Nowacki 2011,

@@ -1,4 +1,4 @@
-"""Measure many cases in several processes, and remember what was measured by the content of the files."""
+"""Measure many cases in several processes, and cache the values by the content of the files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FLAGS = ("in_reference", "in_prediction")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is measured of a model's predictions.
+    """Settings of the measurement of a model's predictions.
 
     Attributes:
         reader: nnU-Net's reader class for the files.
@@ -69,7 +69,7 @@ class Pair(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What was measured of a pair, or the error that names the file.
+    """Values measured of a pair of files, or the error that names the file.
 
     Attributes:
         values: by structure and column.

@@ -1,4 +1,4 @@
-"""The metrics: one record for each, from which options, headings, checks, captions and the page of docs come.
+"""One record for each metric; options, headings, checks, captions and the documentation are made from them.
 
 `label_arrays` computes them. Lengths are millimetres and sizes millilitres, or pixels where images have no physical
 size (`units`).
@@ -27,7 +27,7 @@ _LESION_WISE = "of each lesion, averaged over lesions; missed and invented ones 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is known of a metric.
+    """Record of a metric: name, unit, direction, range, definition and option.
 
     Attributes:
         name: its column, with the unit.
@@ -112,7 +112,7 @@ VOLUMES = ("volume_reference_ml", "volume_prediction_ml", "volume_difference_ml"
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """What is measured, and by which definition."""
+    """Which metrics are measured, and by which definition."""
 
     optional: tuple[str, ...] = option(
         "--metrics",

@@ -1,4 +1,4 @@
-"""What a model costs, from what nnU-Net leaves in ``fold_k``: checkpoints and text logs.
+"""Parameters, times and sizes of a model, read from the checkpoints and logs in ``fold_k``.
 
 * Parameters are counted in the checkpoint's ``network_weights``, tensors that share memory once (nnU-Net's
   U-Nets store most of them several times over). Trained parameters are those that the optimiser keeps a state
@@ -102,7 +102,7 @@ def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
 
 
 def pretraining_notes(cases: pd.DataFrame) -> list[str]:
-    """What the weights that a model's training started from were trained on, as far as its checkpoint says so.
+    """Notes on the data that a model's pretrained weights were trained on, where its checkpoint records it.
 
     Args:
         cases: ``model`` and the file ``prediction`` of each row.

@@ -54,7 +54,7 @@ def nearest_mm(
 
 
 def within(voxels: np.ndarray, spacing_mm: Sequence[float], width_mm: float) -> np.ndarray:
-    """Where the grid is at most a width away from a voxel of the set."""
+    """Mask of the grid's voxels that are at most a width away from a voxel of the set."""
     spacing = tuple(float(size) for size in spacing_mm)
     if width_mm > _radius_mm(spacing):
         if not voxels.any():

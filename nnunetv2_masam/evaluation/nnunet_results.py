@@ -1,4 +1,4 @@
-"""From what a user calls a model to a table of its cases: trainers and folders of nnU-Net, or tables of other tools.
+"""Make a table of a model's cases from the name of a trainer, a folder of nnU-Net's, or a table of another tool.
 
 `find_cases` is the one step of discovery. It finds and names the models, reads which cases each predicted in which
 fold, checks that they line up (`lineup`), and returns the table of cases with what lies beside the predictions.

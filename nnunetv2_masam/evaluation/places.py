@@ -1,4 +1,4 @@
-"""Where a request's files are: from what a user calls a model to its folders, and a dataset's references and folds."""
+"""Find the files of a request: a model's folders by its name, and a dataset's references and folds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Run(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where a request's files are; of a test set, without dataset, splits and folds.
+    """Folders of a request; those of a test set are without dataset, splits and folds.
 
     Without `references`, they are where nnU-Net has those of the dataset.
     """

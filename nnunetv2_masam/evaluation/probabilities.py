@@ -1,4 +1,4 @@
-"""Calibration of models with probabilities: what `calibration.reliability` finds in ``case.npz`` beside a prediction.
+"""Apply ``calibration.reliability`` to the probabilities in ``case.npz`` beside each prediction.
 
 nnU-Net writes the files with ``--save_probabilities`` (``nnUNetv2_predict``) or ``--npz`` (``nnUNetv2_train``): a
 channel per label, background first, or per region. Errors are computed by case and averaged over cases, as MONAI does;

@@ -1,4 +1,4 @@
-"""Which models were told where to look: box prompts, and where the boxes came from.
+"""Recognise models with box prompts, and where their boxes came from.
 
 A model that was given a box around the reference knows part of the answer. Its Dice stands in the tables, marked, but
 no difference between it and a model without such help is tested unless the user asks for that.
@@ -19,7 +19,7 @@ PREDICTION_ARGUMENTS = "predict_from_raw_data_args.json"  # which nnUNetv2_predi
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model's predictions were prompted with.
+    """Prompt that a model's predictions were made with.
 
     Attributes:
         source: ``reference`` (an oracle), ``drawn`` by a person, or ``unknown``.
@@ -85,7 +85,7 @@ def oracle_prompts(oracles: Mapping[str, float | None], names: Sequence[str]) ->
 
 
 def prompt_notes(prompts: Mapping[str, Prompt | None], baseline: str, tested: Sequence[str]) -> list[str]:
-    """Which models were told where to look, and what is therefore not claimed.
+    """Notes on models with box prompts, and on what is therefore not claimed.
 
     Args:
         prompts: by model.

@@ -1,4 +1,4 @@
-"""Several trainings of the same model: how far they lie apart, and whether a difference is one of the methods.
+"""Several trainings of the same model: their spread, and the test over trainings.
 
 The same method trained again gives another model. Åkesson et al. (2024, doi:10.1016/j.compbiomed.2024.108944) trained
 nnU-Net with 50 seeds and found means that vary by more than many published gains. A claim on the methods has to hold

@@ -1,4 +1,4 @@
-"""What is compared: one score per model, case, label and metric, by one rule for empty masks; and its summaries.
+"""One score per model, case, label and metric, with one rule for empty masks, and summaries of the scores.
 
 `label_arrays` leaves a value undefined where reference and prediction are empty, as nnU-Net does. Means over what is
 left would compare models over different cases: a false alarm counts 0, and the model that rightly found nothing would

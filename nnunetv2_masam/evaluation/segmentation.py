@@ -1,4 +1,4 @@
-"""Segmentations in space: voxel sizes, and whether two files lie in the same place.
+"""Geometry of segmentation files: voxel sizes, and whether two files lie in the same place.
 
 nnU-Net trains and evaluates by voxel index and only warns where the origin or direction of a label file differs from
 its image's. Here such a pair is measured by index where a third file confirms it: the prediction has its image's
@@ -28,13 +28,13 @@ def spacing_of(properties: dict[str, Any]) -> list[float]:
 
 
 def mask_of(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
-    """Where a label map has one of the values."""
+    """Mask of the voxels at which a label map has one of the values."""
     return labels == values[0] if len(values) == 1 else np.isin(labels, values)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a volume lies. `origin` and `direction` (columns: the array's x, y, z) are None where a format has none."""
+    """Place of a volume. `origin` and `direction` (columns: the array's x, y, z) are None where a format has none."""
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
@@ -43,7 +43,7 @@ class Geometry:
 
     @classmethod
     def of(cls, shape: Sequence[int], properties: Mapping[str, Any]) -> Geometry:
-        """From an array's shape (D, H, W) and the properties that nnU-Net's reader returned with it."""
+        """Make it from an array's shape (D, H, W) and the properties that nnU-Net's reader returned with it."""
         origin = direction = None
         if "sitk_stuff" in properties:
             origin = np.array(properties["sitk_stuff"]["origin"], dtype=float)
@@ -56,7 +56,7 @@ class Geometry:
         return cls(tuple(shape), tuple(float(size) for size in properties["spacing"]), origin, direction)
 
     def differences(self, other: Geometry) -> list[str]:
-        """In what this geometry is not the other, with both values; empty if it is the same."""
+        """Describe how this geometry differs from the other, with both values; empty if it is the same."""
         pairs = {
             "shape": (self.shape, other.shape),
             "spacing (mm)": (self.spacing_mm, other.spacing_mm),

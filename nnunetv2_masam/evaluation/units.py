@@ -1,4 +1,4 @@
-"""What lengths and sizes are given in: millimetres and millilitres, or pixels for images without a physical size."""
+"""Units of lengths and sizes: millimetres and millilitres, or pixels for images without a physical size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, METRICS, VOLUMES
 
 @dataclass(frozen=True)
 class Units:
-    """What lengths and sizes of structures are given in.
+    """Units of lengths and sizes of structures.
 
     Attributes:
         length: unit of lengths.
@@ -26,11 +26,11 @@ class Units:
     size_digits: int
 
     def heading(self, name: str) -> str:
-        """Of a metric's column in a table."""
+        """Heading of a metric's column in a table."""
         return f"{METRICS[name].heading} ({self.length})" if METRICS[name].unit else METRICS[name].heading
 
     def column(self, name: str) -> str:
-        """Of a metric or size in ``cases.csv``."""
+        """Name of the column of a metric or size in ``cases.csv``."""
         if name in VOLUMES:
             return name.replace("volume_", f"{self.size_name}_").replace("_ml", f"_{self.size}")
         return name.replace("_mm", f"_{self.length}")

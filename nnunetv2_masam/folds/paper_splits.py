@@ -102,7 +102,7 @@ class PublishedFolds:
     folds: tuple[FixedFold, ...]
 
     def overlap(self) -> str:
-        """Which folds of the dataset validate on cases that they train on; "" if none does."""
+        """Name the folds of the dataset that validate on cases that they train on; "" if none does."""
         splits = read_splits(self.preprocessed / SPLITS_FILE)
         return describe_overlap(splits, range(len(splits)))
 

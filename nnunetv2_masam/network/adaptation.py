@@ -1,4 +1,4 @@
-"""What FacT, LoRA and the 3D adapters have in common: they are added to SAM's encoder and can be switched off again."""
+"""Base class of FacT, LoRA and the 3D adapters, which are added to SAM's encoder and can be switched off."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager:
 
 
 def remember_autocast(ctx: Any, like: Tensor) -> None:
-    """In the forward pass of an autograd function: note the precision for its backward pass."""
+    """Note the precision in the forward pass of an autograd function, for its backward pass."""
     device_type = like.device.type
     ctx.autocast = {
         "device_type": device_type,
@@ -41,5 +41,5 @@ def remember_autocast(ctx: Any, like: Tensor) -> None:
 
 
 def autocast_as_in_forward(ctx: Any) -> AbstractContextManager:
-    """In the backward pass: the precision that :func:`remember_autocast` noted."""
+    """Set, in the backward pass, the precision that :func:`remember_autocast` noted."""
     return torch.autocast(**ctx.autocast)

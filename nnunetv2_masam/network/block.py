@@ -1,4 +1,4 @@
-"""What the blocks of all SAM encoders have in common, and the ways in which they are computed.
+"""Common parts of the blocks of all SAM encoders, and the choice between the plain and the fast computation.
 
 The ways give the same result within rounding. Each is justified by a benchmark on a CPU: attention by parts by the
 memory of a training step, a few slices at a time by the time and memory of prediction in deep tiles
@@ -44,7 +44,7 @@ PLAIN = Computation()
 
 
 def choose_computation(kernels: str, blocks: nn.Module, x: Tensor) -> Computation:
-    """What suits ``blocks`` on the device of ``x``.
+    """Choose the computation that suits ``blocks`` on the device of ``x``.
 
     Args:
         kernels: ``auto``; ``plain`` or ``fast`` for the plain or the leanest way on every device.

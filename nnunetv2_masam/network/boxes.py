@@ -1,4 +1,4 @@
-"""From a channel that is 1 inside a box to SAM's box coordinates, one box for all slices of a stack.
+"""Convert a channel that is 1 inside a box to SAM's box coordinates, one box for all slices of a stack.
 
 SAM's boxes name the first and the last pixel inside. Voxel j covers the pixels from j·f to (j + 1)·f − 1, with f pixels
 of network input for a voxel, so a box keeps its extent whatever slices are resized to.

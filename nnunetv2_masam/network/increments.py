@@ -15,7 +15,7 @@ Increments = Callable[[Tensor], tuple[Tensor, Tensor]]  # of tokens (…, E): wh
 
 
 def enabled_increments(fact: FacT | None, cores: FacTCores | None, lora: LoRA | None) -> list[Increments]:
-    """Those of one block that are there and switched on; ``fact`` is what blocks share."""
+    """Increments of one block that are switched on; ``fact`` has the factors that blocks share."""
     found: list[Increments] = []
     if fact is not None and fact.enabled and cores is not None and cores.enabled:
         found.append(partial(fact, cores=cores))

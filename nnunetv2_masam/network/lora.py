@@ -13,7 +13,7 @@ from nnunetv2_masam.network.adaptation import Adaptation
 
 
 class LoRA(Adaptation):
-    """What one block adds to its queries and values."""
+    """LoRA increments of one block's queries and values."""
 
     def __init__(self, dim: int, rank: int) -> None:
         super().__init__()

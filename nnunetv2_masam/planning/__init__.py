@@ -1,4 +1,4 @@
-"""From a configuration of nnU-Net's plans to MA-SAM's: patch, network input and batch. Numbers in, numbers out.
+"""Plan MA-SAM from a configuration of nnU-Net's plans: patch, network input and batch size, by pure functions.
 
 nnU-Net's plans (``nnUNetPlans``, ResEnc plans, any others) set spacing, normalisation and resampling, and their
 preprocessed data are used as they are. This package decides the rest, in this order:

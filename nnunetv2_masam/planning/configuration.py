@@ -113,7 +113,7 @@ def replan(
 
 
 def task_of(configuration: Mapping[str, Any], rules: PlanningRules, num_classes: int) -> Task:
-    """What a configuration of nnU-Net's plans says of the dataset."""
+    """Properties of the dataset that a configuration of nnU-Net's plans holds."""
     height, width = (max(1, round(float(n))) for n in configuration["median_image_size_in_voxels"][-2:])
     return Task(
         extent=(height, width),

@@ -58,11 +58,11 @@ def count_products() -> FlopCounterMode:
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
     def product_in_place(_: torch.Size, left: torch.Size, right: torch.Size, **kwargs: Any) -> int:
-        """Of (n, i, j) · (n, j, k)."""
+        """Operations of the product (n, i, j) · (n, j, k)."""
         return 2 * math.prod(left) * right[-1]
 
     def fused_attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **kwargs: Any) -> int:
-        """Of scores and the sum over values."""
+        """Operations of the scores and of the sum over values."""
         return int(sdpa_flop_count(query, key, value))
 
     aten = torch.ops.aten

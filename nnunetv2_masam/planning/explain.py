@@ -49,7 +49,7 @@ def explain_configuration(
 
 
 def coarser_hint(plan: Candidate, spacing_mm: Sequence[float]) -> str | None:
-    """How to reduce images whose patch has 1.5 times as many voxels along a side as the input has pixels, or more."""
+    """Hint to reduce images whose patch has 1.5 times as many voxels along a side as the input has pixels, or more."""
     patch, pixels = plan.patch, plan.image_size
     factor = max(side / wanted for side, wanted in zip(patch, pixels, strict=True))
     if factor < 1.5:

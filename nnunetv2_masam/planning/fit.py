@@ -1,4 +1,4 @@
-"""Choose the first plan that fits a memory target; micro-batch size is given up first, then time, then pixels."""
+"""Choose the first plan that fits a memory target: reduce micro-batch size first, then checkpoint, then drop pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BUSY_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """What a plan depends on besides the recipe.
+    """Properties of a dataset that a plan depends on besides the recipe.
 
     Attributes:
         extent: median in-plane extent, voxels.
@@ -114,7 +114,7 @@ def make_candidate(
 
 
 def divisors(batch_size: int) -> Sequence[int]:
-    """Of ``batch_size``, the largest first: micro-batch sizes that divide it evenly."""
+    """Divisors of ``batch_size``, the largest first: the micro-batch sizes that divide it evenly."""
     return [n for n in range(batch_size, 0, -1) if batch_size % n == 0]
 
 

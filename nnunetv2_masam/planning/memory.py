@@ -59,7 +59,7 @@ class MicroBatch:
 
     @property
     def voxels(self) -> int:
-        """Of the patches, all slices together."""
+        """Voxels of the patches, all slices together."""
         return self.slices * math.prod(self.patch)
 
 

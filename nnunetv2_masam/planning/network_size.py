@@ -1,4 +1,4 @@
-"""What the memory and the operations of a network depend on, from its arguments as plans hold them."""
+"""Sizes that memory and operations of a network depend on, computed from its arguments in the plans."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLOAT = 4  # bytes
 
 @dataclass(frozen=True)
 class Precision:
-    """How a device computes.
+    """Precision in which a device computes.
 
     Attributes:
         bytes: of a number in matrix products: 4 without autocast, 2 with.
@@ -61,7 +61,7 @@ class Architecture:
 
     @classmethod
     def of(cls, arch_kwargs: Mapping[str, Any], input_channels: int = 1) -> Architecture:
-        """From the arguments as plans hold them."""
+        """Make it from the arguments in the plans."""
         arguments = complete_arguments(arch_kwargs)
         encoder = arguments["encoder"]
         height, width = arguments["image_size"]
@@ -143,7 +143,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class EncoderBytes:
-    """What the image encoder takes beside its weights.
+    """Bytes that the image encoder takes besides its weights.
 
     Attributes:
         stored: for the backward pass, while the loss is computed.

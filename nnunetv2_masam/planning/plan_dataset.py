@@ -23,7 +23,7 @@ from nnunetv2_masam.planning.rules import PLANS_NAME
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What to plan: one dataset, for one recipe."""
+    """Options of planning: one dataset, for one recipe."""
 
     dataset: str = option(
         "-d", "--dataset", help="Numbers or names of the datasets", group="input", metavar="ID", nargs="+"
@@ -64,7 +64,7 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class PlannedDataset:
-    """What was planned.
+    """Result of planning a dataset.
 
     Attributes:
         name: of the dataset.

@@ -1,4 +1,4 @@
-"""What memory and operations of a ViT of timm depend on."""
+"""Sizes that memory and operations of a ViT of timm depend on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnunetv2_masam.architecture import PATCH_SIZE, TIMM, ViTSize
 
 @dataclass(frozen=True)
 class TimmSize:
-    """What memory and operations of a timm ViT depend on.
+    """Sizes that memory and operations of a timm ViT depend on.
 
     Attributes:
         vit: its sizes as SAM's are given.

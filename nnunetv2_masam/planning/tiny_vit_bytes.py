@@ -18,7 +18,7 @@ _PIXELS_AT_ONCE = 2**14  # of slices that a frozen first stage computes together
 
 
 def tiny_vit_bytes(network: Architecture, slices: int, precision: Precision) -> EncoderBytes:
-    """What N = ``slices`` slices take; see :class:`~nnunetv2_masam.planning.network_size.EncoderBytes`."""
+    """Bytes that N = ``slices`` slices take; see :class:`~nnunetv2_masam.planning.network_size.EncoderBytes`."""
     size = network.size
     assert isinstance(size, TinyViTSize)
     everything = network.trainable == "all"

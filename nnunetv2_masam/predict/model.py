@@ -1,4 +1,4 @@
-"""A trained model folder that answers many cases, slab by slab."""
+"""A loaded model, which segments many cases one after the other, slab by slab."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmentations as files: whole or not there, in a folder that is checked before the first case."""
+"""Write segmentations atomically, into a folder that is checked before the first case."""
 
 from __future__ import annotations
 

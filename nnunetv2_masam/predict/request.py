@@ -1,4 +1,4 @@
-"""What a prediction is asked for, with the names and meanings of ``nnUNetv2_predict``'s options."""
+"""Options of a prediction, with the names and meanings of ``nnUNetv2_predict``'s."""
 
 from __future__ import annotations
 

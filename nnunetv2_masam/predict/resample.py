@@ -27,7 +27,7 @@ _LINEAR_MODES = {"mode": "linear", "aniso_axis_mode": "nearest-exact"}
 
 @dataclass(frozen=True)
 class Resampling:
-    """How logits get to the original grid.
+    """Resampling of logits to the original grid.
 
     Attributes:
         source: shape (D, H, W) of the logits.

@@ -21,7 +21,7 @@ from nnunetv2_masam.predict.request import PredictRequest
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a prediction stands.
+    """Progress of a prediction.
 
     Attributes:
         case: that is predicted.
@@ -40,7 +40,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a prediction came to.
+    """Result of a prediction.
 
     Attributes:
         written: segmentations.

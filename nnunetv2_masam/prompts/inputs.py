@@ -1,4 +1,4 @@
-"""Images for prediction with the box channel: a folder for ``nnUNetv2_predict -i``. And markups of reference masks."""
+"""Write images with the box channel for ``nnUNetv2_predict -i``, and markups of the boxes of reference masks."""
 
 from __future__ import annotations
 

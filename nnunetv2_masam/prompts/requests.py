@@ -19,7 +19,7 @@ _REFERENCES_FOLDER = "Folder of reference masks"
 
 @dataclass(frozen=True)
 class MaskBoxes:
-    """Which boxes to make of a mask; ``prompts.from_masks.make_boxes`` makes them."""
+    """Options of boxes around a mask; ``prompts.from_masks.make_boxes`` makes them."""
 
     labels: tuple[str, ...] = option(
         "--label", help="Labels or regions to box, taken together", group=_RULE, metavar="NAME"

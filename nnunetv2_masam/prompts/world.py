@@ -1,4 +1,4 @@
-"""From points in the world to voxels of an image, and whether it is certain where an image lies in the world."""
+"""Convert points in millimetres to voxels of an image, and refuse files whose place in the world is ambiguous."""
 
 from __future__ import annotations
 

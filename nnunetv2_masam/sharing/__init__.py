@@ -1,1 +1,1 @@
-"""Finished models: convert them, import those of the MA-SAM authors, and start other trainings from them."""
+"""Convert finished models, import those of the MA-SAM authors, and prepare models as a start for other trainings."""

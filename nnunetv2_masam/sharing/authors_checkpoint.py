@@ -1,4 +1,4 @@
-"""What the tensors of a file saved by the MA-SAM authors' code, and of its SAM file, say of the network."""
+"""Derive the network's arguments from a file saved by the MA-SAM authors' code and its SAM file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ADAPTER_DOWN = "image_encoder.blocks.{}.adapter_1.down.weight"
 
 @dataclass(frozen=True)
 class AuthorsModel:
-    """What the authors' file and its SAM file tell about the network.
+    """The network's arguments and number of classes, derived from the authors' file and its SAM file.
 
     Attributes:
         arch_kwargs: the network's arguments, for the plans.

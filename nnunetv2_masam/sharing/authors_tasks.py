@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AuthorsTask:
-    """How the authors prepare the images of a task.
+    """The authors' preparation of the images of a task.
 
     Attributes:
         window: intensities (HU) that become 0 and 1, those beyond clipped; None scales each volume's range to 0…1.

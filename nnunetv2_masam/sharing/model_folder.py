@@ -45,7 +45,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """What became of a checkpoint.
+    """Result of converting a checkpoint.
 
     Attributes:
         path: within the model folder.

@@ -1,4 +1,4 @@
-"""What the commands on models ask for. ``--help`` imports this module, so it needs neither torch nor nnU-Net."""
+"""Options of the commands on models. ``--help`` imports this module, so it needs neither torch nor nnU-Net."""
 
 from __future__ import annotations
 

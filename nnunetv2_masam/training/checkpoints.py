@@ -14,7 +14,7 @@ from nnunetv2_masam.weights.slim import read_base, slim_state_dict, unchanged_na
 
 
 class SlimSaving:
-    """What slim checkpoints of a network leave out: frozen tensors that equal the SAM file's bit by bit.
+    """Leave out of checkpoints the frozen tensors that equal the SAM file's bit by bit.
 
     Args:
         network: with all its weights loaded.
@@ -38,7 +38,7 @@ class SlimSaving:
 
     @contextmanager
     def applied(self, network: MASAM) -> Iterator[None]:
-        """While this lasts, ``network.state_dict()`` is slim."""
+        """Make ``network.state_dict()`` slim within this context."""
 
         def slim(module: nn.Module, state_dict: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
             kept = slim_state_dict(state_dict, self.names, self.base)

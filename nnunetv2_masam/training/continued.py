@@ -1,4 +1,4 @@
-"""Why a checkpoint does not fit the training that is to continue from it."""
+"""Explain why a checkpoint does not fit the training that should continue from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEYS = {"labels": "labels", "channel_names": "channels"}
 
 
 def changed_dataset(model_folder: Path, dataset_json: Mapping[str, Any]) -> str | None:
-    """What dataset.json says otherwise than when the training began, in one sentence; None where nothing.
+    """Describe in one sentence how dataset.json has changed since the training began; None if it has not.
 
     Args:
         model_folder: nnU-Net's, with the ``dataset.json`` of the training's start.

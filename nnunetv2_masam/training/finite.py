@@ -61,7 +61,7 @@ class SkippedSteps:
         return f"Skipped a step, the {self.number}. of this epoch: loss {loss:g} or its gradient is not finite; {which}"
 
     def reason(self, steps: int) -> str:
-        """Why a training stops whose steps are skipped, and what to do."""
+        """Explain why a training whose steps are skipped stops, and what to do."""
         head = (
             f"{self.number} of the epoch's {steps} steps were skipped, because their loss or gradient was not finite. "
             "Checkpoints of earlier epochs are good, and --c continues from them. "

@@ -27,7 +27,7 @@ from nnunetv2_masam.training.cost_record import parameter_counts
 
 @dataclass(frozen=True)
 class ForeignNetwork:
-    """What has to be known of a network to plan and train it.
+    """Properties of a network that are needed to plan and train it.
 
     Attributes:
         class_name: full name; the class takes input and output channels, then keyword arguments.
@@ -131,7 +131,7 @@ class ForeignTrainer(BaseTrainer):
         return network
 
     def on_train_start(self) -> None:
-        """As every trainer's, and a word on memory, which was planned for another network."""
+        """Log the network's size, and that its memory is not planned."""
         super().on_train_start()
         total, _ = parameter_counts(self.bare_network)
         configuration = self.configuration_manager

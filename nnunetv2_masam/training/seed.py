@@ -100,7 +100,7 @@ def numbered_loaders(
 
 @contextmanager
 def no_workers() -> Iterator[None]:
-    """While this lasts, nnU-Net loads data in this process."""
+    """Let nnU-Net load data in this process within this context."""
     variable = "nnUNet_n_proc_DA"
     before = os.environ.get(variable)
     os.environ[variable] = "0"

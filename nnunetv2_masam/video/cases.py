@@ -36,7 +36,7 @@ ORIGINAL = "_original"  # after labelsTr and labelsTs: masks in the size of the 
 
 
 def split_evenly(count: int, most: int) -> list[slice]:
-    """As few parts as possible of at most ``most`` frames, of lengths that differ by one at most."""
+    """Split into as few parts as possible of at most ``most`` frames, of lengths that differ by one at most."""
     if most < 1:
         raise ValueError(f"--max-frames {most}: expected at least 1")
     parts = np.array_split(np.arange(count), math.ceil(count / most))

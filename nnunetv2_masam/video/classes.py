@@ -165,7 +165,7 @@ class MaskReader:
 
 
 def read_mask_values(path: Path, *, palettes_are_colours: bool) -> tuple[np.ndarray, str]:
-    """What a mask holds, (H, W): ids, or colours as 65536·r + 256·g + b; and which of the two."""
+    """Read the values of a mask, (H, W): ids, or colours as 65536·r + 256·g + b; and which of the two."""
     with _open(path) as image:
         if image.mode in ("RGB", "RGBA") or (image.mode == "P" and palettes_are_colours):
             rgb = np.asarray(image.convert("RGB")).astype(np.uint32)
@@ -209,7 +209,7 @@ def write_mask(path: Path, labels: np.ndarray, classes: Sequence[VideoClass], ki
 
 
 def check_writable(classes: Sequence[VideoClass], kind: str) -> np.ndarray:
-    """What masks of this kind hold for each label: (K,) ids or (K, 3) colours."""
+    """Values that masks of this kind hold for each label: (K,) ids or (K, 3) colours."""
     if kind == IDS:
         ids = [c.id for c in classes]
         return np.array(ids, np.uint8 if max(ids) < 256 else np.uint16)

@@ -94,7 +94,7 @@ def convert_frames(request: FramesRequest) -> ConvertedVideos:
 
 
 def scaling_of(cases: CaseSize, default: Scaling = DEFAULT_SCALING) -> Scaling:
-    """How frames are scaled; ``default`` where a request says nothing of it."""
+    """Scaling of the frames; ``default`` where the request has none."""
     if cases.original_size:
         return Scaling()
     given = Scaling(cases.size, cases.longest_side)

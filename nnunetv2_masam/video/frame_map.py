@@ -18,7 +18,7 @@ _REMEDY = "Restore the file as `nnUNetv2_masam convert` wrote it, or convert the
 
 @dataclass(frozen=True)
 class Scaling:
-    """What size cases have. Without any number that of their frames.
+    """Size of the cases; without any number, that of their frames.
 
     Attributes:
         size: (height, width) of all cases.
@@ -44,7 +44,7 @@ AS_RECORDED = Scaling()
 
 @dataclass(frozen=True)
 class CaseFrames:
-    """What a case is made of.
+    """Frames that a case is made of.
 
     Attributes:
         sequence: name.
@@ -59,7 +59,7 @@ class CaseFrames:
 
 @dataclass(frozen=True)
 class FrameMap:
-    """What leads from cases back to frames: the content of ``frames.json``.
+    """Map from cases back to frames: the content of ``frames.json``.
 
     Attributes:
         classes: in the order of nnU-Net's labels; empty where they are not known.

@@ -1,4 +1,4 @@
-"""Folders of video frames and masks: which sequences there are, and what is wrong with them."""
+"""Find the sequences in folders of video frames and masks, and report what is wrong with them."""
 
 from __future__ import annotations
 

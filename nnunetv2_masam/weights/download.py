@@ -1,4 +1,4 @@
-"""Fetching a checkpoint once, whole and as far as possible verified. Pooch downloads; this limits its time."""
+"""Download a checkpoint once, verified by its hash where one is known, within a time limit."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class SamCheckpoint:
 
     @property
     def warning(self) -> str | None:
-        """What is lost if only SAM's weights are taken from the file; None where nothing is."""
+        """Warning about what is lost if only SAM's weights are taken from the file; None if nothing is."""
         if not self.foreign:
             return None
         return (

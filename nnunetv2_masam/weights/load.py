@@ -49,7 +49,7 @@ _FROM_MASAM = (
 
 @dataclass
 class LoadReport:
-    """What became of every key.
+    """Report of what became of every key.
 
     Attributes:
         path: the file.

@@ -1,4 +1,4 @@
-"""Which weights a training started from: name, hash, licence and what to cite, for its log and its checkpoints.
+"""Record the weights that a training started from: name, hash, licence and citation, for its log and checkpoints.
 
 The sha256 of a file whose hash is not published is recorded at its first use, beside it in the cache, and compared at
 every later use.
@@ -23,7 +23,7 @@ _logger = logging.getLogger("nnunetv2_masam")
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where weights came from.
+    """Origin of weights: file, hash, licence, citation.
 
     Attributes:
         file: name of the file.
@@ -61,7 +61,7 @@ class Provenance:
 
 
 def stored_provenance(checkpoint: Mapping[str, Any]) -> Provenance | None:
-    """What an nnU-Net checkpoint says about the weights that its training started from, if it says anything."""
+    """Origin of the weights that the training of an nnU-Net checkpoint started from, if it is recorded."""
     init_args = checkpoint.get("init_args")
     stored = init_args.get(KEY) if isinstance(init_args, Mapping) else None
     if not isinstance(stored, Mapping) or not {"file", "bytes", "sha256"} <= stored.keys():
@@ -110,7 +110,7 @@ def identify(path: str | Path) -> Provenance:
 
 
 def record_file(path: Path) -> Path:
-    """Where the record of a file in the cache is."""
+    """Path of the record of a file in the cache."""
     return path.with_name(path.name + ".origin.json")
 
 

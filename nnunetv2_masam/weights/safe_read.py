@@ -1,4 +1,4 @@
-"""Reading tensors from files of unknown origin: no code in them is executed, and a bad file is one clear error.
+"""Read tensors from untrusted files: no code in them is executed, and a bad file raises one clear error.
 
 Pickles go through ``torch.load(weights_only=True)``, which is allowed numpy's numbers besides its own list because
 nnU-Net logs them; there is no fallback. torch does not compare an archive's checksums: this is done here.

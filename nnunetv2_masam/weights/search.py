@@ -1,4 +1,4 @@
-"""Which pretrained weights a training takes, and where they lie.
+"""Find the pretrained weights that a training starts from.
 
 Order of search: ``MASAM_CHECKPOINT`` (a file, a folder, a URL or the name of a known checkpoint), the cache
 (``MASAM_CACHE``, else the platform's cache folder), an installed package that holds the file, then a download unless
@@ -36,7 +36,7 @@ def is_offline() -> bool:
 
 
 def named_source() -> Path | PublishedCheckpoint | None:
-    """What ``MASAM_CHECKPOINT`` names: a file or folder, or something to download.
+    """Source that ``MASAM_CHECKPOINT`` names: a file or folder, or something to download.
 
     Raises:
         FileNotFoundError: it names nothing that exists.
@@ -107,7 +107,7 @@ def resolve_checkpoint(encoder: str) -> Path:
 
 
 def how_to_get(wanted: PublishedCheckpoint, encoder: str, reason: str) -> str:
-    """What was looked for and where, why it is not there, and how to get it, offline clusters included."""
+    """Explain which weights were looked for and where, and how to get them, also on clusters without internet."""
     named = os.environ.get(VARIABLE)
     looked = "not set"
     if named:

@@ -1,4 +1,4 @@
-"""A weights file on the disk: which one is meant, what kind it is, and errors that name it."""
+"""Find a weights file on the disk and tell its kind, with errors that name the file."""
 
 from __future__ import annotations
 

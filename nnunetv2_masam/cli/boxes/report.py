@@ -1,4 +1,4 @@
-"""What the commands on boxes print."""
+"""Print the results of the commands on boxes."""
 
 from __future__ import annotations
 

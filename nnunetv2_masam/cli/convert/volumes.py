@@ -1,4 +1,4 @@
-"""What the converters of volumes share: the number of processes, and what is printed."""
+"""Shared by the converters of volumes: the option for processes, and printing of the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison looks like: tables for the terminal, Markdown, LaTeX, CSV, JSON, and one HTML page.
+"""Outputs of a comparison: tables for the terminal, Markdown, LaTeX, CSV, JSON, and one HTML page.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Tables of what may be claimed: differences, margins, detection, rankings."""
+"""Tables of the tests: differences, margins, detection, rankings."""
 
 from __future__ import annotations
 

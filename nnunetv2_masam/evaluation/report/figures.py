@@ -1,4 +1,4 @@
-"""Plots of a comparison for the page: distributions, case against case, and what their labels have in common."""
+"""Plots of a comparison for the page: distributions, and each case against the baseline."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def margin_curve(comparison: Comparison) -> Picture | None:
 
 
 def reliability_diagrams(comparison: Comparison) -> list[Picture]:
-    """How often a label is there against its probability, a panel per label and a curve per model."""
+    """Plot how often a label is present against its probability, a panel per label and a curve per model."""
     if comparison.calibration.empty:
         return []
     curves, pictures = reliability_curve(comparison.calibration), []

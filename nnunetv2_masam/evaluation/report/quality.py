@@ -1,4 +1,4 @@
-"""Tables of what was measured: quality, volumes, folds, groups, cost."""
+"""Tables of the measured values: quality, volumes, folds, groups, cost."""
 
 from __future__ import annotations
 
