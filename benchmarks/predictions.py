@@ -30,7 +30,7 @@ DATASETS = (
     ("abdominal CT", "Dataset017_BTCV", "3d_fullres", 14),
 )
 TRAINERS = {
-    "nnUNetTrainerMASAM_lite": "no GPU, small images; LiteMedSAM's weights",
+    "nnUNetTrainerMASAM_lite": "small images; LiteMedSAM's weights",
     "nnUNetTrainerMASAM_slim77": "small GPU; SlimSAM's weights",
     "nnUNetTrainerMASAM": "start here: CT or MRI, SAM's ViT-B",
     "nnUNetTrainerMASAM_L": "SAM's ViT-L",

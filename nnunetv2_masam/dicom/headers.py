@@ -119,7 +119,7 @@ def read_slices(path: Path, header: Any) -> Iterator[Slice]:
             position_mm=_numbers(header, frame, "ImagePositionPatient"),
             orientation=orientation and tuple(round(value, 4) + 0.0 for value in orientation),
             spacing_mm=_numbers(header, frame, "PixelSpacing"),
-            thickness_mm=float(find(header, frame, "SpacingBetweenSlices", "SliceThickness") or 1),
+            thickness_mm=abs(float(find(header, frame, "SpacingBetweenSlices", "SliceThickness") or 1)),
             slope=float(find(header, frame, "RescaleSlope") or 1),
             intercept=float(find(header, frame, "RescaleIntercept") or 0),
             tags={name: str(value) for name in SEPARATING if (value := find(header, frame, name)) is not None},
