@@ -1,4 +1,4 @@
-"""MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for computers without a GPU, MobileSAM for small GPUs.
+"""MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for small images and CPUs, MobileSAM for small GPUs.
 
 ``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and a step has
 two samples. Rotations are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so,
