@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 ROUNDING = 0.01  # distance from a whole number that is rounding whatever the header says
+LARGEST = 2**31 - 1
 HOW = "a label file that was interpolated, averaged or scaled, or a probability map, holds such values"
 REPAIR = "resample label files with nearest neighbours, and save them with an integer type"
 
@@ -31,7 +32,7 @@ class Labels:
     """Contents of a label file.
 
     Attributes:
-        labels: (D, H, W), integers of the smallest type that holds them: uint8, int32 or int64.
+        labels: (D, H, W), integers of the smaller type that holds them, uint8 or int32.
         properties: of the reader, with the geometry.
         note: what a user must know about the values, with the file's name; "" if nothing.
     """
@@ -98,9 +99,11 @@ def whole_numbers(array: np.ndarray, path: Path, allowed: Collection[int] | None
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{path}: holds values of type {array.dtype}, expected labels. Save it with an integer type")
     labels, note = _rounded(array, path) if array.dtype.kind == "f" else (array, "")
-    small = labels.size == 0 or (labels.min() >= 0 and labels.max() <= 255)
-    large = not small and max(abs(int(labels.min())), abs(int(labels.max()))) > np.iinfo(np.int32).max
-    labels = labels.astype(np.uint8 if small else np.int64 if large else np.int32)
+    ends = (0, 0) if labels.size == 0 else (int(labels.min()), int(labels.max()))
+    if max(map(abs, ends)) > LARGEST:
+        far = max(ends, key=abs)
+        raise ValueError(f"{path}: holds {far}, expected labels, whole numbers up to {LARGEST}. Correct the file")
+    labels = labels.astype(np.uint8 if ends[0] >= 0 and ends[1] <= 255 else np.int32)
     if allowed is not None:
         check_defined(path, labels, allowed)
     return labels, note

@@ -59,10 +59,18 @@ def test_values_that_are_not_finite_or_of_another_kind_are_refused(tmp_path):
 
 
 def test_the_smallest_type_that_holds_them(tmp_path):
-    for value, kind in ((255, np.uint8), (256, np.int32), (-1, np.int32), (2**31, np.int64)):
+    for value, kind in ((255, np.uint8), (256, np.int32), (-1, np.int32), (2**31 - 1, np.int32)):
         assert whole_numbers(np.array([0.0, value]), tmp_path)[0].dtype == kind
     assert whole_numbers(np.array([False, True]), tmp_path)[0].tolist() == [0, 1]
     assert whole_numbers(np.zeros((0, 2, 2)), tmp_path)[0].shape == (0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "array", [np.array([0, 1e30], np.float32), np.array([2**63 + 5], np.uint64), np.array([2**31])]
+)
+def test_values_that_no_label_has_are_refused(tmp_path, array):
+    with pytest.raises(ValueError, match=f"holds {int(array.max())}, expected labels, whole numbers up to 2147483647"):
+        whole_numbers(array, tmp_path)
 
 
 def test_values_that_dataset_json_lacks_are_refused(tmp_path):
