@@ -93,32 +93,16 @@ def _probabilities(prediction: Path, shape: tuple[int, ...], segments: Sequence[
         raise ValueError(f"{path}: is missing, expected what nnUNetv2_predict --save_probabilities writes")
     with np.load(path) as content:
         probabilities = content["probabilities"]  # (C, D, H, W)
-    channels = _labels_of_channels(prediction.parent)
+    values = foreground_labels(read_dataset_json(prediction.parent, with_channels=False)).values()
+    channels = [set(np.atleast_1d(value).tolist()) for value in values]
+    if all(len(channel) == 1 for channel in channels):  # without regions, the background has a channel, too
+        channels.insert(0, {0})
     if probabilities.shape != (len(channels), *shape):
         raise ValueError(f"{path}: has the shape {probabilities.shape}, expected {len(channels)} channels of {shape}")
-    chosen = [probabilities[_channels_of(segment, channels)] for segment in segments]
-    return np.stack([found.sum(0, dtype=np.float32).clip(0, 1) for found in chosen], axis=-1)
-
-
-def _labels_of_channels(predictions: Path) -> list[set[int]]:
-    """What each channel of nnU-Net's probabilities stands for: a label, with the background, or a region, without."""
-    values = foreground_labels(read_dataset_json(predictions, with_channels=False)).values()
-    regions = [set(np.atleast_1d(value).tolist()) for value in values]
-    return regions if any(len(region) > 1 for region in regions) else [{label} for label in range(1 + len(regions))]
-
-
-def _channels_of(segment: Segment, channels: Sequence[set[int]]) -> list[int]:
-    """The channels whose sum is a segment's probability."""
-    labels = set(segment.labels)
-    if labels in channels:
-        return [channels.index(labels)]
-    found = [number for number, channel in enumerate(channels) if channel <= labels]
-    if len(found) < len(labels) or any(len(channel) > 1 for channel in channels):
-        raise ValueError(
-            f"segment {segment.name}: got the labels {segment.label}, expected a label or region of the predictions' "
-            "dataset.json, for which there are probabilities. Correct the segments, or choose --form binary"
-        )
-    return found
+    if other := [segment.name for segment in segments if set(segment.labels) not in channels]:
+        raise ValueError(f"segments {other}: got no probabilities, expected labels or regions of dataset.json")
+    chosen = [channels.index(set(segment.labels)) for segment in segments]
+    return np.moveaxis(probabilities[chosen].astype(np.float32), 0, -1)
 
 
 def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form: str, path: Path) -> None:
