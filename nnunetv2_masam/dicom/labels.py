@@ -55,32 +55,31 @@ def read_segmentation(
         affine[:3, 0] = normal * (own if grid is None else np.abs(normal @ grid[0][:3, :3]).max())
     if grid is None:
         return image_of(volume.array, affine), names
-    return image_of(on_grid(volume.array, affine, grid, str(path)), grid[0]), names
+    return image_of(on_grid(volume.array, affine, grid, str(path)).array, grid[0]), names
 
 
 def _volume(seg: Any, names: Mapping[int, str], dataset_json: Mapping[str, Any] | None) -> Any:
     """The volume of segment numbers, or a dataset's label values, (D, H, W); regions are painted in nnU-Net's order."""
     if dataset_json is None:
         return seg.get_volume(combine_segments=True, rtol=POSITION_TOLERANCE_VOX)
-    values = {plain_name(name): np.atleast_1d(value).astype(int) for name, value in dataset_json["labels"].items()}
+    values = {plain_name(name[:64]): np.atleast_1d(value).astype(int) for name, value in dataset_json["labels"].items()}
     if unknown := [name for name in names.values() if plain_name(name) not in values]:
         raise ValueError(f"its segments {unknown} are none of dataset.json's labels {list(dataset_json['labels'])}")
     painted = {name: value[0] for name, value in values.items()}
-    if order := dataset_json.get("regions_class_order"):
-        painted |= zip(map(plain_name, foreground_labels(dataset_json)), order, strict=True)
-    kind = np.min_scalar_type(max(painted.values()))
+    order = dataset_json.get("regions_class_order")
     if not order:
         volume = seg.get_volume(combine_segments=True, rtol=POSITION_TOLERANCE_VOX)
-        lookup = np.zeros(max(names) + 1, kind)
+        lookup = np.zeros(max(names) + 1, np.min_scalar_type(max(painted.values())))
         lookup[list(names)] = [painted[plain_name(name)] for name in names.values()]
         return volume.with_array(lookup[volume.array])
-    volume = seg.get_volume(rtol=POSITION_TOLERANCE_VOX)  # (D, H, W, K)
-    masks = {
-        plain_name(names[number]): volume.array[..., place] > 0 for place, number in enumerate(seg.segment_numbers)
-    }
-    labels = np.zeros(volume.spatial_shape, kind)
+    painted |= zip((plain_name(name[:64]) for name in foreground_labels(dataset_json)), order, strict=True)
+    masks: dict[str, np.ndarray] = {}
+    for number, name in names.items():
+        volume = seg.get_volume(segment_numbers=[number], combine_segments=True, rtol=POSITION_TOLERANCE_VOX)
+        masks[plain_name(name)] = masks.get(plain_name(name), False) | (volume.array > 0)
+    labels = np.zeros(volume.shape, np.min_scalar_type(max(painted.values())))
     for name in filter(masks.__contains__, values):
         labels[masks[name]] = painted[name]
     if any((np.isin(labels, values[name]) != mask).any() for name, mask in masks.items()):
         raise ValueError("its segments overlap otherwise than the regions of dataset.json do")
-    return volume.get_channel(SegmentNumber=seg.segment_numbers[0], keepdims=False).with_array(labels)
+    return volume.with_array(labels)

@@ -64,8 +64,8 @@ def _case(path: Path) -> str:
     return path.name.removesuffix(endings[0]) if endings else ""
 
 
-def _masks(path: Path, stack: Stack, segments: Sequence[Segment], form: str) -> np.ndarray:
-    """Segment numbers (D, H, W) on the grid of the source; masks or probabilities (D, H, W, K) where they overlap."""
+def _masks(path: Path, stack: Stack, segments: Sequence[Segment], form: str) -> Any:
+    """Volume of segment numbers (D, H, W) on the source's grid; of masks (D, H, W, K) where they overlap."""
     listed = [label for segment in segments for label in segment.labels]
     image, _ = read_label_image(path, {0, *listed})
     labels = sitk.GetArrayFromImage(image)
@@ -105,11 +105,11 @@ def _probabilities(prediction: Path, shape: tuple[int, ...], segments: Sequence[
     return np.moveaxis(probabilities[chosen].astype(np.float32), 0, -1)
 
 
-def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form: str, path: Path) -> None:
+def write_seg(masks: Any, stack: Stack, segments: Sequence[Segment], form: str, path: Path) -> None:
     """Write one DICOM SEG.
 
     Args:
-        masks: on the grid of the stack: segment numbers (D, H, W), or masks or probabilities (D, H, W, K).
+        masks: volume on the grid of the stack: segment numbers (D, H, W), or masks or probabilities (D, H, W, K).
         form: binary, labelmap or fractional.
 
     Raises:
@@ -117,9 +117,6 @@ def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form
     """
     highdicom, dcmread = dicom_module("highdicom"), dicom_module("pydicom").dcmread
     headers = [dcmread(file, stop_before_pixels=True) for file in dict.fromkeys(piece.path for piece in stack.slices)]
-    if stack.slices[0].frame is not None:  # highdicom finds frames by their positions
-        channels = {"SegmentNumber": list(range(1, len(segments) + 1))} if masks.ndim == 4 else None
-        masks = highdicom.Volume(masks, stack.grid[0], "PATIENT", headers[0].get("FrameOfReferenceUID"), channels)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The string")  # a patient's name of one component
@@ -141,6 +138,10 @@ def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form
             )
     except AttributeError as error:
         raise ValueError(f"{headers[0].filename}: lacks what DICOM SEG repeats of its source ({error})") from error
+    # highdicom writes 1 mm for a single slice
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    step_mm = float(np.linalg.norm(stack.grid[0][:3, 0]))
+    measures.SpacingBetweenSlices = dicom_module("pydicom.valuerep").DSfloat(step_mm, auto_format=True)
     seg.save_as(path)
 
 

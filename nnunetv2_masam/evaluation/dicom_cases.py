@@ -53,9 +53,10 @@ def with_label_images(
         meaning = dict.fromkeys(rows["reference"], dataset_json)
         meaning |= {path: predicted[name] for path, name in zip(rows["prediction"], rows["model"], strict=True)}
         segs = [path for path in meaning if is_seg(path)]
-        others = [path for path in (*rows["image"].dropna(), *rows["prediction"]) if path.suffix != ".csv"]
+        files = (*rows["reference"], *rows["image"].dropna(), *rows["prediction"])
+        images = [path for path in files if not is_seg(path) and path.suffix != ".csv"]
         try:
-            like = common_grid([*rows["reference"], *others]) if segs else None
+            like = common_grid(images, {path: meaning[path] for path in segs}) if segs else None
             for number, path in enumerate(segs):
                 target = folder / f"{case}_{number}{ending}"
                 write_image(read_segmentation(path, like, meaning[path])[0], target)
@@ -66,20 +67,19 @@ def with_label_images(
     return cases.assign(**files), errors
 
 
-def common_grid(files: Sequence[Path]) -> sitk.Image:
+def common_grid(images: Sequence[Path], segs: Mapping[Path, Mapping[str, Any]]) -> sitk.Image:
     """An image with the grid for all files of a case.
 
     Args:
-        files: images and DICOM SEG. The grid is that of the first image, which has all slices; without images, the
-            smallest that holds the frames of every DICOM SEG.
+        images: the grid is that of the first, which has all slices.
+        segs: DICOM SEG with the ``dataset.json`` of each. Without images, the grid is the smallest for all frames.
 
     Raises:
         ValueError: a file cannot be read.
     """
-    for path in files:
-        if not is_seg(path):
-            return read_image(path)
-    grids = [grid_of(read_segmentation(path)[0]) for path in files]
+    if images:
+        return read_image(images[0])
+    grids = [grid_of(read_segmentation(path, None, content)[0]) for path, content in segs.items()]
     affine = grids[0][0]
     corners = [there @ [*corner, 1] for there, shape in grids for corner in product(*((0, size - 1) for size in shape))]
     places = np.rint(np.linalg.solve(affine, np.transpose(corners))[:3]).astype(int)

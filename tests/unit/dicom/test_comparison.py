@@ -146,7 +146,7 @@ def test_regions_that_no_label_image_can_hold(two_predictions):
 def test_the_grid_of_two_files_holds_both(two_predictions):
     folders = two_predictions(SPARSE, RENUMBERED)
     paths = [next(folders[name].glob("*.dcm")) for name in ("moved_seg", "references_seg")]
-    whole = common_grid(paths)
+    whole = common_grid([], dict.fromkeys(paths, SPARSE))
     for path in paths:
         image, _ = read_segmentation(path, whole)
         alone, _ = read_segmentation(path)
