@@ -119,7 +119,7 @@ def test_folders_import_few_others_and_never_in_a_circle():
     for folder, files in folders.items():
         named = {name.split(".")[1] for file in files for name in imports(file) if name.startswith("nnunetv2_masam.")}
         arrows[folder] = named & folders.keys() - {folder}
-    assert sum(map(len, arrows.values())) <= 26
+    assert sum(map(len, arrows.values())) <= 28
     graphlib.TopologicalSorter(arrows).prepare()  # refuses circles
 
 
