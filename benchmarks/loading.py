@@ -52,14 +52,14 @@ class Sample:
 
 BTCV = ((48, 192, 192), (48, 225, 225)), ((5, 512, 512), (5, 602, 602))
 SAMPLES = {
-    "CT, resampled": Sample((1, 96, 512, 512), *BTCV),
+    "CT, resampled": Sample((1, 64, 512, 512), *BTCV),
+    "brain MRI, 4 channels": Sample(
+        (4, 140, 169, 143), ((128, 128, 128), (205, 205, 205)), ((5, 169, 143), (5, 198, 198))
+    ),
     "prostate MRI, 2 channels": Sample(
         (2, 20, 320, 320), ((20, 320, 256), (20, 376, 376)), ((5, 320, 320), (5, 376, 376))
     ),
-    "brain MRI, 4 channels": Sample(
-        (4, 155, 240, 240), ((128, 128, 128), (205, 205, 205)), ((5, 169, 143), (5, 198, 198))
-    ),
-    "CT, as scanned": Sample((1, 96, 512, 512), *BTCV, resampled=False),
+    "CT, as scanned": Sample((1, 64, 512, 512), *BTCV, resampled=False),
 }
 
 
@@ -78,6 +78,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "environment": describe_environment(),
         "blosc2": metadata.version("blosc2"),
+        "processor time": "blosc2 with one thread, files in memory",
         "draws": args.draws,
         "samples": {},
     }
@@ -91,24 +92,23 @@ def main() -> None:
 def measure(sample: Sample, args: argparse.Namespace) -> dict[str, Any]:
     """Core-seconds per sample for each layout, and the layout's blocks, chunks and size."""
     layouts: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         content(sample, args.image, args.labels, folder)
-        for patch_of in ("nnunet", "masam"):
-            patch = getattr(sample, patch_of)[0]
-            for release in (args.other, None):
-                stored = folder / f"{patch_of}-{release is None}"
-                stored.mkdir()
-                version = store_by(release, folder, stored, patch)
-                layouts[f"{version}, for {patch_of}'s patch"] = {
+        patches = {"nnU-Net": sample.nnunet[0], "MA-SAM": sample.masam[0]}
+        versions = [store_by(args.other, folder, patches), store(folder, patches)]
+        for version in versions:
+            for name in patches:
+                stored = folder / version / name
+                layouts[f"{version}, for the patch of {name}"] = {
                     **described(stored / "case"),
-                    "masam_patch": drawn(stored, *sample.masam, args.draws),
-                    "nnunet_patch": drawn(stored, *sample.nnunet, args.draws),
+                    "MA-SAM's patch": drawn(stored, *sample.masam, args.draws),
+                    "nnU-Net's patch": drawn(stored, *sample.nnunet, args.draws),
                 }
     return {
         "shape": sample.shape,
-        "masam_patch": sample.masam,
-        "nnunet_patch": sample.nnunet,
+        "MA-SAM's patch, final and drawn": sample.masam,
+        "nnU-Net's patch, final and drawn": sample.nnunet,
         "layouts": layouts,
     }
 
@@ -136,25 +136,28 @@ def content(sample: Sample, image: Path, labels: Path, folder: Path) -> None:
     np.save(folder / "seg.npy", np.stack([planes[i] for i in there_and_back])[None].astype(np.int16) % (CLASSES + 1))
 
 
-def store_by(release: Path | None, source: Path, folder: Path, patch: tuple[int, ...]) -> str:
-    """Store the case by a release of nnU-Net in a folder, or the installed one; returns its version."""
-    path = [str(HERE), *([str(release)] if release else [])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path[1:], path[0]])}
-    code = f"import loading; loading.store({str(source)!r}, {str(folder)!r}, {patch!r})"
+def store_by(release: Path, folder: Path, patches: dict[str, tuple[int, ...]]) -> str:
+    """:func:`store` by the nnU-Net in ``release``."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(release), str(HERE)])}
+    code = f"import loading; print(loading.store({str(folder)!r}, {patches!r}))"
     done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip().splitlines()[-1]
 
 
-def store(source: str, folder: str, patch: tuple[int, ...]) -> None:
-    """Store the case as nnU-Net's preprocessing for ``patch`` does, and print nnU-Net's version."""
-    data, seg = np.load(Path(source, "data.npy")), np.load(Path(source, "seg.npy"))
+def store(folder: str | Path, patches: dict[str, tuple[int, ...]]) -> str:
+    """Store the case as nnU-Net's preprocessing does for each patch; returns nnU-Net's version, which names a folder."""
+    data, seg = np.load(Path(folder, "data.npy")), np.load(Path(folder, "seg.npy"))
     parameters = getattr(nnunet_dataset, "comp_blosc2_params", None) or nnUNetDatasetBlosc2.comp_blosc2_params
-    blocks, chunks = parameters(data.shape, patch, data.itemsize)
-    blocks_seg, chunks_seg = parameters(seg.shape, patch, seg.itemsize)
     locations = DefaultPreprocessor._sample_foreground_locations(seg, list(range(1, CLASSES + 1)))
-    layout = {"chunks": chunks, "blocks": blocks, "chunks_seg": chunks_seg, "blocks_seg": blocks_seg}
-    nnUNetDatasetBlosc2.save_case(data, seg, {"class_locations": locations}, str(Path(folder, "case")), **layout)
-    print(metadata.version("nnunetv2"))
+    version = metadata.version("nnunetv2")
+    for name, patch in patches.items():
+        blocks, chunks = parameters(data.shape, patch, data.itemsize)
+        blocks_seg, chunks_seg = parameters(seg.shape, patch, seg.itemsize)
+        layout = {"chunks": chunks, "blocks": blocks, "chunks_seg": chunks_seg, "blocks_seg": blocks_seg}
+        case = Path(folder, version, name, "case")
+        case.parent.mkdir(parents=True)
+        nnUNetDatasetBlosc2.save_case(data, seg, {"class_locations": locations}, str(case), **layout)
+    return version
 
 
 def described(case: Path) -> dict[str, Any]:

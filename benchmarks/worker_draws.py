@@ -2,10 +2,10 @@
 
     python benchmarks/worker_draws.py
 
-Each training is a process of its own with nnU-Net's data loader, its workers and the training transforms of
-``nnUNetTrainer`` or of ``nnUNetTrainerMASAM``, on one image that fills the patch. What a sample's transforms draw is
-recorded; the n-th sample of a worker is compared with the n-th of every other worker, and with the same worker's of the
-next training. Chance is what independent draws would give. Writes ``benchmarks/results/worker-draws-cpu.json``.
+nnU-Net's data loader and its workers give the samples, with the training transforms of ``nnUNetTrainer`` and of
+``nnUNetTrainerMASAM``, from one image that fills the patch. What a sample's transforms draw is recorded, and the n-th
+sample of a worker is compared with the n-th of every other worker. Chance is what independent draws would give. Writes
+``benchmarks/results/worker-draws-cpu.json``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import math
 import os
 import statistics
 from collections import defaultdict
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,7 +39,6 @@ from nnunetv2_masam.training.trainer import MASAMTrainer
 OUTPUT = Path(__file__).resolve().parent / "results" / "worker-draws-cpu.json"
 PATCH = (5, 32, 32)
 TRAINERS = {"nnUNetTrainer": nnUNetTrainer, "nnUNetTrainerMASAM": MASAMTrainer}
-Records = dict[int, list[np.ndarray]]  # worker, in the order of starting → a record for each of its samples
 
 
 def main() -> None:
@@ -50,45 +48,36 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200, help="samples compared for each worker (default: 200)")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help=f"file to write (default: {OUTPUT.name})")
     args = parser.parse_args()
-    result: dict[str, Any] = {"environment": describe_environment(), "workers": args.workers, "samples": args.samples}
+    result: dict[str, Any] = {
+        "environment": describe_environment(),
+        "loaders": {name: metadata.version(name) for name in ("batchgenerators", "batchgeneratorsv2")},
+        "workers": args.workers,
+        "samples": args.samples,
+    }
     for name in TRAINERS:
-        first, second = (training(name, args.workers, args.samples) for _ in range(2))
-        pairs = list(itertools.combinations(range(args.workers), 2))
-        within = [(first[a][n], first[b][n]) for a, b in pairs for n in range(args.samples)]
-        between = [(first[w][n], second[w][n]) for w in range(args.workers) for n in range(args.samples)]
+        records = drawn(name, args.workers, args.samples)
+        pairs = itertools.combinations(records, 2)
+        different = {record[:-2].tobytes() for worker in records for record in worker}
         result[name] = {
-            "two workers of one training": compared(within),
-            "a worker and that of the next training": compared(between),
-            "different combinations of transforms and mirroring, of all samples": round(
-                len({record[:-2].tobytes() for worker in first.values() for record in worker[: args.samples]})
-                / (args.workers * args.samples),
-                3,
-            ),
+            **compared([pair for one, other in pairs for pair in zip(one, other, strict=True)]),
+            "different combinations of transforms and axes": len(different),
         }
     result["by chance"] = chance()
     print(json.dumps(result, indent=1))
     args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def training(name: str, workers: int, samples: int) -> Records:
-    """What the workers of a new process draw."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(drawn, name, workers, samples).result()
-
-
-def drawn(name: str, workers: int, samples: int) -> Records:
-    """Start workers as nnU-Net does, and take batches until each has given as many samples."""
+def drawn(name: str, workers: int, samples: int) -> list[list[np.ndarray]]:
+    """Start workers as nnU-Net does, and take batches until each has given as many samples; a list for each worker."""
     labels = SimpleNamespace(all_labels=[1], has_ignore_label=False)
     loader = nnUNetDataLoader(OneImage("", ["case"]), 1, PATCH, PATCH, labels, transforms=Recorded(transforms(name)))
-    torch.nn.Linear(64, 64)  # as any network, it draws its weights before the workers start
-    augmenter = NonDetMultiThreadedAugmenter(loader, None, workers, num_cached=workers, wait_time=0.002)
+    augmenter = NonDetMultiThreadedAugmenter(loader, None, workers, num_cached=max(6, workers // 2))
     found: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
     while len(found) < workers or min(map(len, found.values())) < samples:
         process, number, *record = next(augmenter)["data"][0].double().numpy().ravel()
         found[int(process)][int(number)] = np.array(record)
     augmenter._finish()
-    ordered = [found[process] for process in sorted(found)]
-    return {worker: [records[n] for n in range(samples)] for worker, records in enumerate(ordered)}
+    return [[records[number] for number in range(samples)] for records in found.values()]
 
 
 def transforms(name: str) -> list[BasicTransform]:
