@@ -145,7 +145,7 @@ def store_by(release: Path, folder: Path, patches: dict[str, tuple[int, ...]]) -
 
 
 def store(folder: str | Path, patches: dict[str, tuple[int, ...]]) -> str:
-    """Store the case as nnU-Net's preprocessing does for each patch; returns nnU-Net's version, which names a folder."""
+    """Store the case as nnU-Net's preprocessing does for each patch; returns the version, which names a folder."""
     data, seg = np.load(Path(folder, "data.npy")), np.load(Path(folder, "seg.npy"))
     parameters = getattr(nnunet_dataset, "comp_blosc2_params", None) or nnUNetDatasetBlosc2.comp_blosc2_params
     locations = DefaultPreprocessor._sample_foreground_locations(seg, list(range(1, CLASSES + 1)))

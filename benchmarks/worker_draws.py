@@ -154,14 +154,15 @@ def compared(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
 
 def chance() -> dict[str, float]:
     """Shares for independent draws."""
-    applied = [t.apply_probability for t in transforms("nnUNetTrainer") if isinstance(t, RandomTransform)]
-    same = math.prod(p * p + (1 - p) ** 2 for p in applied)
-    still = 0.8**4 * math.prod((1 - p) ** 2 for p in applied)  # two samples, neither rotated nor scaled nor changed
+    random = [t for t in transforms("nnUNetTrainer") if isinstance(t, RandomTransform)]
+    same = math.prod(t.apply_probability**2 + (1 - t.apply_probability) ** 2 for t in random)
+    # two samples that are neither rotated nor scaled (0.8 each) nor changed by a transform, which may spare the channel
+    unchanged = 0.8**4 * math.prod((1 - t.apply_probability * t.transform.p_per_channel) ** 2 for t in random)
     return {name: round(value, 4) for name, value in {
         "same transforms applied": same,
         "same axes mirrored": 0.25,
         "both": same / 4,
-        "same augmented image": still / 4,
+        "same augmented image": unchanged / 4,
     }.items()}  # fmt: skip
 
 
