@@ -52,14 +52,14 @@ class Sample:
 
 BTCV = ((48, 192, 192), (48, 225, 225)), ((5, 512, 512), (5, 602, 602))
 SAMPLES = {
-    "CT, resampled": Sample((1, 64, 512, 512), *BTCV),
+    "CT, resampled": Sample((1, 96, 512, 512), *BTCV),
     "brain MRI, 4 channels": Sample(
         (4, 140, 169, 143), ((128, 128, 128), (205, 205, 205)), ((5, 169, 143), (5, 198, 198))
     ),
     "prostate MRI, 2 channels": Sample(
         (2, 20, 320, 320), ((20, 320, 256), (20, 376, 376)), ((5, 320, 320), (5, 376, 376))
     ),
-    "CT, as scanned": Sample((1, 64, 512, 512), *BTCV, resampled=False),
+    "CT, as scanned": Sample((1, 96, 512, 512), *BTCV, resampled=False),
 }
 
 
