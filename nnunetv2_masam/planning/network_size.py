@@ -10,6 +10,7 @@ from typing import Any
 from nnunetv2_masam.architecture import (
     DEFAULTS,
     EMBEDDING_CHANNELS,
+    HIERA,
     WINDOW_SIZE,
     EncoderSize,
     TinyViTSize,
@@ -17,7 +18,7 @@ from nnunetv2_masam.architecture import (
     complete_arguments,
     resolve_vit,
 )
-from nnunetv2_masam.planning.timm_size import TimmSize, timm_size
+from nnunetv2_masam.planning.timm_size import HieraSize, TimmSize, hiera_size, timm_size
 
 FLOAT = 4  # bytes
 
@@ -47,8 +48,9 @@ GPU = Precision(bytes=2, fused=True)
 class Architecture:
     """The arguments of the network that cost memory or time, with its defaults."""
 
-    size: EncoderSize
-    timm: TimmSize | None  # None for SAM's encoders
+    encoder: str
+    size: EncoderSize | HieraSize
+    timm: TimmSize | None  # of a plain ViT of timm
     image_size: tuple[int, int]
     input_channels: int
     fact_rank: int
@@ -65,9 +67,18 @@ class Architecture:
         arguments = complete_arguments(arch_kwargs)
         encoder = arguments["encoder"]
         height, width = arguments["image_size"]
-        timm = None if encoder == DEFAULTS.encoder else timm_size(encoder)
+        timm: TimmSize | None = None
+        size: EncoderSize | HieraSize
+        if encoder.startswith(HIERA):
+            size = hiera_size(encoder, arguments["adapter_channels"])
+        elif encoder != DEFAULTS.encoder:
+            timm = timm_size(encoder)
+            size = timm.vit
+        else:
+            size = resolve_vit(arguments["vit"])
         return cls(
-            size=resolve_vit(arguments["vit"]) if timm is None else timm.vit,
+            encoder=encoder,
+            size=size,
             timm=timm,
             image_size=(height, width),
             input_channels=input_channels,
@@ -116,7 +127,7 @@ class Architecture:
     @property
     def trains_the_neck(self) -> bool:
         """Whether the image encoder's last layers are trained: those of an encoder of timm start anew."""
-        return self.trainable == "all" or self.timm is not None
+        return self.trainable == "all" or self.encoder != DEFAULTS.encoder
 
     @property
     def differentiates_the_encoder(self) -> bool:

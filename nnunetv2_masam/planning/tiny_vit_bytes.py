@@ -56,7 +56,7 @@ def tiny_vit_slice_bytes(network: Architecture) -> int:
 
 
 @lru_cache(maxsize=16)
-def count_tiny_vit(network: Architecture, num_classes: int, input_channels: int) -> tuple[int, int]:
+def count_by_building(network: Architecture, num_classes: int, input_channels: int) -> tuple[int, int]:
     """All parameters of the network, and those that are trained; torch is imported here only."""
     import torch
 
@@ -64,8 +64,12 @@ def count_tiny_vit(network: Architecture, num_classes: int, input_channels: int)
 
     names = ("fact_rank", "lora_rank", "adapter_channels", "adapter_kernel", "decoder_doublings", "trainable")
     arguments = {name: getattr(network, name) for name in names}
+    if isinstance(network.size, TinyViTSize):
+        arguments["vit"] = network.size
+    else:
+        arguments["encoder"] = network.encoder
     with torch.device("meta"):
-        built = MASAM(input_channels, num_classes, vit=network.size, image_size=network.image_size, **arguments)
+        built = MASAM(input_channels, num_classes, image_size=network.image_size, **arguments)
     parameters = list(built.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 

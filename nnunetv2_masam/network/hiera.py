@@ -1,0 +1,109 @@
+"""SAM 2's image encoder, Hiera, as timm builds it, with FacT in the attention and a 3D adapter before every block.
+
+Tokens start at 4 pixels and double their side three times, each time in a block that also doubles the width. FacT's U
+and V are shared by width: such a block takes the U of its input's and the V of its output's. The neck merges the last
+two stages, as SAM 2's does for its image embedding. Neck and decoder start anew.
+
+Source: Ryali et al., Hiera (ICML 2023); Ravi et al., SAM 2 (2024); MA-SAM, section 3, for the adaptation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from nnunetv2_masam.architecture import HIERA_STEP, AdaptationSize
+from nnunetv2_masam.network.adapter3d import Adapter3d
+from nnunetv2_masam.network.block import choose_computation
+from nnunetv2_masam.network.fact import FacT, FacTBetween
+from nnunetv2_masam.network.neck import Neck
+from nnunetv2_masam.network.timm_encoder import AdaptedQKV, import_timm
+
+
+class HieraEncoder(nn.Module):
+    """Slices to image embeddings.
+
+    Args:
+        name: ``sam2_hiera_tiny``, ``_small``, ``_base_plus`` or ``_large``.
+        input_channels: C.
+        image_size: (S, S'), pixels, multiples of 32. Windows of 14 tokens are all whole at multiples of 224.
+        added: what is added to the blocks; adapters have half a block's width unless it says otherwise.
+        gradient_checkpointing: compute every block again in the backward pass instead of storing its activations.
+
+    Attributes:
+        kernels: as of SAM's encoder; timm's blocks are computed in one way.
+
+    Raises:
+        ValueError: timm has no such model, or the position table does not fit the size.
+        ModuleNotFoundError: timm cannot be imported.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        input_channels: int,
+        image_size: tuple[int, int],
+        added: AdaptationSize,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if any(side % HIERA_STEP for side in image_size):
+            raise ValueError(f"image_size: got {image_size}, expected two multiples of {HIERA_STEP} for {name}")
+        self.gradient_checkpointing = gradient_checkpointing
+        self.kernels = "auto"
+        self.vit: Any = import_timm(name).create_model(name, pretrained=False, num_classes=0, in_chans=input_channels)
+        self.vit.head = nn.Identity()  # no output depends on its normalisation
+        widths = dict.fromkeys(block.dim_out for block in self.vit.blocks if added.fact_rank)
+        self.fact = nn.ModuleDict(
+            {str(width): FacT(width, added.fact_rank, added.fact_scale, added.fact_dropout) for width in widths}
+        )
+        self.adapters = nn.ModuleList()
+        for block in self.vit.blocks:
+            if added.fact_rank or added.lora_rank:
+                block.attn.qkv = AdaptedQKV(block.attn.qkv, self._factors(block.dim, block.dim_out), added.lora_rank)
+            channels = block.dim // 2 if added.adapter_channels is None else added.adapter_channels
+            if channels:
+                self.adapters.append(Adapter3d(block.dim, channels, added.adapter_kernel, added.adapter_dilation))
+        self.neck = Neck(sum(info["num_chs"] for info in self.vit.feature_info[-2:]))
+
+    @property
+    def patch_embed(self) -> nn.Module:
+        """Image to tokens."""
+        return self.vit.patch_embed
+
+    def forward(self, x: Tensor, depth: int) -> Tensor:
+        """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""
+        fine, coarse = self.last_stages(x, depth)
+        # a convolution over both is the sum of one over each, which is how SAM 2 merges them
+        return self.neck(torch.cat([fine, F.interpolate(coarse, scale_factor=2.0)], dim=1))
+
+    def last_stages(self, x: Tensor, depth: int) -> list[Tensor]:
+        """(B·D, C, S, S') to (B·D, E, G, G') and (B·D, 2·E, G/2, G'/2), timm's own where nothing is adapted."""
+        recompute = choose_computation(self.kernels, self.adapters, x).recompute
+        x = self.vit._pos_embed(self.vit.patch_embed(x))  # (N, S/4, S'/4, E)
+        stages = []
+        for index in range(len(self.vit.blocks)):
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(self._block, x, index, depth, recompute, use_reentrant=False)
+            else:
+                x = self._block(x, index, depth, recompute)
+            if index in self.vit.stage_ends[-2:]:
+                stages.append(x.permute(0, 3, 1, 2))
+        return stages
+
+    def _block(self, x: Tensor, index: int, depth: int, recompute: bool) -> Tensor:
+        """Adapter and block ``index``: (N, h, w, E) to the same shape, or (N, h/2, w/2, 2·E)."""
+        if self.adapters:
+            x = self.adapters[index](x, depth, recompute)
+        return self.vit.blocks[index](x)
+
+    def _factors(self, width: int, out: int) -> FacT | None:
+        """The factors of a block between these widths."""
+        if not self.fact:
+            return None
+        before, after = self.fact[str(width)], self.fact[str(out)]
+        return before if before is after else FacTBetween(before, after)
