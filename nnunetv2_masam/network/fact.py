@@ -43,7 +43,7 @@ class FacT(Adaptation):
 
 
 class FacTBetween(FacT):
-    """U of one width and V of another, for a block that changes the width; both belong to the other two."""
+    """U of one width and V of another, for a block between the two widths; both belong to others."""
 
     def __init__(self, before: FacT, after: FacT) -> None:
         nn.Module.__init__(self)

@@ -9,6 +9,7 @@ Source: Ryali et al., Hiera (ICML 2023); Ravi et al., SAM 2 (2024); MA-SAM, sect
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,19 +28,9 @@ from nnunetv2_masam.network.timm_encoder import AdaptedQKV, import_timm
 class HieraEncoder(nn.Module):
     """Slices to image embeddings.
 
-    Args:
-        name: ``sam2_hiera_tiny``, ``_small``, ``_base_plus`` or ``_large``.
-        input_channels: C.
-        image_size: (S, S'), pixels, multiples of 32. Windows of 14 tokens are all whole at multiples of 224.
-        added: what is added to the blocks; adapters have half a block's width unless it says otherwise.
-        gradient_checkpointing: compute every block again in the backward pass instead of storing its activations.
-
-    Attributes:
-        kernels: as of SAM's encoder; timm's blocks are computed in one way.
-
-    Raises:
-        ValueError: timm has no such model, or the position table does not fit the size.
-        ModuleNotFoundError: timm cannot be imported.
+    Arguments, attributes and errors are those of :class:`~nnunetv2_masam.network.timm_encoder.TimmImageEncoder`. Sides
+    of images are multiples of 32; at multiples of 224 no window is padded. Adapters have half the width of their block
+    where their channels are left open.
     """
 
     def __init__(
@@ -63,12 +54,12 @@ class HieraEncoder(nn.Module):
         )
         self.adapters = nn.ModuleList()
         for block in self.vit.blocks:
+            sides = [self.fact[str(width)] for width in (block.dim, block.dim_out) if added.fact_rank]
             if added.fact_rank or added.lora_rank:
-                block.attn.qkv = AdaptedQKV(block.attn.qkv, self._factors(block.dim, block.dim_out), added.lora_rank)
-            channels = block.dim // 2 if added.adapter_channels is None else added.adapter_channels
-            if channels:
+                block.attn.qkv = AdaptedQKV(block.attn.qkv, FacTBetween(*sides) if sides else None, added.lora_rank)
+            if channels := block.dim // 2 if added.adapter_channels is None else added.adapter_channels:
                 self.adapters.append(Adapter3d(block.dim, channels, added.adapter_kernel, added.adapter_dilation))
-        self.neck = Neck(sum(info["num_chs"] for info in self.vit.feature_info[-2:]))
+        self.neck = Neck(sum(stage["num_chs"] for stage in self.vit.feature_info[-2:]))
 
     @property
     def patch_embed(self) -> nn.Module:
@@ -84,13 +75,12 @@ class HieraEncoder(nn.Module):
     def last_stages(self, x: Tensor, depth: int) -> list[Tensor]:
         """(B·D, C, S, S') to (B·D, E, G, G') and (B·D, 2·E, G/2, G'/2), timm's own where nothing is adapted."""
         recompute = choose_computation(self.kernels, self.adapters, x).recompute
+        again = self.gradient_checkpointing and torch.is_grad_enabled()
+        run = partial(checkpoint, self._block, use_reentrant=False) if again else self._block
         x = self.vit._pos_embed(self.vit.patch_embed(x))  # (N, S/4, S'/4, E)
         stages = []
         for index in range(len(self.vit.blocks)):
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(self._block, x, index, depth, recompute, use_reentrant=False)
-            else:
-                x = self._block(x, index, depth, recompute)
+            x = run(x, index, depth, recompute)
             if index in self.vit.stage_ends[-2:]:
                 stages.append(x.permute(0, 3, 1, 2))
         return stages
@@ -100,10 +90,3 @@ class HieraEncoder(nn.Module):
         if self.adapters:
             x = self.adapters[index](x, depth, recompute)
         return self.vit.blocks[index](x)
-
-    def _factors(self, width: int, out: int) -> FacT | None:
-        """The factors of a block between these widths."""
-        if not self.fact:
-            return None
-        before, after = self.fact[str(width)], self.fact[str(out)]
-        return before if before is after else FacTBetween(before, after)

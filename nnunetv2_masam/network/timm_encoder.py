@@ -96,15 +96,7 @@ class TimmImageEncoder(nn.Module):
         return self.vit.patch_embed
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
-        """Encode slices.
-
-        Args:
-            x: (B·D, C, S, S').
-            depth: D, slices of a sample.
-
-        Returns:
-            (B·D, 256, G, G').
-        """
+        """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""
         features = self.patch_tokens(x, depth)  # (N, G·G', E)
         return self.neck(features.transpose(1, 2).unflatten(2, self.grid))
 
@@ -154,11 +146,7 @@ def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int])
 
 
 def import_timm(name: str) -> Any:
-    """timm, which has the model ``name``.
-
-    Raises:
-        ValueError, ModuleNotFoundError: see :class:`TimmImageEncoder`.
-    """
+    """timm, which has the model ``name``; errors as of :class:`TimmImageEncoder`."""
     try:
         import timm
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not match torch

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, PATCH_SIZE, TinyViTSize, ViTSize
-from nnunetv2_masam.planning.hiera_bytes import HieraSize, hiera_bytes
+from nnunetv2_masam.planning.hiera_bytes import hiera_bytes
 from nnunetv2_masam.planning.network_size import CPU, FLOAT, GPU, Architecture, EncoderBytes, Precision
+from nnunetv2_masam.planning.timm_size import HieraSize
 from nnunetv2_masam.planning.tiny_vit_bytes import count_by_building, tiny_vit_bytes
 
 __all__ = [

@@ -67,18 +67,12 @@ class Architecture:
         arguments = complete_arguments(arch_kwargs)
         encoder = arguments["encoder"]
         height, width = arguments["image_size"]
-        timm: TimmSize | None = None
-        size: EncoderSize | HieraSize
-        if encoder.startswith(HIERA):
-            size = hiera_size(encoder, arguments["adapter_channels"])
-        elif encoder != DEFAULTS.encoder:
-            timm = timm_size(encoder)
-            size = timm.vit
-        else:
-            size = resolve_vit(arguments["vit"])
+        is_hiera = encoder.startswith(HIERA)
+        timm = None if is_hiera or encoder == DEFAULTS.encoder else timm_size(encoder)
+        own = hiera_size(encoder, arguments["adapter_channels"]) if is_hiera else resolve_vit(arguments["vit"])
         return cls(
             encoder=encoder,
-            size=size,
+            size=own if timm is None else timm.vit,
             timm=timm,
             image_size=(height, width),
             input_channels=input_channels,

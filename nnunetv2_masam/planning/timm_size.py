@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from nnunetv2_masam.architecture import HIERA_STEP, PATCH_SIZE, TIMM, AdaptationSize, ViTSize
 
@@ -46,24 +46,15 @@ def timm_size(encoder: str) -> TimmSize:
     return TimmSize(size, getattr(vit, "rope", None) is not None, scaled)
 
 
-@dataclass(frozen=True)
-class HieraBlock:
-    """Sizes of a block of a Hiera.
+class HieraBlock(NamedTuple):
+    """A block of a Hiera, and the adapter before it."""
 
-    Attributes:
-        width, out: E of what it takes and of what it gives.
-        stride: pixels along each side of a token that it takes.
-        pooling: tokens along each side that become one.
-        window: tokens along each side of a window of its attention; 0 is the whole slice.
-        adapter: A.
-    """
-
-    width: int
-    out: int
-    stride: int
-    pooling: int
-    window: int
-    adapter: int
+    width: int  # E
+    out: int  # E of what it gives
+    stride: int  # pixels along each side of a token that it takes
+    pooling: int  # tokens along each side that become one
+    window: int  # tokens along each side; 0 is the whole slice
+    adapter: int  # A
 
 
 @dataclass(frozen=True)
@@ -81,13 +72,12 @@ def hiera_size(encoder: str, adapter_channels: int | None) -> HieraSize:
 
     from nnunetv2_masam.network.hiera import HieraEncoder
 
-    added = AdaptationSize(adapter_channels=adapter_channels)
     with torch.device("meta"):
-        built = HieraEncoder(encoder.removeprefix(TIMM), 1, (HIERA_STEP, HIERA_STEP), added)
+        built = HieraEncoder(encoder.removeprefix(TIMM), 1, (HIERA_STEP, HIERA_STEP), AdaptationSize())
     blocks, stride = [], int(built.vit.patch_embed.proj.stride[0])
-    for index, block in enumerate(built.vit.blocks):
+    for block, adapter in zip(built.vit.blocks, built.adapters, strict=True):
         pooling = block.q_stride[0] if block.q_stride else 1
-        channels = built.adapters[index].down.out_features if built.adapters else 0
+        channels = adapter.down.out_features if adapter_channels is None else adapter_channels
         blocks.append(HieraBlock(block.dim, block.dim_out, stride, pooling, block.window_size[0], channels))
         stride *= pooling
     return HieraSize(tuple(blocks))

