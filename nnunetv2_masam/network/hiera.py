@@ -49,14 +49,13 @@ class HieraEncoder(nn.Module):
         self.vit: Any = import_timm(name).create_model(name, pretrained=False, num_classes=0, in_chans=input_channels)
         self.vit.head = nn.Identity()  # no output depends on its normalisation
         widths = dict.fromkeys(block.dim_out for block in self.vit.blocks if added.fact_rank)
-        self.fact = nn.ModuleDict(
-            {str(width): FacT(width, added.fact_rank, added.fact_scale, added.fact_dropout) for width in widths}
-        )
+        factors = {width: FacT(width, added.fact_rank, added.fact_scale, added.fact_dropout) for width in widths}
+        self.fact = nn.ModuleDict({str(width): fact for width, fact in factors.items()})
         self.adapters = nn.ModuleList()
         for block in self.vit.blocks:
-            sides = [self.fact[str(width)] for width in (block.dim, block.dim_out) if added.fact_rank]
-            if added.fact_rank or added.lora_rank:
-                block.attn.qkv = AdaptedQKV(block.attn.qkv, FacTBetween(*sides) if sides else None, added.lora_rank)
+            fact = FacTBetween(factors[block.dim], factors[block.dim_out]) if factors else None
+            if fact or added.lora_rank:
+                block.attn.qkv = AdaptedQKV(block.attn.qkv, fact, added.lora_rank)
             if channels := block.dim // 2 if added.adapter_channels is None else added.adapter_channels:
                 self.adapters.append(Adapter3d(block.dim, channels, added.adapter_kernel, added.adapter_dilation))
         self.neck = Neck(sum(stage["num_chs"] for stage in self.vit.feature_info[-2:]))

@@ -124,11 +124,7 @@ class TimmImageEncoder(nn.Module):
 
 
 def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int]) -> Any:
-    """A timm ViT without pretrained weights and without a head.
-
-    Raises:
-        ValueError, ModuleNotFoundError: see :class:`TimmImageEncoder`.
-    """
+    """A timm ViT without pretrained weights and without a head; errors as of :class:`TimmImageEncoder`."""
     timm = import_timm(name)
     sizes: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": False, "in_chans": input_channels}
     try:

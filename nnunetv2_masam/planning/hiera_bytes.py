@@ -9,7 +9,6 @@ from nnunetv2_masam.planning.network_size import FLOAT, Architecture, EncoderByt
 from nnunetv2_masam.planning.timm_size import HieraBlock, HieraSize
 from nnunetv2_masam.planning.tiny_vit_bytes import NECK_TENSORS
 
-_INDEX = 8  # bytes, of a maximum's place
 _SLICE_BYTES = 38  # for every token and channel, in a block's attention in prediction
 
 
@@ -52,7 +51,7 @@ def _block_bytes(network: Architecture, block: HieraBlock, slices: int, precisio
     computed = windows * 3 * out + windows_pooled * out + pooled * MLP_RATIO * out  # of attention, and GELU's input
     pools = block.pooling > 1
     computed += pools * (windows_pooled + tokens) * out  # the pooled query, and what is pooled beside the attention
-    indices = pools * (windows_pooled + pooled) * out
+    indices = 8 * pools * (windows_pooled + pooled) * out  # where the maxima were
     if block.adapter:
         floats += tokens * e
         computed += tokens * block.adapter  # what its convolution writes
@@ -63,4 +62,4 @@ def _block_bytes(network: Architecture, block: HieraBlock, slices: int, precisio
     if network.trainable == "all":  # the inputs of products
         computed += windows * e + windows_pooled * out + pooled * (1 + MLP_RATIO) * out
     weights = (3 * e + (1 + 2 * MLP_RATIO) * out) * out * precision.bytes * precision.half  # autocast's copies
-    return FLOAT * floats + precision.bytes * computed + _INDEX * indices + weights
+    return FLOAT * floats + precision.bytes * computed + indices + weights

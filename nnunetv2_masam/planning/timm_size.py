@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from nnunetv2_masam.architecture import HIERA_STEP, PATCH_SIZE, TIMM, AdaptationSize, ViTSize
 
@@ -73,7 +73,7 @@ def hiera_size(encoder: str, adapter_channels: int | None) -> HieraSize:
     from nnunetv2_masam.network.hiera import HieraEncoder
 
     with torch.device("meta"):
-        built = HieraEncoder(encoder.removeprefix(TIMM), 1, (HIERA_STEP, HIERA_STEP), AdaptationSize())
+        built: Any = HieraEncoder(encoder.removeprefix(TIMM), 1, (HIERA_STEP, HIERA_STEP), AdaptationSize())
     blocks, stride = [], int(built.vit.patch_embed.proj.stride[0])
     for block, adapter in zip(built.vit.blocks, built.adapters, strict=True):
         pooling = block.q_stride[0] if block.q_stride else 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, MLP_RATIO, TinyViTSize
+from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, MLP_RATIO, TinyViTSize
 from nnunetv2_masam.planning.network_size import FLOAT, Architecture, EncoderBytes, Precision
 
 NECK_TENSORS = 4  # of the embedding's size, in its normalisation
@@ -62,12 +62,17 @@ def count_by_building(network: Architecture, num_classes: int, input_channels: i
 
     from nnunetv2_masam.network import MASAM
 
-    names = ("fact_rank", "lora_rank", "adapter_channels", "adapter_kernel", "decoder_doublings", "trainable")
+    names = (
+        "fact_rank",
+        "lora_rank",
+        "adapter_channels",
+        "adapter_kernel",
+        "decoder_doublings",
+        "trainable",
+        "encoder",
+    )
     arguments = {name: getattr(network, name) for name in names}
-    if isinstance(network.size, TinyViTSize):
-        arguments["vit"] = network.size
-    else:
-        arguments["encoder"] = network.encoder
+    arguments["vit"] = network.size if isinstance(network.size, TinyViTSize) else DEFAULTS.vit
     with torch.device("meta"):
         built = MASAM(input_channels, num_classes, image_size=network.image_size, **arguments)
     parameters = list(built.parameters())
