@@ -62,16 +62,8 @@ def count_by_building(network: Architecture, num_classes: int, input_channels: i
 
     from nnunetv2_masam.network import MASAM
 
-    names = (
-        "fact_rank",
-        "lora_rank",
-        "adapter_channels",
-        "adapter_kernel",
-        "decoder_doublings",
-        "trainable",
-        "encoder",
-    )
-    arguments = {name: getattr(network, name) for name in names}
+    names = ("fact_rank", "lora_rank", "adapter_channels", "adapter_kernel", "decoder_doublings", "trainable")
+    arguments = {name: getattr(network, name) for name in ("encoder", *names)}
     arguments["vit"] = network.size if isinstance(network.size, TinyViTSize) else DEFAULTS.vit
     with torch.device("meta"):
         built = MASAM(input_channels, num_classes, image_size=network.image_size, **arguments)
