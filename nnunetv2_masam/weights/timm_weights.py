@@ -78,9 +78,9 @@ def read_timm_weights(path: str | Path) -> dict[str, Tensor]:
 
 def kind_of(tensors: Mapping[str, Tensor]) -> str:
     """What network a state dict of timm's is, in a sentence."""
-    name = "Hiera" if "pos_embed_window" in tensors else "ViT"
+    name, width = "Hiera" if "pos_embed_window" in tensors else "ViT", next(iter(tensors[_PATCHES].shape), 0)
     blocks = {key.split(".")[1] for key in tensors if key.startswith("blocks.")}
-    return f"a {name} of width {tensors[_PATCHES].shape[0]} and depth {len(blocks)}"
+    return f"a {name} of width {width} and depth {len(blocks)}"
 
 
 def _find_vit(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:

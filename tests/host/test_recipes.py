@@ -142,8 +142,12 @@ def test_hiera_recipe_trains_from_a_file_of_timm(workspace, hippocampus, tmp_pat
     log = next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
     assert "pretrained weights from" in log
     assert "checkpoints are saved whole" in log
-    frozen = trainer.masam.image_encoder.vit.state_dict()
-    assert all(torch.equal(frozen[n], t) for n, t in model.state_dict().items() if not n.startswith("head."))
+    kept = trainer.masam.image_encoder.vit.state_dict()
+    published = [(name, tensor) for name, tensor in model.state_dict().items() if name.startswith(("blocks.", "pos_"))]
+    assert all(torch.equal(kept[name], tensor) for name, tensor in published)
+    moved = {n for n, p in trainer.masam.named_parameters() if not torch.equal(p, trainer.at_start[n])}
+    for added in (".fact.16.", ".fact.32.", ".adapters.5.", ".blocks.1.attn.qkv.fact.", ".neck."):
+        assert any(added in name for name in moved), added
     logits = predicted(trainer, rebuilt(trainer, stored))
     assert torch.equal(logits, predicted(trainer, trainer.network))
 
