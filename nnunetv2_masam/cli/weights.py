@@ -177,9 +177,9 @@ def _describe_trained(path: Path) -> int:
 
 
 def _describe_pretrained(path: Path) -> int:
-    """What a file with pretrained weights holds: a SAM, or a ViT that timm can build."""
+    """What a file with pretrained weights holds: a SAM, or an encoder that timm can build."""
     from nnunetv2_masam.weights.formats import read_sam_checkpoint
-    from nnunetv2_masam.weights.timm_weights import read_timm_weights
+    from nnunetv2_masam.weights.timm_weights import kind_of, read_timm_weights
     from nnunetv2_masam.weights.weight_files import CheckpointError
 
     try:
@@ -189,7 +189,7 @@ def _describe_pretrained(path: Path) -> int:
             tensors = read_timm_weights(path)
         except CheckpointError:
             raise error from None
-        print("format      a ViT of timm or DINO; it is compared with the trainer's encoder when it is loaded")
+        print(f"format      {kind_of(tensors)}, of timm, DINO or SAM 2; compared with the trainer's encoder on loading")
         print(f"keys        {len(tensors)}, all values finite")
         return 0
     print(f"format      {checkpoint.naming}")

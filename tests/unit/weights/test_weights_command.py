@@ -90,7 +90,18 @@ def test_check_knows_vits_of_timm(capsys: pytest.CaptureFixture[str], tmp_path: 
     }
     torch.save({"teacher": tensors}, tmp_path / "dino.pth")
     assert main(["weights", "check", str(tmp_path / "dino.pth")]) == 0
-    assert "a ViT of timm or DINO" in capsys.readouterr().out
+    assert "a ViT of width 8 and depth 0, of timm, DINO or SAM 2" in capsys.readouterr().out
+
+
+def test_check_knows_hieras_of_timm_and_of_sam_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("sam2_hiera_tiny", num_classes=0, stages=(1, 1, 1, 1), global_att_blocks=(2,))
+    torch.save(model.state_dict(), tmp_path / "timm.pth")
+    theirs = {f"image_encoder.trunk.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"model": {"maskmem_tpos_enc": torch.zeros(7, 1, 1, 64), **theirs}}, tmp_path / "sam2.pt")
+    for name in ("timm.pth", "sam2.pt"):
+        assert main(["weights", "check", str(tmp_path / name)]) == 0
+        assert "a Hiera of width 96 and depth 4" in capsys.readouterr().out
 
 
 def test_download_of_an_unpublished_hash(capsys: pytest.CaptureFixture[str], tmp_path: Path, unhashed: Any) -> None:
