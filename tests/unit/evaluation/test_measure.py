@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.measure import Pair, Protocol, measure, measure_all
+from nnunetv2_masam.evaluation.measure import Measured, Pair, Protocol, measure, measure_all
 from nnunetv2_masam.evaluation.segmentation import Geometry, check_geometry
 from nnunetv2_masam.label_files import read_labels
 from tests.unit.evaluation.conftest import blobs, degrade, write_volume
@@ -119,6 +120,29 @@ def test_a_damaged_memory_is_measured_again(
     assert entry.read_bytes() == good
     monkeypatch.setattr("nnunetv2_masam.evaluation.measure.measure", None)
     assert measure_all(cases, protocols, cache, progress=False) == first  # remembered
+
+
+def test_what_an_image_decided_is_measured_again_with_another_image(tmp_path: Path) -> None:
+    cases, protocols = pairs(tmp_path, "a")
+    image, cache = tmp_path / "image.nii.gz", tmp_path / "cache"
+    moved = sitk.ReadImage(str(tmp_path / "reference.nii.gz"))
+    moved.SetOrigin((-3.4, 4.0, 5.5))
+    sitk.WriteImage(moved, str(tmp_path / "reference.nii.gz"))
+    cases["image"] = image
+    write_volume(image, blobs(0))
+
+    def found() -> Measured:
+        return measure_all(cases, protocols, cache, progress=False)[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        first = found()
+        patch.setattr("nnunetv2_masam.evaluation.measure.measure", None)
+        assert first.note.startswith(str(tmp_path / "reference.nii.gz"))
+        assert found() == first  # remembered
+    sitk.WriteImage(moved, str(image))  # now the prediction is the odd one
+    assert found().error.startswith(str(tmp_path / "a.nii.gz"))
+    cases["image"] = None
+    assert found().error.startswith(str(tmp_path / "a.nii.gz"))
 
 
 def geometry(origin: Any = (0, 0, 0), degrees: float = 0.0, **changes: Any) -> Geometry:
