@@ -200,14 +200,14 @@ def check_network() -> Iterator[Finding]:
     else:
         yield Finding("network", OK, "a small MA-SAM was built and run")
     with warnings.catch_warnings(record=True) as said:  # such as a driver that is too old
+        warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count:
-        for index in range(count):
-            properties = torch.cuda.get_device_properties(index)
-            precision = "bf16" if properties.major >= 8 else "fp16, no bf16"
-            detail = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {precision}"
-            yield Finding(f"cuda:{index}", OK, detail)
-    else:
+    for index in range(count):
+        properties = torch.cuda.get_device_properties(index)
+        precision = "bf16" if properties.major >= 8 else "fp16, no bf16"
+        detail = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {precision}"
+        yield Finding(f"cuda:{index}", OK, detail)
+    if not count:
         without_cuda = [] if torch.version.cuda else [f"torch {torch.__version__} is built without CUDA"]
         yield Finding(
             "device",

@@ -107,7 +107,7 @@ def _list() -> int:
             ("tried", "the file itself was loaded" if known.loaded else "not with the file itself"),
             ("here", _where(known)),
         ]
-        print("\n".join(f"  {label:<10} {fact}" for label, fact in facts))
+        print("\n".join(f"  {label:<11} {fact}" for label, fact in facts))
     return 0
 
 

@@ -29,7 +29,7 @@ from nnunetv2_masam.evaluation.segmentation import (
 )
 from nnunetv2_masam.files import read_json, sha256_of, write_text
 from nnunetv2_masam.images import unreadable
-from nnunetv2_masam.label_files import check_defined, read_labels
+from nnunetv2_masam.label_files import check_defined, check_segment_names, read_labels
 from nnunetv2_masam.processes import start_worker
 
 Values = dict[str, dict[str, Any]]  # by structure, by column
@@ -101,6 +101,8 @@ def measure(pair: Pair) -> Measured:
         Geometry.of(reference.labels.shape, reference.properties),
         Geometry.of(prediction.labels.shape, prediction.properties),
     )
+    check_segment_names(pair.reference, {part.name: part.reference_values for part in protocol.structures})
+    check_segment_names(pair.prediction, {part.name: part.prediction_values for part in protocol.structures})
     check_defined(pair.reference, reference.labels, protocol.reference_values)
     check_defined(pair.prediction, prediction.labels, protocol.prediction_values)
     rows = measure_labels(
