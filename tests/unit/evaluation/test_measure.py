@@ -175,7 +175,7 @@ def test_a_reference_slightly_off_its_image_is_measured_by_index(there: Geometry
         geometry(degrees=90),
         geometry(direction=np.diag([-1.0, -1.0, 1.0])),
         geometry(spacing_mm=(2.0, 1.0, 1.01)),
-        geometry(shape=(9, 20, 30)),
+        geometry(shape=(11, 20, 29)),
         geometry(origin=None, direction=None),
         geometry(origin=np.zeros(2), direction=np.eye(2)),
     ],
@@ -185,6 +185,27 @@ def test_other_places_are_refused_with_the_odd_file(there: Geometry) -> None:
         check_geometry((R, there), (P, geometry()), (M, geometry()))
     with pytest.raises(ValueError, match=r"^p\.nii\.gz: has"):
         check_geometry((R, geometry()), (P, there), None)
+
+
+def test_a_reference_that_is_cut_to_a_part_of_the_voxels() -> None:
+    """3D Slicer saves a segmentation no larger than its segments."""
+    turned = geometry(degrees=30)
+    assert turned.direction is not None
+    first = np.array([3.0, 2.0, 4.0]) * (1.0, 1.0, 2.0)  # x, y, z; in mm
+    part = replace(turned, shape=(5, 6, 7), origin=turned.direction @ first)
+    for image in (None, (M, turned)):
+        with pytest.raises(
+            ValueError, match=r"^r\.nii\.gz: is cut to a part of the voxels of the prediction p\.nii\.gz"
+        ):
+            check_geometry((R, part), (P, turned), image)
+    with pytest.raises(ValueError, match=r"^p\.nii\.gz: has shape"):  # here the prediction is the odd one
+        check_geometry((R, part), (P, turned), (M, part))
+    moved = replace(part, origin=turned.direction @ (first + 0.2))
+    longer = replace(part, shape=(7, 6, 7))
+    for other in (moved, longer, turned):
+        assert not other.is_part_of(replace(turned, shape=(10, 20, 29)))
+    with pytest.raises(ValueError, match=r"^p\.nii\.gz: has shape"):
+        check_geometry((R, moved), (P, turned), None)
 
 
 def test_rounded_headers_are_the_same_place() -> None:
