@@ -1,8 +1,9 @@
 """MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for small images and CPUs, MobileSAM for small GPUs.
 
 ``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and a step has
-two samples. LiteMedSAM's decoder was trained with boxes only, so without boxes the decoder starts at random. Rotations are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so,
-and inference without mirroring is four times as fast.
+two samples. LiteMedSAM's decoder was trained with boxes only, so without boxes the decoder starts at random. Rotations
+are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so, and inference without
+mirroring is four times as fast.
 """
 
 from dataclasses import replace

@@ -95,17 +95,19 @@ def _list() -> int:
     print(f"cache: {cache_folder()}\n")
     for known in CHECKPOINTS.values():
         print(f"{known.name} ({known.vit})")
-        print(f"  file     {known.file_name}")
-        print(f"  size     {known.size_text if known.bytes is None else _size(known.bytes)}")
-        print(f"  sha256   {known.sha256_text}")
-        print(f"  licence  {known.licence}")
-        print(f"  source   {known.source}")
-        print(f"  from     {known.origin}")
-        for citation in known.citations:
-            print(f"  cite     {citation}")
-        print(f"  seen     {known.seen or 'not known'}")
-        print(f"  tried    {'the file itself was loaded' if known.loaded else 'not with the file itself'}")
-        print(f"  here     {_where(known)}")
+        facts = [
+            ("file", known.file_name),
+            ("size", known.size_text if known.bytes is None else _size(known.bytes)),
+            ("sha256", known.sha256_text),
+            ("licence", known.licence),
+            ("source", known.source),
+            ("from", known.origin),
+            *(("cite", citation) for citation in known.citations),
+            ("trained on", known.trained_on or "not known"),
+            ("tried", "the file itself was loaded" if known.loaded else "not with the file itself"),
+            ("here", _where(known)),
+        ]
+        print("\n".join(f"  {label:<11} {fact}" for label, fact in facts))
     return 0
 
 
@@ -207,7 +209,7 @@ def _origin(provenance: Provenance) -> list[str]:
     lines = [f"known as    {known} ({provenance.source})" if provenance.source else f"known as    {known}"]
     lines += [f"package     {provenance.package}"] * bool(provenance.package)
     lines += [f"licence     {provenance.licence}"] * bool(provenance.licence)
-    lines += [f"trained on  {provenance.seen}"] * bool(provenance.seen)
+    lines += [f"trained on  {provenance.trained_on}"] * bool(provenance.trained_on)
     return lines + [f"cite        {citation}" for citation in provenance.citations]
 
 

@@ -23,7 +23,7 @@ def test_list_shows_every_checkpoint_and_the_cache(
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "sam_vit_h_4b8939.pth").touch()
     assert main(["weights"]) == 0
-    entries = capsys.readouterr().out.split("\nvit_b (vit_b)\n")[1].split("\n  here     ")
+    entries = capsys.readouterr().out.split("\nvit_b (vit_b)\n")[1].split("\n  here        ")
     assert "sam_vit_b_01ec64.pth" in entries[0]
     assert "375042383 bytes" in entries[0]
     assert CHECKPOINTS["vit_b"].sha256 in entries[0]
@@ -35,7 +35,7 @@ def test_list_shows_every_checkpoint_and_the_cache(
     known = replace(CHECKPOINTS["vit_h"], bytes=0)
     monkeypatch.setitem(published.CHECKPOINTS, "vit_h", known)
     assert main(["weights"]) == 0
-    assert capsys.readouterr().out.count(f"here     {tmp_path}") == 1
+    assert capsys.readouterr().out.count(f"here        {tmp_path}") == 1
 
 
 def test_check_describes_a_file(capsys: pytest.CaptureFixture[str], sam_file: Path) -> None:
