@@ -6,20 +6,14 @@ import argparse
 from typing import Any
 
 from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.cli.parser import Command
 from nnunetv2_masam.planning.plan_dataset import PlannedDataset, PlanRequest, plan_dataset
 
-REQUEST = PlanRequest
-EPILOG = """\
-  nnUNetv2_masam plan -d 4
-  nnUNetv2_masam plan -d 4 -tr nnUNetTrainerMASAM_H -gpu_memory_target 24 -overwrite_plans_name nnUNetMASAMPlans_24G
-  nnUNetv2_masam plan -d 4 -gpu_memory_target 11 -overwrite_plans_name nnUNetMASAMPlans_11G --no_pp --explain
-"""
 
-
-def run(args: argparse.Namespace) -> int:
+def plan(args: argparse.Namespace) -> int:
     """Plan, preprocess what is missing, and print what was decided."""
     for dataset in args.dataset:
-        request = request_from(args, REQUEST, dataset=dataset)
+        request = request_from(args, PlanRequest, dataset=dataset)
         _report(plan_dataset(request), request)
     return 0
 
@@ -49,3 +43,15 @@ def _describe(name: str, configuration: dict[str, Any]) -> str:
         f"{configuration['batch_size']} in micro-batches of {configuration['micro_batch_size']}, about "
         f"{configuration['predicted_vram_gb']} GB; predicts tiles of {tuple(configuration['patch_size'])} voxels"
     )
+
+
+PLAN = Command(
+    "Write nnUNetMASAMPlans.json for a dataset",
+    plan,
+    PlanRequest,
+    """\
+  nnUNetv2_masam plan -d 4
+  nnUNetv2_masam plan -d 4 -tr nnUNetTrainerMASAM_H -gpu_memory_target 24 -overwrite_plans_name nnUNetMASAMPlans_24G
+  nnUNetv2_masam plan -d 4 -gpu_memory_target 11 -overwrite_plans_name nnUNetMASAMPlans_11G --no_pp --explain
+""",
+)

@@ -51,6 +51,12 @@ def template(tmp_path_factory) -> Path:
     rows = [",".join([f"Ts{n}", *map(str, box)]) for n in range(2)]
     here = base / "raw" / "Dataset007_Pancreas"
     (here / "boxes.csv").write_text("\n".join(["case,x0,y0,z0,x1,y1,z1", *rows]))
+    (here / "markups").mkdir()
+    low, high = np.array(box[:3]), np.array(box[3:])
+    region = {"type": "ROI", "coordinateSystem": "RAS", "center": ((low + high) / 2).tolist()}
+    for n in range(2):
+        content = {"markups": [{**region, "size": np.abs(high - low).tolist()}]}
+        (here / "markups" / f"Ts{n}.mrk.json").write_text(json.dumps(content))
     for n, count in enumerate((4, 3, 3)):
         write_video(here / "Surgery" / f"s{n}", count, seed=n, values=tuple(COLOURS.values()))
     colours = json.dumps({name: list(colour) for name, colour in COLOURS.items()})
@@ -81,7 +87,6 @@ def run_examples(prog: str) -> None:
 
 def test_boxes(here):
     run_examples("nnUNetv2_masam boxes dataset")
-    run_examples("nnUNetv2_masam boxes markups")
     run_examples("nnUNetv2_masam boxes drawn")
     run_examples("nnUNetv2_masam boxes oracle")
     assert (here.parent / "Dataset107_PancreasBoxes" / "dataset.json").is_file()

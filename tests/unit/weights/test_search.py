@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from dataclasses import replace
@@ -62,36 +61,6 @@ def test_named_checkpoint_is_taken_from_the_cache_or_downloaded(
     monkeypatch.chdir(tmp_path)
     (tmp_path / unhashed.name).touch()  # a file that exists is meant, whatever its name
     assert resolve_checkpoint("vit_b") == Path(unhashed.name)
-
-
-def test_url_with_and_without_a_hash(
-    monkeypatch: pytest.MonkeyPatch, server: Any, unhashed: PublishedCheckpoint, caplog: pytest.LogCaptureFixture
-) -> None:
-    sha256 = hashlib.sha256(server.content).hexdigest()
-    monkeypatch.setenv("MASAM_CHECKPOINT", f"{unhashed.url}#sha256={sha256}")
-    path = resolve_checkpoint("vit_b")
-    assert resolve_checkpoint("vit_l") == path
-    assert path.read_bytes() == server.content
-    assert "no sha256 is known" not in caplog.text
-
-    monkeypatch.setenv("MASAM_CHECKPOINT", unhashed.url)
-    assert resolve_checkpoint("vit_b") == path
-    assert server.requests == 1
-    for cached in (True, False):
-        monkeypatch.setenv("MASAM_CHECKPOINT", f"{unhashed.url}#sha256={sha256[::-1]}")
-        with pytest.raises(CheckpointError, match=f"{sha256}.*expected {sha256[::-1]}"):
-            resolve_checkpoint("vit_b")
-        if cached:
-            path.unlink()
-    assert not path.exists()
-
-    monkeypatch.setenv("MASAM_CHECKPOINT", unhashed.url)
-    assert resolve_checkpoint("vit_b") == path
-    assert "no sha256 is known" in caplog.text
-    path.unlink()
-    server.behaviours = ["has_nothing"]
-    with pytest.raises(FileNotFoundError, match=f"404(.|\n)*fetch the address above;\nthen copy {path.name} into"):
-        resolve_checkpoint("vit_b")
 
 
 def test_timm_weights_are_never_chosen_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
