@@ -33,7 +33,7 @@ PARTS = {
     "planners": "Plans",
     "training": "Training",
     "weights": "Weights files",
-    "sharing": "Imported, slim and merged models",
+    "sharing": "Imported and fitted models",
     "evaluation": "Comparisons",
     "predict": "Prediction",
     "prompts": "Box prompts",
