@@ -6,7 +6,6 @@ in the middle for a whole one, and reads NaN as 0.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -66,7 +65,6 @@ class Found:
         size_vox: size.
         spacing_mm: spacing.
         labels: foreground values in what was written.
-        digest: of the image's voxels.
         problems: what forbids to convert it.
         notes: what the user should know.
     """
@@ -75,7 +73,6 @@ class Found:
     size_vox: tuple[int, ...] = ()
     spacing_mm: tuple[float, ...] = ()
     labels: frozenset[int] = frozenset()
-    digest: str = ""
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -104,8 +101,7 @@ def convert_volume(volume: Volume, folder: Path, rule: LabelRule) -> Found:
         return Found(volume.case, problems=(str(error),))
     part = "imagesTs" if volume.label is None else "imagesTr"
     _write(image, volume.image, folder / part / f"{volume.case}_0000.nii.gz", changed=False)
-    digest = hashlib.blake2b(array.ravel(order="K").data, digest_size=16).hexdigest()
-    return Found(volume.case, image.shape[::-1], _spacing_mm(image)[::-1], labels, digest, (), notes)
+    return Found(volume.case, image.shape[::-1], _spacing_mm(image)[::-1], labels, notes=notes)
 
 
 def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tuple[frozenset[int], tuple[str, ...]]:

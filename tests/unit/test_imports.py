@@ -41,7 +41,7 @@ ALLOWED = {
     },
     "folds": {"files", "images", "label_files", "nnunet_files", "splits", "folds"},
     "processes": set(),
-    "datasets": {"processes", "files", "images", "label_files", "nnunet_files", "datasets", "folds"},
+    "datasets": {"files", "images", "label_files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "label_files", "nnunet_files", "video", "splits"},
     "crossval": {
         "plans_file",

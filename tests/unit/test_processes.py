@@ -11,12 +11,11 @@ import time
 import pytest
 
 from nnunetv2_masam.crossval.guard import __file__ as GUARD
-from nnunetv2_masam.datasets.raw_dataset import _map
 from nnunetv2_masam.files import is_alive
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
-CONVERTERS = """
+WORKERS = """
 import multiprocessing, threading, time
 
 def say():
@@ -25,9 +24,11 @@ def say():
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
 
 if __name__ == "__main__":
-    from nnunetv2_masam.datasets.raw_dataset import _map
+    from concurrent.futures import ProcessPoolExecutor
+    from nnunetv2_masam.processes import start_worker
     threading.Thread(target=say, daemon=True).start()
-    _map(time.sleep, [600, 600], 2)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), start_worker) as pool:
+        list(pool.map(time.sleep, [600, 600]))
 """
 
 # a job of crossval that has started a worker, as nnU-Net's training does
@@ -54,7 +55,7 @@ def lasts(process: int, at_most_s: float = 30.0) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("script", "count", "lines"), [(CONVERTERS, 2, 1), (CROSSVAL, 3, 2)])
+@pytest.mark.parametrize(("script", "count", "lines"), [(WORKERS, 2, 1), (CROSSVAL, 3, 2)])
 def test_killed(tmp_path, script, count, lines):
     (tmp_path / "script.py").write_text(script)
     with subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, text=True) as parent:
@@ -91,12 +92,3 @@ def test_terminating_the_guard_ends_the_command():
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
     assert not lasts(command)
-
-
-def test_a_worker_that_was_killed_is_said():
-    with pytest.raises(ValueError, match=r"a converting process was killed, .* -np 1"):
-        _map(_kill_oneself, [1, 2], 2)
-
-
-def _kill_oneself(_):
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -55,7 +55,7 @@ def template(tmp_path_factory) -> Path:
     low, high = np.array(box[:3]), np.array(box[3:])
     region = {"type": "ROI", "coordinateSystem": "RAS", "center": ((low + high) / 2).tolist()}
     for n in range(2):
-        content = {"markups": [{**region, "size": np.abs(high - low).tolist()}]}
+        content = {"markups": [{**region, "size": np.maximum(np.abs(high - low), 0.1).tolist()}]}
         (here / "markups" / f"Ts{n}.mrk.json").write_text(json.dumps(content))
     for n, count in enumerate((4, 3, 3)):
         write_video(here / "Surgery" / f"s{n}", count, seed=n, values=tuple(COLOURS.values()))
