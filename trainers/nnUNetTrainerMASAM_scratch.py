@@ -16,7 +16,7 @@ from nnUNetTrainerMASAM import (
 )
 from nnUNetTrainerMASAM_box import nnUNetTrainerMASAM_box
 
-from nnunetv2_masam.training.scratch import FromScratch, train_everything
+from nnunetv2_masam.training.recipes import FromScratch, train_everything
 
 
 class nnUNetTrainerMASAM_scratch(FromScratch, nnUNetTrainerMASAM):

@@ -124,7 +124,3 @@ class ScoresRequest:
         "-r", "--references", help="Folder of references (default: the dataset's labelsTr and labelsTs)",
         default=None, group="input", metavar="DIR",
     )  # fmt: skip
-    original_size: bool = option(
-        default=False, group="metrics",
-        help="Score in the size of the frames, where convert has reduced them (default: that of the cases)",
-    )  # fmt: skip

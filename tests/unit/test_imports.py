@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 ALLOWED = {
     "architecture": set(),
     "network": {"architecture", "network"},
-    "baselines": {"files", "baselines"},
+    "baselines": {"baselines"},
     "planning": {"plans_file", "files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "catalogue", "sharing", "weights", "architecture", "network"},
