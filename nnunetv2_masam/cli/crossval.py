@@ -94,11 +94,11 @@ def _compare(crossval: Crossval) -> int:
     from nnunetv2_masam.cli.compare import show
     from nnunetv2_masam.evaluation.pipeline import compare_models
 
-    comparisons = crossval.comparisons()
-    if not comparisons:
+    comparison = crossval.comparison()
+    if comparison is None:
         print("all folds are trained; compare few-shot folds with: nnUNetv2_masam compare -d ID TRAINER@kN ...")
-    for request, folder in comparisons:
-        show(compare_models(request), folder)
+    else:
+        show(compare_models(comparison), crossval.output / "comparison")
     return 0
 
 
@@ -111,7 +111,6 @@ What is finished is skipped and what was interrupted is resumed, so the same com
 
   nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --gpus 0 1
   nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --status
-  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainerMASAM --from-scratch
   nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer --slurm slurm_partition=gpu timeout_min=2880
 """,
     add_arguments=add_arguments,

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -109,13 +109,11 @@ def make_jobs(
     logs: Path,
     plans: str = "nnUNetPlans",
     pretrained_weights: Path | None = None,
-    from_scratch: Collection[str] = (),
     device: str = "cuda",
 ) -> list[Job]:
     """Jobs fold by fold, so that after the first ones all trainers can be compared on the same folds.
 
     Args:
-        from_scratch: those of the trainers that ``pretrained_weights`` are not for.
         dataset, configuration, trainers, folds, results, logs, plans, pretrained_weights, device: see :class:`Job`.
 
     Raises:
@@ -132,7 +130,7 @@ def make_jobs(
             plans=plans,
             folder=results / dataset / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}",
             log=logs / f"{trainer}__{plans}__{configuration}__fold_{fold}.log",
-            pretrained_weights=None if trainer in from_scratch else pretrained_weights,
+            pretrained_weights=pretrained_weights,
             device=device,
         )
         for fold in folds

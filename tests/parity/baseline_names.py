@@ -78,7 +78,7 @@ def load_authors_weights(network: UXNet3D | NNFormer, state_dict: Mapping[str, T
     table = UXNET_KEYS if isinstance(network, UXNet3D) else NNFORMER_KEYS
     renamed = {our_key(name, table): tensor for name, tensor in state_dict.items()}
     indexes = dict(network.named_buffers())
-    assert all(torch.equal(indexes[name], renamed[name]) for name in renamed.keys() & indexes.keys())
+    assert all(torch.equal(indexes[name], renamed[name].to(torch.int64)) for name in renamed.keys() & indexes.keys())
     missing, unexpected = network.load_state_dict(renamed, strict=False)
     assert set(missing) <= indexes.keys()
     assert unexpected == []
