@@ -137,8 +137,7 @@ def _describe_pretrained(path: Path) -> int:
         print(f"keys        {len(tensors)}, all values finite")
         return 0
     print(f"format      {checkpoint.naming}")
-    for label, fact in checkpoint.geometry.facts.items():
-        print(f"{label:<11} {fact}")
+    print(f"encoder     {checkpoint.geometry.kind}")
     print(f"keys        {len(checkpoint.state_dict)}, all values finite")
     if checkpoint.warning:
         print(f"WARNING     {checkpoint.warning}")

@@ -7,27 +7,18 @@ Order of search: ``MASAM_CHECKPOINT`` (a file, a folder or the name of a known c
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
 from nnunetv2_masam.architecture import TIMM, TINY_VIT_PRESETS, VIT_PRESETS
 from nnunetv2_masam.files import cache_folder, env_flag
 from nnunetv2_masam.weights.download import download_checkpoint
-from nnunetv2_masam.weights.formats import recognise_file
 from nnunetv2_masam.weights.local_files import find_known, find_local
 from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, PublishedCheckpoint
-from nnunetv2_masam.weights.weight_files import (
-    CheckpointError,
-    bad_file,
-    checkpoint_file,
-    require_regular_file,
-    weights_files,
-)
+from nnunetv2_masam.weights.weight_files import CheckpointError, checkpoint_file, require_regular_file
 
 VARIABLE = "MASAM_CHECKPOINT"
 _ZERO_BIAS = "_qkvb"  # timm has DINOv3 with query, key and value biases of zero, and without; the weights are the same
-_logger = logging.getLogger("nnunetv2_masam")
 
 
 def is_offline() -> bool:
@@ -59,16 +50,15 @@ def find_checkpoint(encoder: str) -> Path | None:
     """The pretrained weights to use for an encoder, or None where they have to be downloaded first.
 
     A file named by ``MASAM_CHECKPOINT`` is taken whatever its name. In a folder named by it, the files known
-    by name come first (official before others), then the only file whose shapes are those of this ViT; where
-    there is none, a warning is logged and the search goes on in the cache.
+    by name come first (official before others), then its only weights file.
 
     Args:
         encoder: a preset name of SAM's ViT, e.g. ``vit_b``, or ``timm:`` and the name of a ViT of timm.
 
     Raises:
         FileNotFoundError: ``MASAM_CHECKPOINT`` names something that does not exist.
-        CheckpointError: a file with a known name has the wrong size, several files fit, or the known checkpoint
-            that ``MASAM_CHECKPOINT`` names is of another ViT.
+        CheckpointError: a file with a known name has the wrong size, the folder holds several others, or the known
+            checkpoint that ``MASAM_CHECKPOINT`` names is of another ViT.
     """
     wanted = _wanted(encoder)
     return find_local(wanted) if isinstance(wanted, PublishedCheckpoint) else wanted
@@ -104,11 +94,6 @@ def resolve_checkpoint(encoder: str) -> Path:
 
 def how_to_get(wanted: PublishedCheckpoint, encoder: str, reason: str) -> str:
     """Explain which weights were looked for and where, and how to get them, also on clusters without internet."""
-    named = os.environ.get(VARIABLE)
-    looked = "not set"
-    if named:
-        is_folder = Path(named).expanduser().is_dir()
-        looked = f"folder {named}: no weights for {encoder} in it" if is_folder else wanted.name
     if wanted.url is None:
         elsewhere = f"Run {wanted.origin}, or copy the file from such an installation:\n"
     else:
@@ -117,7 +102,7 @@ def how_to_get(wanted: PublishedCheckpoint, encoder: str, reason: str) -> str:
     return (
         f"no pretrained weights for {encoder}. {reason}\n"
         f"Looked at:\n"
-        f"  {VARIABLE}: {looked}\n"
+        f"  {VARIABLE}: {os.environ.get(VARIABLE) or 'not set'}\n"
         f"  cache: {cache_folder() / wanted.file_name}: not there\n"
         f"Needed:\n"
         f"  {wanted.file_name}, {wanted.size_text}, {wanted.licence}\n"
@@ -134,9 +119,8 @@ def _wanted(encoder: str) -> Path | PublishedCheckpoint | None:
         _check_encoder(source, encoder)
         return source
     if source is not None and source.is_dir():
-        if found := _find_in_folder(source, encoder):
-            return found
-    elif source is not None:
+        return _find_in_folder(source, encoder)
+    if source is not None:
         require_regular_file(source)
         return source
     name = DEFAULT_FOR_VIT.get(encoder)
@@ -159,32 +143,12 @@ def _is_for(known: PublishedCheckpoint, encoder: str) -> bool:
     return known.vit == encoder.removesuffix(_ZERO_BIAS)
 
 
-def _find_in_folder(folder: Path, encoder: str) -> Path | None:
+def _find_in_folder(folder: Path, encoder: str) -> Path:
     known = [known for known in CHECKPOINTS.values() if _is_for(known, encoder)]  # the default one comes first
     for file in known:
         if found := find_known(file, folder):
             return found
-    if encoder.startswith(TIMM):
-        return checkpoint_file(folder)
-    recognised = {path: _recognise(path) for path in weights_files(folder)}
-    fitting = [path for path, what in recognised.items() if what == encoder]
-    if len(fitting) > 1:
-        names = ", ".join(path.name for path in fitting)
-        remedy = f"Set {VARIABLE} to the one that is meant."
-        raise bad_file(folder, f"{len(fitting)} files for {encoder} ({names})", "one", remedy)
-    if fitting:
-        return fitting[0]
-    listing = "".join(f"\n  {path.name}: {what}" for path, what in recognised.items())
-    _logger.warning("%s=%s holds no weights for %s.%s", VARIABLE, folder, encoder, listing)
-    return None
-
-
-def _recognise(path: Path) -> str:
-    """The ViT of a file, or why it has none: other files may lie in the folder."""
-    try:
-        return str(recognise_file(path))
-    except CheckpointError as error:
-        return str(error)
+    return checkpoint_file(folder)
 
 
 def _timm_file(encoder: str) -> Path | None:

@@ -45,9 +45,7 @@ def test_check_describes_a_file(capsys: pytest.CaptureFixture[str], sam_file: Pa
         hashlib.sha256(sam_file.read_bytes()).hexdigest(),
         "not one of the known checkpoints",
         "official names",
-        "custom embed_dim=32, depth=2",
-        "global in   blocks 1",
-        "(64, 64)",
+        "a ViT of width 32 with 2 blocks and 2 heads",
     ):
         assert part in out
 
