@@ -1,7 +1,7 @@
-"""Find the folders of named trainers and planners, and import one by its name.
+"""Find the folder of named trainers, and import one by its name.
 
-They are loose modules, not an importable package: nnU-Net puts the trainers' folder on ``sys.path`` and searches it.
-An installed package has both folders inside it, a checkout (editable install) beside it.
+They are loose modules, not an importable package: nnU-Net puts their folder on ``sys.path`` and searches it. An
+installed package has the folder inside it, a checkout (editable install) beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,41 +19,19 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent
 
 def trainers_folder() -> Path:
     """Folder that nnU-Net looks our trainers up in."""
-    return _folder("trainers", "nnUNetTrainerMASAM.py")
-
-
-def planners_folder() -> Path:
-    """Folder of our planners."""
-    return _folder("planners", "*.py")
+    candidates = (PACKAGE_FOLDER / "trainers", PACKAGE_FOLDER.parent / "trainers")
+    for folder in candidates:
+        if (folder / "nnUNetTrainerMASAM.py").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"trainers: no nnUNetTrainerMASAM.py in {' and '.join(map(str, candidates))}. The installation is incomplete: "
+        "pip install --force-reinstall --no-deps nnunetv2-masam"
+    )
 
 
 def is_checkout() -> bool:
     """Whether the package is used from a source tree: an editable install, or the tree on ``sys.path``."""
     return (PACKAGE_FOLDER.parent / "pyproject.toml").is_file()
-
-
-def find_planner(name: str) -> type[Any]:
-    """Planner class ``name``, from our folder or, for stock planners, from nnU-Net's.
-
-    Raises:
-        ValueError: there is no such planner; the message lists where it was looked for.
-    """
-    import nnunetv2
-    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
-
-    host_folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
-    folder = str(planners_folder())
-    found = recursive_find_python_class(folder, name, None, base_folder=folder)
-    if found is None:
-        found = recursive_find_python_class(
-            host_folder, name, "nnunetv2.experiment_planning", base_folder=nnunetv2.__path__[0]
-        )
-    if found is None:
-        raise ValueError(
-            f"planner {name!r} is neither in {folder} (which has {', '.join(class_names(planners_folder()))}) "
-            f"nor in {host_folder}. Check the spelling"
-        )
-    return found
 
 
 def find_trainer(name: str) -> type[Any]:
@@ -118,18 +95,6 @@ def classes_in(folder: Path) -> dict[str, type[Any]]:
             if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_"):
                 found[name] = value
     return found
-
-
-def _folder(name: str, pattern: str) -> Path:
-    candidates = (PACKAGE_FOLDER / name, PACKAGE_FOLDER.parent / name)
-    for folder in candidates:
-        if any(folder.glob(pattern)):
-            return folder
-    looked = " and ".join(str(folder) for folder in candidates)
-    raise FileNotFoundError(
-        f"{name}: no {pattern} in {looked}. The installation is incomplete: "
-        "pip install --force-reinstall --no-deps nnunetv2-masam"
-    )
 
 
 @contextlib.contextmanager

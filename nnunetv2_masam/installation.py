@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.catalogue import class_names, find_planner, is_checkout, planners_folder, trainers_folder
+from nnunetv2_masam.catalogue import class_names, is_checkout, trainers_folder
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 _ABSENT = "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)"
@@ -53,7 +53,6 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
         ("Versions", check_versions),
         ("Folders of nnU-Net", check_folders),
         ("Trainers, as nnU-Net finds them", check_trainers),
-        ("Planners", check_planners),
         ("Network and device", check_network),
         ("Pretrained weights", check_weights),
     ]
@@ -172,13 +171,6 @@ def check_trainers() -> Iterator[Finding]:
         else:
             remedy = f"unless it is meant to replace ours in {ours}, remove {folder} from nnUNet_extTrainer"
             yield Finding(name, WARNING, f"from {folder}, which comes before ours", remedy)
-
-
-def check_planners() -> Iterator[Finding]:
-    """Each planner class in our folder."""
-    for name in class_names(planners_folder()):
-        find_planner(name)
-        yield Finding(name, OK, f"from {planners_folder()}")
 
 
 def check_network() -> Iterator[Finding]:

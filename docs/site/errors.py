@@ -17,7 +17,7 @@ PARTS = {
     "cli": "Commands",
     "options": "Commands",
     "processes": "Commands",
-    "catalogue": "Trainers and planners",
+    "catalogue": "Trainers",
     "csv_tables": "Files and folders",
     "files": "Files and folders",
     "nnunet_files": "nnU-Net's files and names",
@@ -30,7 +30,6 @@ PARTS = {
     "plans_file": "Plans",
     "installation": "Commands",
     "planning": "Plans",
-    "planners": "Plans",
     "training": "Training",
     "weights": "Weights files",
     "sharing": "Imported and fitted models",
@@ -51,8 +50,7 @@ def messages(package: Path = PACKAGE) -> dict[str, list[str]]:
     returned = {name: text for tree in trees.values() for name, text in _returned(tree)}
     found: dict[str, list[str]] = {}
     for file, tree in trees.items():
-        first = file.relative_to(package).parts[0] if package in file.parents else "planners"
-        part = first.removesuffix(".py")
+        part = file.relative_to(package).parts[0].removesuffix(".py")
         if part in INTERNAL:
             continue
         found.setdefault(PARTS[part], []).extend(_raised(tree, returned))
@@ -67,8 +65,7 @@ def literals(package: Path = PACKAGE) -> str:
 
 @lru_cache
 def _trees(package: Path) -> dict[Path, ast.Module]:
-    files = [*sorted(package.rglob("*.py")), *sorted((package.parent / "planners").glob("*.py"))]
-    return {file: ast.parse(file.read_text("utf-8")) for file in files}
+    return {file: ast.parse(file.read_text("utf-8")) for file in sorted(package.rglob("*.py"))}
 
 
 def _raised(tree: ast.Module, returned: dict[str, str]) -> Iterator[str]:

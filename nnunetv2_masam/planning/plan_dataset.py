@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.catalogue import class_names, find_masam_trainer, find_planner, planners_folder
+from nnunetv2_masam.catalogue import find_masam_trainer
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     dataset_number,
@@ -30,9 +30,6 @@ class PlanRequest:
     )
     trainer: str = option(
         "-tr", "--trainer", help="Plan for this trainer", default="nnUNetTrainerMASAM", group="plans", metavar="TRAINER"
-    )
-    planner: str = option(
-        "-pl", "--planner", help="Planner class", default="MASAMPlanner", group="plans", metavar="PLANNER"
     )
     baseline: str = option(
         "-base", "--baseline", help="Plans that spacing, normalisation and preprocessed data are taken from",
@@ -87,16 +84,15 @@ def plan_dataset(request: PlanRequest) -> PlannedDataset:
     """Plan a dataset, write the plans, and preprocess what is missing.
 
     Raises:
-        ValueError: there is no such dataset, trainer, planner, baseline or configuration, nothing fits the memory
+        ValueError: there is no such dataset, trainer, baseline or configuration, nothing fits the memory
             target, or other plans of that name are there.
     """
-    planner_class, rules = find_planner(request.planner), find_masam_trainer(request.trainer).rules
-    if not hasattr(planner_class, "explain"):
-        ours = ", ".join(class_names(planners_folder()))
-        raise ValueError(f"-pl: {request.planner} is not a MA-SAM planner; take one of {ours}")
+    from nnunetv2_masam.planning.planner import MASAMPlanner  # imports nnU-Net's, which --help does not need
+
+    rules = find_masam_trainer(request.trainer).rules
     name = dataset_name(request.dataset)
     read_dataset_json(raw_dataset(name))
-    planner = planner_class(
+    planner = MASAMPlanner(
         _ensure_fingerprint(name, _processes(request)),
         gpu_memory_target_in_gb=request.gpu_memory_target_gb,
         plans_name=request.plans_name,

@@ -103,7 +103,6 @@ def test_plan_command(workspace, shell, trained, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-pl", "Nobody"), "planner 'Nobody' is neither in"),
         (("-tr", "nnUNetTrainer"), "nnUNetTrainer is not a MA-SAM trainer"),
         (("-tr", TRAINER, "-c", "3d_lowres"), "-c: got 3d_lowres, the plans have"),
         (("-tr", TRAINER, "-base", "nnUNetResEncUNetMPlans"), "-base: there are no plans"),

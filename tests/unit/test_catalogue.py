@@ -1,4 +1,4 @@
-"""Where trainers and planners are, in a checkout."""
+"""Where trainers are, in a checkout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def test_in_a_checkout_the_folders_are_beside_the_package() -> None:
     assert catalogue.is_checkout()
     assert catalogue.trainers_folder() == REPOSITORY / "trainers"
-    assert catalogue.planners_folder() == REPOSITORY / "planners"
 
 
 def test_inside_the_package_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,10 +39,3 @@ def test_class_names_lists_what_is_defined_there(tmp_path: Path) -> None:
         "from pathlib import Path\nfrom b_shared_zz import Shared\n\nclass Recipe(Shared): ...\n\nclass _Hidden: ...\n"
     )
     assert catalogue.class_names(tmp_path) == ["Recipe", "Shared"]
-
-
-def test_planners_of_ours_and_of_the_host_are_found() -> None:
-    assert catalogue.find_planner("MASAMPlanner").__name__ == "MASAMPlanner"
-    assert catalogue.find_planner("ExperimentPlanner").__module__.startswith("nnunetv2.")
-    with pytest.raises(ValueError, match=r"planner 'MASAMPlaner' is neither in .*which has MASAMPlanner"):
-        catalogue.find_planner("MASAMPlaner")

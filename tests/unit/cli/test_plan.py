@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnunetv2_masam.catalogue import find_planner
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
+from nnunetv2_masam.planning.planner import MASAMPlanner
 
 FINGERPRINT = Path(__file__).resolve().parents[3] / "benchmarks" / "fingerprints" / "Dataset004_Hippocampus.json"
 NAME = FINGERPRINT.stem
@@ -95,9 +95,7 @@ def test_a_configuration_that_is_not_there_is_refused_before_anything_is_written
     assert not (folder / "nnUNetMASAMPlans.json").exists()
 
 
-def test_baseline_plans_of_another_shape_and_planners_that_are_not_ours(folder, capsys):
-    assert main(["plan", "-d", "4", *TINY, "-pl", "ExperimentPlanner"]) == 2
-    assert "-pl: ExperimentPlanner is not a MA-SAM planner; take one of MASAMPlanner" in capsys.readouterr().err
+def test_baseline_plans_of_another_shape(folder, capsys):
     baseline = json.loads((folder / "nnUNetPlans.json").read_text())
     del baseline["configurations"]["2d"]["median_image_size_in_voxels"]
     (folder / "nnUNetPlans.json").write_text(json.dumps(baseline))
@@ -116,7 +114,7 @@ def test_trainers_of_other_networks_are_refused(folder, capsys):
 
 
 def test_the_planner_takes_rules_and_baseline_as_arguments(folder):
-    planner = find_planner("MASAMPlanner")(4, rules=PlanningRules(vit="vit_t", slices=7), plans_name="Mine")
+    planner = MASAMPlanner(4, rules=PlanningRules(vit="vit_t", slices=7), plans_name="Mine")
     assert planner.plan()["configurations"]["3d_fullres"]["training_patch_size"][0] == 7
     assert not (folder / "Mine.json").exists()
 

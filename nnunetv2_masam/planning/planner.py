@@ -1,4 +1,4 @@
-"""Plans for MA-SAM, made from nnU-Net's."""
+"""The planner: plans for MA-SAM, made from nnU-Net's and written beside them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_masam.files import write_text
 from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset
-from nnunetv2_masam.planning import (
-    PLANS_NAME,
-    PlanningRules,
-    explain_configuration,
-    replan,
-)
+from nnunetv2_masam.planning.configuration import replan
+from nnunetv2_masam.planning.explain import explain_configuration
+from nnunetv2_masam.planning.rules import PLANS_NAME, PlanningRules
 from nnunetv2_masam.plans_file import is_masam_configuration, read_plans
 
 
