@@ -31,8 +31,6 @@ class Fault:
 
     Attributes:
         subject: the case or file.
-        detail: what is wrong.
-        remedy: what to do.
     """
 
     subject: str
@@ -93,7 +91,6 @@ def check_folds(preprocessed: Path, folds: Collection[int]) -> None:
 
     Args:
         preprocessed: the dataset's folder, with ``splits_final.json`` if there is one.
-        folds: those to look at.
 
     Raises:
         ValueError: naming the file, the folds and the cases.

@@ -28,7 +28,6 @@ def find_reader(
     """nnU-Net's reader of a dataset's segmentations: the plans' one, else the one that ``dataset.json`` leads to.
 
     Args:
-        dataset_json: content of the dataset's ``dataset.json``.
         plans: content of the plans, if there are any.
         example: one of the segmentations, which nnU-Net tries its readers on.
 

@@ -31,9 +31,7 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        subject: what was looked at.
         status: ``OK``, ``WARNING`` or ``FAILED``; training cannot work with a ``FAILED`` one.
-        detail: what was found.
         remedy: what to do, for the line below; empty when all is well.
     """
 

@@ -23,8 +23,6 @@ class Crossval:
     """A prepared cross-validation: its jobs and its comparison.
 
     Attributes:
-        request: what was asked for.
-        dataset: its dataset's name.
         jobs: one for each trainer and fold, whatever their state.
         output: folder for logs and the comparison.
     """

@@ -19,7 +19,6 @@ class ConvertedDataset:
     """What was written.
 
     Attributes:
-        dataset: the dataset.
         folds: the folds that were appended, if any were asked for.
     """
 

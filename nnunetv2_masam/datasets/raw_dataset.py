@@ -22,8 +22,6 @@ class DatasetSpec:
         name: ``Name`` of ``DatasetXXX_Name``.
         channel: name of the only channel, from which nnU-Net chooses the normalisation.
         labels: name → value, background included.
-        reference: where the data come from.
-        description: one sentence.
         reader: nnU-Net's reader, where it is not to choose one itself.
     """
 
@@ -53,10 +51,8 @@ class RawDataset:
     """A dataset that was written.
 
     Attributes:
-        folder: the dataset's folder in nnUNet_raw.
         training: what was found in each training case.
         test: the same for cases without labels.
-        spec: what it is.
     """
 
     folder: Path

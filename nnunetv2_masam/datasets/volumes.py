@@ -32,7 +32,6 @@ class Volume:
 
     Attributes:
         case: its name in the converted dataset.
-        image: its image file.
         label: its label file; none for a test case.
     """
 
@@ -61,9 +60,6 @@ class Found:
     """Result of checking one case.
 
     Attributes:
-        case: its name.
-        size_vox: size.
-        spacing_mm: spacing.
         labels: foreground values in what was written.
         problems: what forbids to convert it.
         notes: what the user should know.
@@ -81,9 +77,7 @@ def convert_volume(volume: Volume, folder: Path, rule: LabelRule) -> Found:
     """Check one case and write it; a file that needs no change is copied byte by byte.
 
     Args:
-        volume: the case.
         folder: the dataset being written, with ``imagesTr``, ``labelsTr`` and ``imagesTs``.
-        rule: what its labels must be.
 
     Returns:
         what was found; with problems, the case may not have been written.

@@ -89,12 +89,7 @@ def plan_configuration(
 def replan(
     plans: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
 ) -> dict[str, Any]:
-    """nnU-Net's plans with every configuration re-planned that defines a patch; others still inherit from it.
-
-    Args:
-        plans: the content of a plans file.
-        rules, num_classes, vram_gb: see :func:`plan_configuration`.
-    """
+    """nnU-Net's plans with every configuration re-planned that defines a patch; others still inherit from it."""
     planned = deepcopy(dict(plans))
     for name, configuration in plans["configurations"].items():
         if "patch_size" in configuration:

@@ -64,9 +64,6 @@ class PlannedDataset:
     """Result of planning a dataset.
 
     Attributes:
-        name: of the dataset.
-        plans: content of the plans file.
-        plans_file: where it is.
         configurations: those that are ready to train, or were asked for.
         preprocessed: configuration → folder of its preprocessed data, where these were there already.
         explanations: configuration → a table of the plan beside its alternatives, if asked for.

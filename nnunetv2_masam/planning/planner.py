@@ -24,7 +24,6 @@ class MASAMPlanner(ExperimentPlanner):
     Args:
         dataset_name_or_id, preprocessor_name, overwrite_target_spacing, suppress_transpose: as nnU-Net's planner.
         gpu_memory_target_in_gb: memory of one GPU; None takes the rules' target.
-        plans_name: name of the plans to write.
         rules: what the recipe that will train on these plans asks for.
         baseline: name of nnU-Net's plans; the default ones are made where they are missing.
         overwrite: replace plans of ours that differ from those planned now.

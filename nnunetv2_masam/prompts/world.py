@@ -22,8 +22,6 @@ def box_of_points(points_lps_mm: Iterable[tuple[float, float, float]], image: si
 
     Args:
         points_lps_mm: (x, y, z) in the world, LPS.
-        image: whose grid it is.
-        what: name of the box, for errors.
 
     Raises:
         ValueError: the box does not lie inside the image.

@@ -41,7 +41,6 @@ class ImportedModel:
     """What was written.
 
     Attributes:
-        folder: the model folder.
         plans: content of its ``plans.json``.
         readme: text of its ``README.txt``: how to predict, and what differs from the authors' procedure.
     """

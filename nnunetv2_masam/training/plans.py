@@ -29,9 +29,6 @@ def plans_for_training(
 
     Args:
         plans: content of a plans file, with nnU-Net's ``continue_training`` in it where a training starts.
-        configuration: name of the one to train.
-        dataset_json: of the dataset.
-        rules: of the recipe.
         trainer: the recipe's name, for messages and to find what it trained before.
 
     Raises:

@@ -55,10 +55,7 @@ def write_dataset(
     Args:
         target: the new ``nnUNet_raw/DatasetXXX_Name``.
         sequences: those with masks and not for testing are trained on; masks of the others go to ``labelsTs``.
-        reader: of the masks.
         max_frames: of a case.
-        scaling: of frames and masks.
-        about: further entries of ``dataset.json``.
 
     Returns:
         what ``frames.json`` holds.

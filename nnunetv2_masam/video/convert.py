@@ -26,8 +26,6 @@ class ConvertedVideos:
     """What was written.
 
     Attributes:
-        folder: where.
-        sequences: what was found.
         frame_map: cases and classes.
         unlisted_pixels: how many pixels were taken as background for lack of a class.
         notes: what was left out or replaced.

@@ -43,7 +43,6 @@ class CaseFrames:
     """Frames that a case is made of.
 
     Attributes:
-        sequence: name.
         frames: names of the files, in the order of time.
         size: (height, width) of the files, which the case need not have.
     """

@@ -94,11 +94,6 @@ def count_cases(
 ) -> dict[str, FrameCounts]:
     """Read predictions and references case by case.
 
-    Args:
-        predictions: case → file.
-        references: case → file, for the same cases.
-        frame_map: of the dataset.
-
     Returns:
         sequence → counts of its frames.
 

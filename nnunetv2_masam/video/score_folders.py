@@ -23,7 +23,6 @@ class VideoScores:
 
     Attributes:
         report: for ``scores.json``; see :func:`~nnunetv2_masam.video.frame_scores.score_video`.
-        tables: the same as Markdown.
     """
 
     report: dict[str, Any]

@@ -37,7 +37,6 @@ def download_checkpoint(
     A file of which no hash is known must begin as a weights file does.
 
     Args:
-        known: what to fetch.
         folder: where to put it; made if it is missing.
         retries: further tries after a broken connection or a wrong hash.
         timeout_s: longest wait for the server, for each answer rather than for the whole file.

@@ -20,9 +20,6 @@ class Provenance:
     """Origin of weights: file, hash, licence, citation.
 
     Attributes:
-        file: name of the file.
-        bytes: its size.
-        sha256: its hash in hex.
         name: of the known checkpoint; None for any other file.
         package: name and version of the installed package that the file lies in; None for other places.
         source, licence, citations, seen, url: as in :class:`~nnunetv2_masam.weights.published.PublishedCheckpoint`.
@@ -66,9 +63,6 @@ def stored_provenance(checkpoint: Mapping[str, Any]) -> Provenance | None:
 
 def identify(path: str | Path) -> Provenance:
     """Hash a weights file and look it up among the known ones.
-
-    Args:
-        path: the file, or a folder with one.
 
     Raises:
         FileNotFoundError: there is no such file.

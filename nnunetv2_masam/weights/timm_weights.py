@@ -32,7 +32,6 @@ def load_timm_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
 
     Args:
         network: one that was built with ``encoder="timm:…"``.
-        path: file, or a folder with one.
 
     Returns:
         What became of every key.
