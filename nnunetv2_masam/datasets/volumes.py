@@ -17,13 +17,11 @@ import nibabel
 import numpy as np
 
 from nnunetv2_masam.files import shortened
+from nnunetv2_masam.images import apart_mm
 from nnunetv2_masam.label_files import whole_numbers
 
 MOST_VALUES = 8  # label values in an error
-# a label file may differ from its image by this much through rounding
-SPACING_TOLERANCE = 1e-3  # of the spacing
-ORIGIN_TOLERANCE_MM = 0.01
-DIRECTION_TOLERANCE = 1e-3
+MOST_APART_VOX = 0.1  # of a label file and its image, which is rounding
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,14 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
         allowed = ", ".join(map(str, sorted(rule.values)))
         raise ValueError(f"{path}: label values {shortened(unexpected, MOST_VALUES)}; the dataset has {allowed}")
     notes = ["values that are not whole were rounded"] if rounded else []
-    if difference := geometry_difference(image, label):
+    distance_mm = apart_mm(image.affine, label.affine, image.shape)
+    if distance_mm > MOST_APART_VOX * min(_spacing_mm(image)):
         if not rule.copy_geometry:
-            raise ValueError(f"{path}: {difference}. If voxels correspond by their index: --copy-geometry")
+            raise ValueError(
+                f"{path}: lies elsewhere than its image, up to {distance_mm:.3g} mm apart, with spacing "
+                f"{_times(_spacing_mm(label)[::-1])} mm, its image {_times(_spacing_mm(image)[::-1])} mm. If voxels "
+                "correspond by their index: --copy-geometry"
+            )
         notes.append("label file had another geometry and got its image's")
     same_grid = np.allclose(label.affine, image.affine) and np.allclose(_spacing_mm(label), _spacing_mm(image))
     changed = bool(rounded) or not same_grid or any(value in rule.merged for value in found)
@@ -126,26 +129,6 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
     if not foreground:
         notes.append("no foreground in the label file")
     return foreground, tuple(notes)
-
-
-def geometry_difference(image: Any, label: Any) -> str:
-    """Describe what differs by more than rounding between two volumes of the same size; empty if nothing does."""
-    (spacing, origin, direction), (own_spacing, own_origin, own_direction) = map(_geometry, (image, label))
-    found = []
-    if not np.allclose(own_spacing, spacing, rtol=SPACING_TOLERANCE, atol=0):
-        found.append(f"spacing {_times(own_spacing[::-1])} mm, its image {_times(spacing[::-1])} mm")
-    if not np.allclose(own_origin, origin, rtol=0, atol=ORIGIN_TOLERANCE_MM):
-        found.append(f"origin {_rounded(own_origin)} mm, its image {_rounded(origin)} mm")
-    if not np.allclose(own_direction, direction, rtol=0, atol=DIRECTION_TOLERANCE):
-        found.append(f"direction {_rounded(own_direction)}, its image {_rounded(direction)}")
-    return "; ".join(found)
-
-
-def _geometry(image: Any) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Spacing, origin and direction, in the file's axis order."""
-    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
-    direction = image.affine[:3, :3] / np.where(spacing > 0, spacing, 1)
-    return tuple(spacing), tuple(image.affine[:3, 3]), tuple(direction.ravel())
 
 
 def _spacing_mm(image: Any) -> tuple[float, ...]:
@@ -177,7 +160,3 @@ def _write(image: Any, source: Path, target: Path, changed: bool) -> None:
 
 def _times(numbers: tuple[float, ...]) -> str:
     return " x ".join(f"{number:.4g}" for number in numbers)
-
-
-def _rounded(numbers: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{number:.4g}" for number in numbers) + ")"
