@@ -12,7 +12,7 @@ preprocessed data are used as they are. This package decides the rest, in this o
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives;
 - ``planner.py``: nnU-Net's planner with these plans, which writes them;
-- ``plan_dataset.py``: all of it for a dataset, with fingerprint and preprocessing where they are missing.
+- ``plan_dataset.py``: all of it for a dataset.
 
 ``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
 :func:`plan_configuration`.

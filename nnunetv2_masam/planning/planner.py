@@ -25,7 +25,7 @@ class MASAMPlanner(ExperimentPlanner):
         dataset_name_or_id, preprocessor_name, overwrite_target_spacing, suppress_transpose: as nnU-Net's planner.
         gpu_memory_target_in_gb: memory of one GPU; None takes the rules' target.
         rules: what the recipe that will train on these plans asks for.
-        baseline: name of nnU-Net's plans; the default ones are made where they are missing.
+        baseline: name of nnU-Net's plans.
         overwrite: replace plans of ours that differ from those planned now.
 
     Raises:
@@ -67,8 +67,7 @@ class MASAMPlanner(ExperimentPlanner):
         """The plans, not written yet.
 
         Raises:
-            ValueError: the plans to start from are neither there nor nnU-Net's default, or even the smallest plan
-                does not fit the memory target.
+            ValueError: the plans to start from are missing, or even the smallest plan does not fit the memory target.
         """
         plans = self._plans_to_start_from()
         self.num_classes = PlansManager(plans).get_label_manager(self.dataset_json).num_segmentation_heads
@@ -122,10 +121,8 @@ class MASAMPlanner(ExperimentPlanner):
     def _plans_to_start_from(self) -> dict:
         file = self.plans_file.with_name(f"{self.baseline}.json")
         if not file.is_file():
-            if self.baseline != "nnUNetPlans":
-                raise ValueError(
-                    f"-base: there are no plans {file}. Run nnUNetv2_plan_experiment for {self.dataset_name} with the "
-                    f"planner that writes {self.baseline}, or leave out -base"
-                )
-            ExperimentPlanner(self.dataset_name).plan_experiment()
+            raise ValueError(
+                f"-base: there are no plans {file}. Run nnUNetv2_plan_and_preprocess for {self.dataset_name}, with the "
+                f"planner that writes {self.baseline}"
+            )
         return read_plans(file)

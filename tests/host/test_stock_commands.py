@@ -104,7 +104,6 @@ def test_plan_command(workspace, shell, trained, capsys):
     ("arguments", "message"),
     [
         (("-tr", "nnUNetTrainer"), "nnUNetTrainer is not a MA-SAM trainer"),
-        (("-tr", TRAINER, "-c", "3d_lowres"), "-c: got 3d_lowres, the plans have"),
         (("-tr", TRAINER, "-base", "nnUNetResEncUNetMPlans"), "-base: there are no plans"),
         (("-tr", "nnUNetTrainerMASAM_H", "-gpu_memory_target", "2"), "2 GB is too small"),
     ],

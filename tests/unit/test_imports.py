@@ -55,6 +55,7 @@ ALLOWED = {
     },
     "training": {
         "plans_file",
+        "processes",
         "files",
         "training",
         "baselines",

@@ -12,6 +12,7 @@ import pytest
 
 from nnunetv2_masam.crossval.guard import __file__ as GUARD
 from nnunetv2_masam.files import is_alive
+from nnunetv2_masam.processes import torch_threads, usable_cpus
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -92,3 +93,18 @@ def test_terminating_the_guard_ends_the_command():
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
     assert not lasts(command)
+
+
+def test_cpus_are_those_of_the_process_and_threads_follow_the_environment(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert 1 <= usable_cpus() == torch_threads() <= os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(before)})
+        try:
+            assert usable_cpus() == torch_threads() == 1
+        finally:
+            os.sched_setaffinity(0, before)
+    for value, threads in (("3", 3), ("2,1", 2), ("0", usable_cpus()), ("all", usable_cpus())):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert torch_threads() == threads

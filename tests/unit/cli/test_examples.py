@@ -159,16 +159,10 @@ def test_volumes(btcv, prostate6, folders, tmp_path, monkeypatch):  # noqa: F811
     assert [path.name for path in sorted(folders.raw.iterdir())] == ["Dataset017_BTCV", "Dataset018_Prostate6"]
 
 
-def test_plans(folder, monkeypatch):  # noqa: F811
-    """Without nnU-Net's preprocessing, for which there are no images."""
-    preprocessed = []
-    monkeypatch.setattr(
-        "nnunetv2.experiment_planning.plan_and_preprocess_api.preprocess_dataset",
-        lambda dataset, plans, configurations, **_: preprocessed.append((dataset, plans, configurations)),
-    )
+def test_plans(folder, capsys):  # noqa: F811
     (folder / "nnUNetMASAMPlans.json").unlink()
     run_examples("nnUNetv2_masam plan")
-    assert preprocessed == 2 * [(4, "nnUNetPlans", ["3d_fullres"])]
+    assert "preprocess with: nnUNetv2_preprocess -d 4 -plans_name nnUNetPlans -c 3d_fullres" in capsys.readouterr().out
     written = {path.stem for path in folder.glob("nnUNetMASAMPlans*.json")}
     assert written == {"nnUNetMASAMPlans", "nnUNetMASAMPlans_24G", "nnUNetMASAMPlans_11G"}
 
