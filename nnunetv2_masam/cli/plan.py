@@ -28,7 +28,8 @@ def _report(planned: PlannedDataset, request: PlanRequest) -> None:
         print("GB: predicted. speed: slices per second over the plan's, from counting operations, not measured")
     print(f"written: {planned.plans_file}")
     first = "3d_fullres" if "3d_fullres" in planned.plans["configurations"] else "2d"
-    if not (planned.plans_file.parent / planned.plans["configurations"][first]["data_identifier"]).is_dir():
+    data = planned.plans["configurations"][first].get("data_identifier", "")
+    if not (planned.plans_file.parent / data).is_dir():
         preprocess = f"nnUNetv2_preprocess -d {dataset_number(planned.name)} -plans_name {request.baseline} -c {first}"
         print(f"preprocess with: {preprocess}")
     train = f"nnUNetv2_train {planned.name} {first} FOLD"
