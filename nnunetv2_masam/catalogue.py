@@ -6,11 +6,9 @@ installed package has the folder inside it, a checkout (editable install) beside
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import importlib.util
 import io
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,42 +64,20 @@ def find_masam_trainer(name: str) -> type[Any]:
     Raises:
         ValueError: there is no trainer of this name, or it trains another network.
     """
+    from nnunetv2_masam import trainers  # which lists them by this module
+
     trainer = find_trainer(name)
     if not hasattr(trainer, "rules"):
-        ours = [other for other, found in classes_in(trainers_folder()).items() if hasattr(found, "rules")]
+        ours = [other for other in dir(trainers) if hasattr(getattr(trainers, other), "rules")]
         raise ValueError(f"-tr: {name} is not a MA-SAM trainer; take one of {', '.join(ours)}")
     return trainer
 
 
-def class_names(folder: Path) -> list[str]:
-    """Names of the classes defined in the modules of ``folder``; see :func:`classes_in`."""
-    return list(classes_in(folder))
-
-
-def classes_in(folder: Path) -> dict[str, type[Any]]:
-    """The classes defined in the modules of ``folder``, by name; private ones are left out.
-
-    A module that cannot be imported raises what its import raises.
-    """
-    found: dict[str, type[Any]] = {}
+def class_names(folder: Path) -> dict[str, str]:
+    """Class → module that defines it, read without importing any module; private classes are left out."""
+    found: dict[str, str] = {}
     for path in sorted(folder.glob("*.py")):
-        spec = importlib.util.spec_from_file_location(f"_catalogue_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        with _beside_each_other(folder):
-            spec.loader.exec_module(module)
-        for name, value in vars(module).items():
-            if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_"):
-                found[name] = value
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name] = path.stem
     return found
-
-
-@contextlib.contextmanager
-def _beside_each_other(folder: Path) -> Iterator[None]:
-    """Let the modules of ``folder`` import each other, as they can when nnU-Net loads them."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))

@@ -38,4 +38,4 @@ def test_class_names_lists_what_is_defined_there(tmp_path: Path) -> None:
     (tmp_path / "a_recipe_zz.py").write_text(
         "from pathlib import Path\nfrom b_shared_zz import Shared\n\nclass Recipe(Shared): ...\n\nclass _Hidden: ...\n"
     )
-    assert catalogue.class_names(tmp_path) == ["Recipe", "Shared"]
+    assert catalogue.class_names(tmp_path) == {"Recipe": "a_recipe_zz", "Shared": "b_shared_zz"}
