@@ -162,8 +162,7 @@ def test_cases_of_other_channels_are_named_with_the_remedy(raw):
     [
         ("dataset -d 901 -o Boxes --label core", "expected DatasetXXX_Name"),
         ("dataset -d 901 -o Dataset905_../../x --label core", "Paths are not names"),
-        ("dataset -d 901 -o Dataset901_Other --label core", "the number 901 is taken by Dataset901_Balls"),
-        ("dataset -d 901 -o Dataset901_Balls --label core", "is a folder with files in it"),
+        ("dataset -d 901 -o Dataset901_Other --label core", "dataset number 901: taken by Dataset901_Balls"),
         ("dataset -d 901 -o Dataset902_Boxes --label tumour", "got tumour, the labels are shell, core"),
         ("dataset -d 999 -o Dataset902_Boxes --label core", "Could not find a dataset with the ID 999"),
     ],
