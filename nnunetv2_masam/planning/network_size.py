@@ -114,11 +114,6 @@ class Architecture:
         return 0 if not self.adapter_channels else 2 if self.timm is None else 1
 
     @property
-    def trains_the_neck(self) -> bool:
-        """Whether the image encoder's last layers are trained: those of an encoder of timm start anew."""
-        return self.trainable == "all" or self.timm is not None
-
-    @property
     def differentiates_the_encoder(self) -> bool:
         """Whether anything in the blocks of the image encoder is trained."""
         if self.trainable == "masam":
