@@ -56,6 +56,23 @@ def nonfinite_cases(folder: Path) -> Iterator[tuple[str, int]]:
             yield case, count
 
 
+def faults_of_dataset(dataset: str) -> Iterator[Fault]:
+    """Find faults of a dataset's preprocessed cases, and of its files.
+
+    Raises:
+        ValueError: there is no such dataset, or it has no label files.
+    """
+    folders = {file.parent for file in preprocessed_dataset(dataset).glob("*/*.pkl")}
+    for folder in sorted(folders):
+        for case, count in nonfinite_cases(folder):
+            remedy = "repair its images and preprocess again, or leave the case out of the splits"
+            yield Fault(f"{folder.name}/{case}", f"{count} values are not finite", remedy)
+    if not folders:
+        remedy = f"nnUNetv2_plan_and_preprocess -d {dataset}"
+        yield Fault(dataset, f"no preprocessed cases in {preprocessed_dataset(dataset)}", remedy)
+    yield from faults_of_files(dataset)
+
+
 def faults_of_files(dataset: str) -> Iterator[Fault]:
     """Find faults that nnU-Net would train on without a message: in label values, images and folds.
 

@@ -55,8 +55,7 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
         ("Pretrained weights", check_weights),
     ]
     if dataset:
-        checks.append((f"Preprocessed data of {dataset}", partial(check_data, dataset)))
-        checks.append((f"Labels, images and folds of {dataset}", partial(check_files, dataset)))
+        checks.append((f"Data of {dataset}", partial(check_dataset, dataset)))
     for title, check in checks:
         yield title, _guarded(title, check)
 
@@ -74,47 +73,20 @@ def _guarded(title: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Fin
         yield Finding(title, FAILED, f"{type(error).__name__}: {error}", remedy)
 
 
-def check_data(dataset: str) -> Iterator[Finding]:
-    """Every preprocessed case of a dataset; one that cannot be found says nothing of the installation."""
+def check_dataset(dataset: str) -> Iterator[Finding]:
+    """Preprocessed cases, label files, images and folds of a dataset, which say nothing of the installation."""
+    from nnunetv2_masam.data_checks import faults_of_dataset
+
+    sound = True
     try:
-        yield from _check_cases(dataset)
-    except ValueError as error:
-        yield Finding(
-            f"-d {dataset}", WARNING, str(error), "correct -d, or leave it out to check the installation only"
-        )
-
-
-def check_files(dataset: str) -> Iterator[Finding]:
-    """The label files, images and folds of a dataset."""
-    from nnunetv2_masam.data_checks import faults_of_files
-
-    found = 0
-    try:
-        for fault in faults_of_files(dataset):
-            found += 1
+        for fault in faults_of_dataset(dataset):
+            sound = False
             yield Finding(fault.subject, WARNING, fault.detail, fault.remedy)
     except ValueError as error:
-        yield Finding(f"-d {dataset}", WARNING, str(error), "correct what the message names")
-    else:
-        if not found:
-            yield Finding("labels and images", OK, "whole numbers that dataset.json defines, channels of one size")
-
-
-def _check_cases(dataset: str) -> Iterator[Finding]:
-    from nnunetv2_masam.data_checks import nonfinite_cases
-    from nnunetv2_masam.nnunet_files import preprocessed_dataset
-
-    folders = [file.parent for file in sorted(preprocessed_dataset(dataset).glob("*/*.pkl"))]
-    for folder in dict.fromkeys(folders):
-        damaged = list(nonfinite_cases(folder))
-        for case, count in damaged:
-            remedy = "repair its images and preprocess again, or leave the case out of the splits"
-            yield Finding(f"{folder.name}/{case}", WARNING, f"{count} values are not finite", remedy)
-        if not damaged:
-            yield Finding(folder.name, OK, "all values are finite")
-    if not folders:
-        remedy = f"nnUNetv2_plan_and_preprocess -d {dataset}"
-        yield Finding(dataset, WARNING, f"no preprocessed cases in {preprocessed_dataset(dataset)}", remedy)
+        sound = False
+        yield Finding(f"-d {dataset}", WARNING, str(error), "correct -d, or what the message names")
+    if sound:
+        yield Finding("data", OK, "finite values, labels that dataset.json defines, channels of one size")
 
 
 def check_versions() -> Iterator[Finding]:

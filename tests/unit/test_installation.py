@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnunetv2_masam.installation import REINSTALL, WARNING, check_data
+from nnunetv2_masam.installation import REINSTALL, WARNING, check_dataset
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folders(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dataset", ["77", "Dataset77_Short", "liver"])
 def test_a_dataset_that_is_not_there(folders, dataset):
-    (finding,) = check_data(dataset)
+    (finding,) = check_dataset(dataset)
     assert finding.status == WARNING
     assert f"-d {dataset}" in finding.subject
     assert "correct -d" in finding.remedy
@@ -27,12 +27,12 @@ def test_a_dataset_that_is_not_there(folders, dataset):
 def test_a_variable_that_is_not_set(folders, monkeypatch):
     (folders / "raw" / "Dataset077_Liver").mkdir()
     monkeypatch.delenv("nnUNet_preprocessed")
-    (finding,) = check_data("77")
+    (finding,) = check_dataset("77")
     assert finding.status == WARNING
     assert "nnUNet_preprocessed is not set" in finding.detail
 
 
 def test_a_dataset_that_is_not_preprocessed(folders):
     (folders / "raw" / "Dataset077_Liver").mkdir()
-    (finding,) = check_data("77")
+    finding, _ = check_dataset("77")
     assert (finding.status, finding.remedy) == (WARNING, "nnUNetv2_plan_and_preprocess -d 77")
