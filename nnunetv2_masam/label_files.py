@@ -128,6 +128,11 @@ def defined_values(dataset_json: Mapping[str, Any]) -> frozenset[int]:
     return frozenset({0, *(int(v) for value in dataset_json["labels"].values() for v in np.atleast_1d(value))})
 
 
+def plain_name(name: str) -> str:
+    """A label's name without what people write differently: case, underscores, hyphens, spaces."""
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+
+
 def _rounded(array: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: holds values that are not finite numbers, expected labels. Correct the file")

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predictions",
         nargs="+",
         metavar="NAME=DIR",
-        help="Folders with test set predictions (or CSV files), instead of -d",
+        help="Folders with test set predictions, DICOM SEG too (or CSV files), instead of -d",
     )
     add_options(parser, CompareCrossValidation, leave_out=("dataset",))
     words: dict[str, Any] = {"nargs": "+", "default": []}

@@ -6,7 +6,7 @@ import argparse
 
 from nnunetv2_masam.cli.options import request_from
 from nnunetv2_masam.cli.parser import Command
-from nnunetv2_masam.dicom.requests import ImportRequest, LabelsRequest, SegRequest
+from nnunetv2_masam.dicom.requests import ImportRequest, SegRequest
 
 
 def import_series(args: argparse.Namespace) -> int:
@@ -32,15 +32,6 @@ def seg(args: argparse.Namespace) -> int:
     return 0
 
 
-def labels(args: argparse.Namespace) -> int:
-    """Write the label images, and print their segments."""
-    from nnunetv2_masam.dicom.labels import write_labels
-
-    for name, segments in write_labels(request_from(args, LabelsRequest)).items():
-        print(f"{args.output / name}: " + ", ".join(f"{number} {label}" for number, label in segments.items()))
-    return 0
-
-
 DICOM = Command(
     "Import DICOM series, and write predictions as DICOM SEG",
     commands={
@@ -63,14 +54,6 @@ with --segments.
 
   nnUNetv2_masam dicom seg predictions --source scanner -o segs
   nnUNetv2_masam dicom seg predictions --source scanner -o segs_2 --segments segs/segments.csv --form labelmap
-""",
-        ),
-        "labels": Command(
-            "Write DICOM SEG as label images, to compare or to train on",
-            labels,
-            LabelsRequest,
-            """\
-  nnUNetv2_masam dicom labels segs -o labels --source scanner
 """,
         ),
     },

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from nnunetv2_masam.csv_tables import read_case_table
-from nnunetv2_masam.evaluation.labels import plain_name
 from nnunetv2_masam.evaluation.lineup import NO_FOLD
 from nnunetv2_masam.evaluation.metrics import METRICS, VOLUMES, MetricSettings
 from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS
 from nnunetv2_masam.files import shortened
+from nnunetv2_masam.label_files import plain_name
 
 SYNONYMS = {synonym: metric.name for metric in METRICS.values() for synonym in metric.synonyms}
 UNDEFINED = ("", "nan", "na", "n/a", "none", "null", "-")
