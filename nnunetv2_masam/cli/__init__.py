@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from nnunetv2_masam import __version__
 from nnunetv2_masam.cli.parser import add_commands
 from nnunetv2_masam.files import env_flag
+from nnunetv2_masam.requirements import wrong_versions
 
 USER_ERROR, INTERRUPTED, CLOSED_PIPE = 2, 130, 141  # the last two as shells report SIGINT and SIGPIPE
 
@@ -68,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # nnU-Net and torch raise RuntimeError for what a user can fix
     except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         return _report(prog, error)
-    except AssertionError as error:
-        if not _raised_by_nnunet(error):
-            raise
-        return _report(prog, error)
+    except Exception as error:
+        if (isinstance(error, AssertionError) and _raised_by_nnunet(error)) or wrong_versions():
+            return _report(prog, error)
+        raise
 
 
 def _report(prog: str, error: Exception) -> int:
@@ -89,6 +90,8 @@ def _raised_by_nnunet(error: BaseException) -> bool:
 
 def describe(error: BaseException) -> str:
     """An error as a sentence that names what to do where the system's own message does not."""
+    if not isinstance(error, (ValueError, OSError, RuntimeError, MemoryError)) and (others := wrong_versions()):
+        return f"{type(error).__name__} ({error}), because of other versions than are needed. {'; '.join(others)}"
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.split(".")[0]
         return f"the Python package {package} is missing ({error}). Install it, for instance: pip install {package}"

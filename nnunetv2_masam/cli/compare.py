@@ -12,6 +12,7 @@ from nnunetv2_masam.cli.options import add_options, request_from
 from nnunetv2_masam.cli.parser import Command
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
 from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareRequest, CompareTestSet, ModelSource
+from nnunetv2_masam.options import read_number
 
 if TYPE_CHECKING:
     from nnunetv2_masam.evaluation.comparison import Comparison
@@ -112,7 +113,7 @@ def _numbers(option: str, words: Sequence[str], expected: str, named: bool = Tru
     for word in words:
         name, _, value = word.rpartition("=")
         try:
-            found[name] = float(value)
+            found[name] = read_number(value)
         except ValueError:
             raise ValueError(f"{option} {word!r}: expected {expected}") from None
         if named and not name:
@@ -134,7 +135,7 @@ def _oracles(words: Sequence[str]) -> dict[str, float | None]:
     for word in words:
         name, _, margin = word.partition("=")
         try:
-            found[name] = float(margin) if margin else None
+            found[name] = read_number(margin) if margin else None
         except ValueError:
             raise ValueError(f"--oracle {word}: expected NAME or NAME=millimetres of margin") from None
     return found

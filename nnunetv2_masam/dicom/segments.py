@@ -41,14 +41,19 @@ def write_segs(request: SegRequest) -> tuple[list[Segment], list[str]]:
     paths = [path for path in list_folder(request.predictions) if _case(path)]
     if not paths:
         raise ValueError(f"{request.predictions}: has no predictions, expected files of {', '.join(FILE_ENDINGS)}")
-    found = [stack for stack in find_stacks(scan_folder(request.source).values()) if stack.affine is not None]
+    scanned = list(find_stacks(scan_folder(request.source).values()))
+    found = [stack for stack in scanned if stack.affine is not None]
     stacks = {stack.case: stack for stack in found}
     uids = Counter(stack.series.uid for stack in found)
     stacks |= {stack.series.uid: stack for stack in found if uids[stack.series.uid] == 1}
     if missing := [_case(path) for path in paths if _case(path) not in stacks]:
+        refused = {
+            name: stack.note for stack in scanned for name in (stack.case, stack.series.uid) if stack.affine is None
+        }
+        reasons = [f"{case}: the series {refused[case]}" for case in missing if case in refused]
         raise ValueError(
-            f"{request.predictions}: no usable series in {request.source} for {shortened(missing)}, expected cases "
-            "named by dicom import or by their Series Instance UIDs"
+            f"{request.predictions}: no usable series in {request.source} for {shortened(missing)}, "
+            + (shortened(reasons) or "expected cases named by dicom import or by their Series Instance UIDs")
         )
     with atomic_folder(request.output) as folder:
         pd.DataFrame(segments).to_csv(folder / TABLE, index=False)

@@ -24,6 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_masam.csv_tables import read_csv_table
+from nnunetv2_masam.options import read_number
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.markups import ENDING, read_markups
 from nnunetv2_masam.prompts.requests import COORDINATES
@@ -85,7 +86,7 @@ def read_boxes(path: Path) -> dict[str, list[Corners]]:
 
 def _corners(values: Sequence[str]) -> Corners:
     try:
-        numbers = tuple(map(float, values))
+        numbers = tuple(map(read_number, values))
     except ValueError:
         numbers = ()
     if not numbers or not all(map(math.isfinite, numbers)):

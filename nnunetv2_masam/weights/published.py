@@ -31,7 +31,7 @@ class PublishedCheckpoint:
         licence: SPDX identifier or name of the weights' licence.
         source: who made it.
         citations: what to cite.
-        seen: the images that it was trained on.
+        trained_on: the images that it was trained on.
         loaded: the published file itself has been loaded into the network.
         bytes: size of the file; None if no public source states it.
         sha256, md5: hashes of the file in hex; None if no public sources agree on one.
@@ -47,7 +47,7 @@ class PublishedCheckpoint:
     licence: str
     source: str
     citations: tuple[str, ...]
-    seen: str
+    trained_on: str
     url: str | None = None
     default: bool = False
     loaded: bool = False

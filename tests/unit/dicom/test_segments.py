@@ -12,10 +12,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
+from nnunetv2_masam.dicom.headers import scan_folder
 from nnunetv2_masam.dicom.labels import read_segmentation
 from nnunetv2_masam.dicom.requests import SegRequest
 from nnunetv2_masam.dicom.segments import write_segs
-from tests.dicom_files import ROTATED, phantom, values, write_series
+from nnunetv2_masam.dicom.stacks import find_stacks
+from tests.dicom_files import ROTATED, phantom, planes, values, write_series
 
 KINDS = ["axial", "oblique", "reversed", "enhanced", "enhanced oblique"]
 
@@ -367,3 +369,18 @@ def test_nothing_is_warned_of(make_case):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         written(case)
+
+
+@pytest.mark.parametrize("by_uid", [False, True])
+def test_a_series_that_was_refused_is_explained(tmp_path, make_case, by_uid):
+    """A gantry tilt: another tool may have made an upright image of it, which has another grid."""
+    case = make_case()
+    tilted = [position + number * np.array([0.0, 0.8, 0.0]) for number, position in enumerate(planes(8))]
+    uid = write_series(tmp_path / "tilted", values(phantom()), tilted)
+    (stack,) = find_stacks(scan_folder(tmp_path / "tilted").values())
+    name = uid if by_uid else stack.case
+    (case.predictions / f"{case.name}.nii.gz").rename(case.predictions / f"{name}.nii.gz")
+    with pytest.raises(
+        ValueError, match=rf"no usable series in .* for {name}, {name}: the series has .* tilt of 17\.7 deg"
+    ):
+        write_segs(SegRequest(case.predictions, tmp_path / "tilted", tmp_path / "segs"))
