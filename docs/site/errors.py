@@ -33,7 +33,7 @@ PARTS = {
     "planning": "Plans",
     "training": "Training",
     "weights": "Weights files",
-    "sharing": "Imported and fitted models",
+    "sharing": "Imported, slim and merged models",
     "evaluation": "Comparisons",
     "predict": "Prediction",
     "prompts": "Box prompts",

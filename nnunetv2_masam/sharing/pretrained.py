@@ -23,7 +23,7 @@ from nnunetv2_masam.plans_file import read_plans
 from nnunetv2_masam.sharing.requests import AdaptRequest
 from nnunetv2_masam.weights.load import LoadReport, fit_tensors
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
-from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
+from nnunetv2_masam.weights.trained import completed_weights, read_nnunet_checkpoint
 from nnunetv2_masam.weights.weight_files import CheckpointError
 
 CLASS_LAYERS = ".seg_layers."  # in the names of what nnU-Net leaves out
@@ -47,7 +47,7 @@ def adapt_pretrained(request: AdaptRequest) -> AdaptedCheckpoint:
     """Fit a checkpoint to the network that a training would have, for ``nnUNetv2_train -pretrained_weights``.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
+        FileNotFoundError: no such checkpoint, or the base of a slim one is missing.
         ValueError: there is no such dataset, trainer or configuration, the plans are missing or damaged, or the output
             is there.
         CheckpointError: the networks differ in more than classes, channels and image size.
@@ -83,7 +83,7 @@ def adapt_checkpoint(
         What became of every tensor; ``new`` are those that depend on the classes.
 
     Raises:
-        FileNotFoundError: no such checkpoint.
+        FileNotFoundError: no such checkpoint, or the base of a slim one is missing.
         ValueError: ``out`` is there.
         CheckpointError: the networks differ in more than classes, channels and image size.
     """
@@ -91,7 +91,7 @@ def adapt_checkpoint(
         kind = "a folder" if out.is_dir() else "a file that is there already"
         raise ValueError(f"-o: got {kind}, {out}; expected the name of a new file. Choose another, or use --overwrite")
     checkpoint = read_nnunet_checkpoint(path)
-    weights = checkpoint["network_weights"]
+    weights = completed_weights(checkpoint)
     with torch.device("meta"):
         network = MASAM(channels, 1, **arch_kwargs)
     report = LoadReport(path)

@@ -8,6 +8,36 @@ from pathlib import Path
 from nnunetv2_masam.options import option
 from nnunetv2_masam.sharing.authors_tasks import TASKS
 
+_MODEL_FOLDER = "Model folder (plans.json, dataset.json, fold_*)"
+_LOOKED_FOR = "(default: looked for in MASAM_CHECKPOINT, the cache and installed packages)"
+
+
+@dataclass(frozen=True)
+class SlimRequest:
+    """A model folder to write with slim checkpoints."""
+
+    folder: Path = option("folder", help=_MODEL_FOLDER, group="input")
+    output: Path = option("-o", "--output", help="New folder to write", group="output", metavar="DIR")
+    sam: Path | None = option(
+        help=f"SAM file that the model was trained from {_LOOKED_FOR}", default=None, group="input", metavar="FILE"
+    )
+
+
+@dataclass(frozen=True)
+class MergeRequest:
+    """A model folder to write with whole checkpoints."""
+
+    folder: Path = option("folder", help=_MODEL_FOLDER, group="input")
+    output: Path = option("-o", "--output", help="New folder to write", group="output", metavar="DIR")
+    sam: Path | None = option(
+        help=f"SAM file that slim checkpoints need {_LOOKED_FOR}", default=None, group="input", metavar="FILE"
+    )
+    fold: bool = option(
+        help="Add FacT's or LoRA's increments to the query and value weights; the result cannot be trained on",
+        default=False,
+        group="output",
+    )
+
 
 @dataclass(frozen=True)
 class AdaptRequest:

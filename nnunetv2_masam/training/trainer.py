@@ -6,6 +6,7 @@ A recipe sets class attributes. It defines methods only for what no other recipe
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,11 +21,14 @@ from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.autocast import has_bf16
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.base import BaseTrainer
+from nnunetv2_masam.training.checkpoints import SlimSaving
 from nnunetv2_masam.training.cost_record import parameter_counts
 from nnunetv2_masam.training.plans import plans_for_training, training_configuration
+from nnunetv2_masam.training.ranks import global_rank
 from nnunetv2_masam.training.schedule import WarmupPolySchedule
 from nnunetv2_masam.weights import identify, load_sam_checkpoint, resolve_checkpoint
 from nnunetv2_masam.weights.provenance import KEY, stored_provenance
+from nnunetv2_masam.weights.slim import SlimCompletion, slim_checkpoints_wanted
 from nnunetv2_masam.weights.timm_weights import load_timm_checkpoint
 
 
@@ -83,6 +87,7 @@ class MASAMTrainer(BaseTrainer):
         self.num_iterations_per_epoch = self.steps_per_epoch
         self.num_val_iterations_per_epoch = self.validation_steps_per_epoch
         self.steps_taken = 0
+        self.slim_saving: SlimSaving | None = None
         if has_bf16(self.device):
             self.grad_scaler = None  # the network computes in bf16, which needs none
 
@@ -106,7 +111,7 @@ class MASAMTrainer(BaseTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """nnU-Net's, for training and prediction alike.
+        """nnU-Net's, for training and prediction alike, and a network that completes slim checkpoints on loading.
 
         ``MASAM_CPU_BF16=1`` in the environment makes it predict in bfloat16 on CPUs; ``MASAM_KERNELS`` is its
         ``kernels``: ``auto``, ``plain`` or ``fast``.
@@ -116,6 +121,7 @@ class MASAMTrainer(BaseTrainer):
         )
         network.bf16_on_cpu = env_flag("MASAM_CPU_BF16")
         network.kernels = os.environ.get("MASAM_KERNELS", "auto")
+        network.register_load_state_dict_pre_hook(SlimCompletion())
         return network
 
     def initialize(self) -> None:
@@ -138,19 +144,23 @@ class MASAMTrainer(BaseTrainer):
         self.lock_fold()
         if not self.was_initialized:
             # first what can fail for want of a file, then what takes time
-            encoder = str(self.rules.vit) if self.rules.encoder == "sam" else self.rules.encoder
-            checkpoint = resolve_checkpoint(encoder) if self.needs_pretrained_weights else None
+            checkpoint = self._pretrained_checkpoint() if self.needs_pretrained_weights else None
             self.initialize()
             if checkpoint is not None:
                 self._load_pretrained(checkpoint)
         elif provenance := stored_provenance({"init_args": self.my_init_kwargs}):
             self.print_to_log_file(f"continued; the training started from\n{provenance}")
+        self._prepare_slim_saving()
         total, trained = parameter_counts(self.bare_network)
         self.print_to_log_file(
             f"{type(self).__name__}: {total / 1e6:.1f} M parameters, {trained / 1e6:.1f} M trained; "
             f"batch size {self.batch_size} in micro-batches of {self.micro_batch_size}; kernels: {self.masam.kernels}"
         )
         super().on_train_start()
+
+    def _pretrained_checkpoint(self) -> Path:
+        """The file that training starts from."""
+        return resolve_checkpoint(str(self.rules.vit) if self.rules.encoder == "sam" else self.rules.encoder)
 
     def _load_pretrained(self, checkpoint: Path) -> None:
         """Load pretrained weights, and keep what they are in the log and in all checkpoints."""
@@ -161,6 +171,21 @@ class MASAMTrainer(BaseTrainer):
             report = load_timm_checkpoint(self.masam, checkpoint)
         self.my_init_kwargs[KEY] = provenance.as_dict()
         self.print_to_log_file(f"pretrained weights from {checkpoint}\n{report}\n{provenance}")
+
+    def _prepare_slim_saving(self) -> None:
+        """Find the base of slim checkpoints before training rather than after its first epochs."""
+        if not slim_checkpoints_wanted() or global_rank() != 0:
+            return
+        if not self.needs_pretrained_weights or self.rules.encoder != "sam":
+            self.print_to_log_file("MASAM_SLIM_CHECKPOINTS: no SAM weights in this recipe, checkpoints are saved whole")
+            return
+        self.slim_saving = SlimSaving(self.masam, self._pretrained_checkpoint())
+        self.print_to_log_file(str(self.slim_saving))
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Save as every trainer does, and slim if requested."""
+        with nullcontext() if self.slim_saving is None else self.slim_saving.applied(self.masam):
+            super().save_checkpoint(filename)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, WarmupPolySchedule]:
         """AdamW on what is trained, and the warm-up and decay of its rate."""

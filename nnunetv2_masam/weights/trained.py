@@ -1,4 +1,4 @@
-"""The checkpoints that nnU-Net saves."""
+"""The checkpoints that nnU-Net saves, completed where they are slim."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.weights.safe_read import load_checkpoint
+from nnunetv2_masam.weights.slim import MARKER, base_of, complete_state_dict, find_base, is_slim, read_base
 from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file
 
 _EXPECTED = "a checkpoint that nnU-Net saved (network_weights, trainer_name, …)"
@@ -41,6 +42,19 @@ def read_nnunet_checkpoint(path: Path, *, values: bool = True) -> dict[str, Any]
         remedy = "For the authors' files there is nnUNetv2_masam import-masam, for SAM's MASAM_CHECKPOINT."
         raise bad_file(path, "a file without network_weights", _EXPECTED, remedy)
     weights = checkpoint["network_weights"]
-    if odd := [name for name, value in weights.items() if not isinstance(value, Tensor)]:
+    if odd := [name for name, value in weights.items() if name != MARKER and not isinstance(value, Tensor)]:
         raise bad_file(path, f"network_weights that are no tensors ({shortened(odd)})", "tensors", "Copy it again.")
     return checkpoint
+
+
+def completed_weights(checkpoint: dict[str, Any], sam: Path | None = None) -> dict[str, Tensor]:
+    """An nnU-Net checkpoint's network weights, completed from the base if they are slim.
+
+    Args:
+        checkpoint: as read.
+        sam: the base; None looks for it as prediction does.
+    """
+    weights = checkpoint["network_weights"]
+    if not is_slim(weights):
+        return weights
+    return complete_state_dict(weights, read_base(sam or find_base(base_of(weights))))

@@ -1,4 +1,4 @@
-"""Checkpoints of our trainers: saved whole or not at all, and as the start of other trainings."""
+"""Checkpoints of our trainers: slim, saved whole or not at all, and as the start of other trainings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.weights.provenance import identify, stored_provenance
+from nnunetv2_masam.weights.slim import MARKER
 from tests.host.conftest import CHECKOUT, TRAINERS
 from tests.sam_file import write_sam_file
 
@@ -20,7 +21,7 @@ sys.path.append(str(TRAINERS))
 
 from nnUNetTrainerMASAM_testing import nnUNetTrainerMASAM_testing, nnUNetTrainerMASAM_testing_sam
 
-from tests.host.test_trainer import make
+from tests.host.test_trainer import CPU, make
 
 
 @pytest.fixture
@@ -31,19 +32,42 @@ def sam_file(tmp_path, monkeypatch):
     return path
 
 
-def test_what_a_training_started_from_is_kept(workspace, sam_file, tmp_path):
+def test_slim_checkpoints_train_continue_and_predict(workspace, sam_file, tmp_path, monkeypatch):
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    monkeypatch.setenv("MASAM_SLIM_CHECKPOINTS", "1")
     trainer = make(nnUNetTrainerMASAM_testing_sam, workspace, "Dataset901_Plain")
     trainer.run_training()
-    final = Path(trainer.output_folder) / "checkpoint_final.pth"
-    assert stored_provenance(torch.load(final, weights_only=False)) == identify(sam_file)
+    stored = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)
+    assert stored_provenance(stored) == identify(sam_file)
+    saved, weights = stored["network_weights"], trainer.masam.state_dict()
+    assert saved[MARKER]["file"] == "sam_small.pth"
+    frozen = {name for name, p in trainer.masam.named_parameters() if not p.requires_grad}
+    assert len(frozen - saved.keys()) > 20
+    assert set(saved) - {MARKER} < set(weights)
 
     resumed = make(nnUNetTrainerMASAM_testing_sam, workspace, "Dataset901_Plain", continue_training=True)
-    resumed.load_checkpoint(str(final))
+    resumed.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
     resumed.on_train_start()
     logs = [path.read_text() for path in Path(trainer.output_folder).glob("training_log*.txt")]
     assert sum(str(identify(sam_file)) in log for log in logs) == len(logs) == 2
     resumed.save_checkpoint(str(tmp_path / "again.pth"))
     assert stored_provenance(torch.load(tmp_path / "again.pth", weights_only=False)) == identify(sam_file)
+    predictor = nnUNetPredictor(device=CPU)
+    predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
+    for network in (resumed.masam, predictor.network):
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+    assert main(["merge", trainer.output_folder_base, "-o", str(tmp_path / "whole")]) == 0
+    whole = torch.load(tmp_path / "whole" / "fold_0" / "checkpoint_final.pth", weights_only=False)
+    assert whole["network_weights"].keys() == weights.keys()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in whole["network_weights"].items())
+    assert len(whole["logging"]["train_losses"]) == 2
+
+    sam_file.unlink()
+    monkeypatch.delenv("MASAM_CHECKPOINT")
+    with pytest.raises(FileNotFoundError, match=r"sam_small\.pth, \d+ bytes"):
+        predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,))
 
 
 SAVE_TWICE = """

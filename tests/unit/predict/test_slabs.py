@@ -236,7 +236,7 @@ def test_python_of_the_page(tmp_path, image, monkeypatch, capsys):
 
 
 def test_folds_are_loaded_through_the_hooks_of_their_trainer():
-    """A hook of the network can put back what a checkpoint lacks."""
+    """A slim checkpoint lacks tensors, which a hook of the network puts back as it is loaded."""
 
     def complete(module, state_dict, prefix, *_):
         state_dict.setdefault(f"{prefix}weight", torch.full((1, 2), 7.0))

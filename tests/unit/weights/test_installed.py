@@ -15,6 +15,7 @@ from nnunetv2_masam.weights import CheckpointError, find_checkpoint, resolve_che
 from nnunetv2_masam.weights.download import download_checkpoint
 from nnunetv2_masam.weights.provenance import identify
 from nnunetv2_masam.weights.published import CHECKPOINTS, PublishedCheckpoint
+from nnunetv2_masam.weights.slim import SlimBase, find_base
 
 
 @pytest.fixture
@@ -101,3 +102,8 @@ def test_package_that_is_not_installed(
         resolve_checkpoint("lite_medsam")
     with pytest.raises(FileNotFoundError, match="which is not installed"):
         download_checkpoint(missing, tmp_path / "new")
+
+
+def test_base_of_slim_checkpoints_is_found_in_the_package(package: Path, known: PublishedCheckpoint) -> None:
+    assert known.sha256 is not None
+    assert find_base(SlimBase("renamed.pth", package.stat().st_size, known.sha256)) == package
