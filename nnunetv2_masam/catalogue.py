@@ -1,13 +1,14 @@
-"""Find the folder of named trainers, and import one by its name.
+"""Find the folders of named trainers and planners, and import one by its name.
 
-They are loose modules, not an importable package: nnU-Net puts their folder on ``sys.path`` and searches it. An
-installed package has the folder inside it, a checkout (editable install) beside it.
+They are loose modules, not an importable package: nnU-Net puts the trainers' folder on ``sys.path`` and searches it.
+An installed package has both folders inside it, a checkout (editable install) beside it.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import importlib.util
 import io
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,12 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent
 
 def trainers_folder() -> Path:
     """Folder that nnU-Net looks our trainers up in."""
-    candidates = (PACKAGE_FOLDER / "trainers", PACKAGE_FOLDER.parent / "trainers")
-    for folder in candidates:
-        if (folder / "nnUNetTrainerMASAM.py").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"trainers: no nnUNetTrainerMASAM.py in {' and '.join(map(str, candidates))}. The installation is incomplete: "
-        "pip install --force-reinstall --no-deps nnunetv2-masam"
-    )
+    return _folder("trainers", "nnUNetTrainerMASAM.py")
+
+
+def planners_folder() -> Path:
+    """Folder of our planner."""
+    return _folder("planners", "MASAMPlanner.py")
 
 
 def is_checkout() -> bool:
@@ -73,6 +72,18 @@ def find_masam_trainer(name: str) -> type[Any]:
     return trainer
 
 
+def masam_planner() -> type[Any]:
+    """nnU-Net's planner with MA-SAM's plans."""
+    file = planners_folder() / "MASAMPlanner.py"
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    planner: type[Any] = module.MASAMPlanner
+    return planner
+
+
 def class_names(folder: Path) -> dict[str, str]:
     """Class → module that defines it, read without importing any module; private classes are left out."""
     found: dict[str, str] = {}
@@ -81,3 +92,14 @@ def class_names(folder: Path) -> dict[str, str]:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name] = path.stem
     return found
+
+
+def _folder(name: str, file: str) -> Path:
+    candidates = (PACKAGE_FOLDER / name, PACKAGE_FOLDER.parent / name)
+    for folder in candidates:
+        if (folder / file).is_file():
+            return folder
+    raise FileNotFoundError(
+        f"{name}: no {file} in {' and '.join(map(str, candidates))}. The installation is incomplete: "
+        "pip install --force-reinstall --no-deps nnunetv2-masam"
+    )

@@ -17,7 +17,7 @@ PARTS = {
     "cli": "Commands",
     "options": "Commands",
     "processes": "Commands",
-    "catalogue": "Trainers",
+    "catalogue": "Trainers and planners",
     "csv_tables": "Files and folders",
     "files": "Files and folders",
     "nnunet_files": "nnU-Net's files and names",
@@ -31,6 +31,7 @@ PARTS = {
     "requirements": "Commands",
     "installation": "Commands",
     "planning": "Plans",
+    "planners": "Plans",
     "training": "Training",
     "weights": "Weights files",
     "sharing": "Imported, slim and merged models",
@@ -51,7 +52,8 @@ def messages(package: Path = PACKAGE) -> dict[str, list[str]]:
     returned = {name: text for tree in trees.values() for name, text in _returned(tree)}
     found: dict[str, list[str]] = {}
     for file, tree in trees.items():
-        part = file.relative_to(package).parts[0].removesuffix(".py")
+        first = file.relative_to(package).parts[0] if package in file.parents else "planners"
+        part = first.removesuffix(".py")
         if part in INTERNAL:
             continue
         found.setdefault(PARTS[part], []).extend(_raised(tree, returned))
@@ -66,7 +68,8 @@ def literals(package: Path = PACKAGE) -> str:
 
 @lru_cache
 def _trees(package: Path) -> dict[Path, ast.Module]:
-    return {file: ast.parse(file.read_text("utf-8")) for file in sorted(package.rglob("*.py"))}
+    files = [*sorted(package.rglob("*.py")), *sorted((package.parent / "planners").glob("*.py"))]
+    return {file: ast.parse(file.read_text("utf-8")) for file in files}
 
 
 def _raised(tree: ast.Module, returned: dict[str, str]) -> Iterator[str]:

@@ -11,8 +11,7 @@ preprocessed data are used as they are. This package decides the rest, in this o
 - ``tile_depth.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives;
-- ``planner.py``: nnU-Net's planner with these plans, which writes them;
-- ``plan_dataset.py``: all of it for a dataset.
+- ``plan_dataset.py``: all of it for a dataset, written by ``planners/MASAMPlanner.py``.
 
 ``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
 :func:`plan_configuration`.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.catalogue import find_masam_trainer
+from nnunetv2_masam.catalogue import find_masam_trainer, masam_planner
 from nnunetv2_masam.nnunet_files import dataset_name, raw_dataset, read_dataset_json
 from nnunetv2_masam.options import option
 from nnunetv2_masam.planning.rules import PLANS_NAME
@@ -60,12 +60,10 @@ def plan_dataset(request: PlanRequest) -> PlannedDataset:
         ValueError: there is no such dataset, trainer or baseline, nothing fits the memory target, or other plans of
             that name are there.
     """
-    from nnunetv2_masam.planning.planner import MASAMPlanner  # imports nnU-Net's, which --help does not need
-
     rules = find_masam_trainer(request.trainer).rules
     name = dataset_name(request.dataset)
     read_dataset_json(raw_dataset(name))
-    planner = MASAMPlanner(
+    planner = masam_planner()(
         name,
         gpu_memory_target_in_gb=request.gpu_memory_target_gb,
         plans_name=request.plans_name,

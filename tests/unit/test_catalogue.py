@@ -1,4 +1,4 @@
-"""Where trainers are, in a checkout."""
+"""Where trainers and planners are, in a checkout."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def test_in_a_checkout_the_folders_are_beside_the_package() -> None:
     assert catalogue.is_checkout()
     assert catalogue.trainers_folder() == REPOSITORY / "trainers"
+    assert catalogue.planners_folder() == REPOSITORY / "planners"
 
 
 def test_inside_the_package_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

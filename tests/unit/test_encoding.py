@@ -41,7 +41,7 @@ def without_encoding(file: Path) -> Iterator[str]:
 
 
 def test_every_text_file_of_the_package_names_its_encoding() -> None:
-    files = [path for folder in ("nnunetv2_masam", "trainers") for path in (ROOT / folder).rglob("*.py")]
+    files = [path for folder in ("nnunetv2_masam", "trainers", "planners") for path in (ROOT / folder).rglob("*.py")]
     assert len(files) > 80
     assert [call for file in files for call in without_encoding(file)] == []
 

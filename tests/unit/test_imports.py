@@ -116,7 +116,7 @@ def test_imports_point_one_way(part):
 def test_folders_import_few_others_and_never_in_a_circle():
     """Every arrow between two folders is one more thing to know about both."""
     folders = {path.name: sorted(path.rglob("*.py")) for path in PACKAGE.iterdir() if path.is_dir()}
-    folders["trainers"] = sorted((PACKAGE.parent / "trainers").glob("*.py"))
+    folders |= {name: sorted((PACKAGE.parent / name).glob("*.py")) for name in ("trainers", "planners")}
     arrows: dict[str, set[str]] = {}
     for folder, files in folders.items():
         named = {name.split(".")[1] for file in files for name in imports(file) if name.startswith("nnunetv2_masam.")}
@@ -170,7 +170,7 @@ def test_every_distribution_that_is_imported_is_declared():
     text = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
     project = text.partition("\ndependencies = [")[2].partition("\n[project.scripts]")[0]
     declared = {_normalised(name) for name in re.findall(r'"([A-Za-z0-9_.-]+)[<>=]', project)}
-    folders = [PACKAGE, *(PACKAGE.parent / name for name in ("trainers", "registration"))]
+    folders = [PACKAGE, *(PACKAGE.parent / name for name in ("trainers", "planners", "registration"))]
     files = [file for folder in folders for file in folder.rglob("*.py")]
     beside = BESIDE_THE_PACKAGE | {file.stem for file in files if file.parent in folders[1:]}
     roots = {name.split(".")[0] for file in files for name in imports(file)} - beside - sys.stdlib_module_names

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("nnunetv2_masam", "trainers", "registration", "benchmarks", "demo", "docs")
+FOLDERS = ("nnunetv2_masam", "trainers", "planners", "registration", "benchmarks", "demo", "docs")
 FILES = [
     *ROOT.glob("*.md"),
     *(file for folder in FOLDERS for kind in ("py", "md") for file in (ROOT / folder).rglob(f"*.{kind}")),

@@ -118,6 +118,7 @@ def test_the_wheel_keeps_out_of_the_host(wheel: Path) -> None:
         "_nnunetv2_masam_registration.py",
     }
     assert "nnunetv2_masam/trainers/nnUNetTrainerMASAM_tiny.py" in names
+    assert "nnunetv2_masam/planners/MASAMPlanner.py" in names
 
 
 def _interpreters() -> list[str]:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
+from nnunetv2_masam.catalogue import masam_planner
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.planning import PlanningRules, plan_configuration
-from nnunetv2_masam.planning.planner import MASAMPlanner
 
 FINGERPRINT = Path(__file__).resolve().parents[3] / "benchmarks" / "fingerprints" / "Dataset004_Hippocampus.json"
 NAME = FINGERPRINT.stem
@@ -109,7 +109,7 @@ def test_trainers_of_other_networks_are_refused(folder, capsys):
 
 
 def test_the_planner_takes_rules_and_baseline_as_arguments(folder):
-    planner = MASAMPlanner(4, rules=PlanningRules(vit="vit_t", slices=7), plans_name="Mine")
+    planner = masam_planner()(4, rules=PlanningRules(vit="vit_t", slices=7), plans_name="Mine")
     assert planner.plan()["configurations"]["3d_fullres"]["training_patch_size"][0] == 7
     assert not (folder / "Mine.json").exists()
 
