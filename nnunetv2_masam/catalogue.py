@@ -6,12 +6,10 @@ An installed package has both folders inside it, a checkout (editable install) b
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import io
-import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,37 +22,13 @@ def trainers_folder() -> Path:
 
 
 def planners_folder() -> Path:
-    """Folder of our planners."""
-    return _folder("planners", "*.py")
+    """Folder of our planner."""
+    return _folder("planners", "MASAMPlanner.py")
 
 
 def is_checkout() -> bool:
     """Whether the package is used from a source tree: an editable install, or the tree on ``sys.path``."""
     return (PACKAGE_FOLDER.parent / "pyproject.toml").is_file()
-
-
-def find_planner(name: str) -> type[Any]:
-    """Planner class ``name``, from our folder or, for stock planners, from nnU-Net's.
-
-    Raises:
-        ValueError: there is no such planner; the message lists where it was looked for.
-    """
-    import nnunetv2
-    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
-
-    host_folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
-    folder = str(planners_folder())
-    found = recursive_find_python_class(folder, name, None, base_folder=folder)
-    if found is None:
-        found = recursive_find_python_class(
-            host_folder, name, "nnunetv2.experiment_planning", base_folder=nnunetv2.__path__[0]
-        )
-    if found is None:
-        raise ValueError(
-            f"planner {name!r} is neither in {folder} (which has {', '.join(class_names(planners_folder()))}) "
-            f"nor in {host_folder}. Check the spelling"
-        )
-    return found
 
 
 def find_trainer(name: str) -> type[Any]:
@@ -89,54 +63,43 @@ def find_masam_trainer(name: str) -> type[Any]:
     Raises:
         ValueError: there is no trainer of this name, or it trains another network.
     """
+    from nnunetv2_masam import trainers  # which lists them by this module
+
     trainer = find_trainer(name)
     if not hasattr(trainer, "rules"):
-        ours = [other for other, found in classes_in(trainers_folder()).items() if hasattr(found, "rules")]
+        ours = [other for other in dir(trainers) if hasattr(getattr(trainers, other), "rules")]
         raise ValueError(f"-tr: {name} is not a MA-SAM trainer; take one of {', '.join(ours)}")
     return trainer
 
 
-def class_names(folder: Path) -> list[str]:
-    """Names of the classes defined in the modules of ``folder``; see :func:`classes_in`."""
-    return list(classes_in(folder))
+def masam_planner() -> type[Any]:
+    """nnU-Net's planner with MA-SAM's plans."""
+    file = planners_folder() / "MASAMPlanner.py"
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    planner: type[Any] = module.MASAMPlanner
+    return planner
 
 
-def classes_in(folder: Path) -> dict[str, type[Any]]:
-    """The classes defined in the modules of ``folder``, by name; private ones are left out.
-
-    A module that cannot be imported raises what its import raises.
-    """
-    found: dict[str, type[Any]] = {}
+def class_names(folder: Path) -> dict[str, str]:
+    """Class → module that defines it, read without importing any module; private classes are left out."""
+    found: dict[str, str] = {}
     for path in sorted(folder.glob("*.py")):
-        spec = importlib.util.spec_from_file_location(f"_catalogue_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        with _beside_each_other(folder):
-            spec.loader.exec_module(module)
-        for name, value in vars(module).items():
-            if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_"):
-                found[name] = value
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name] = path.stem
     return found
 
 
-def _folder(name: str, pattern: str) -> Path:
+def _folder(name: str, file: str) -> Path:
     candidates = (PACKAGE_FOLDER / name, PACKAGE_FOLDER.parent / name)
     for folder in candidates:
-        if any(folder.glob(pattern)):
+        if (folder / file).is_file():
             return folder
-    looked = " and ".join(str(folder) for folder in candidates)
     raise FileNotFoundError(
-        f"{name}: no {pattern} in {looked}. The installation is incomplete: "
+        f"{name}: no {file} in {' and '.join(map(str, candidates))}. The installation is incomplete: "
         "pip install --force-reinstall --no-deps nnunetv2-masam"
     )
-
-
-@contextlib.contextmanager
-def _beside_each_other(folder: Path) -> Iterator[None]:
-    """Let the modules of ``folder`` import each other, as they can when nnU-Net loads them."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))

@@ -31,8 +31,6 @@ class Fault:
 
     Attributes:
         subject: the case or file.
-        detail: what is wrong.
-        remedy: what to do.
     """
 
     subject: str
@@ -56,6 +54,23 @@ def nonfinite_cases(folder: Path) -> Iterator[tuple[str, int]]:
         count = data.size - int(np.isfinite(data).sum())
         if count:
             yield case, count
+
+
+def faults_of_dataset(dataset: str) -> Iterator[Fault]:
+    """Find faults of a dataset's preprocessed cases, and of its files.
+
+    Raises:
+        ValueError: there is no such dataset, or it has no label files.
+    """
+    folders = {file.parent for file in preprocessed_dataset(dataset).glob("*/*.pkl")}
+    for folder in sorted(folders):
+        for case, count in nonfinite_cases(folder):
+            remedy = "repair its images and preprocess again, or leave the case out of the splits"
+            yield Fault(f"{folder.name}/{case}", f"{count} values are not finite", remedy)
+    if not folders:
+        remedy = f"nnUNetv2_plan_and_preprocess -d {dataset}"
+        yield Fault(dataset, f"no preprocessed cases in {preprocessed_dataset(dataset)}", remedy)
+    yield from faults_of_files(dataset)
 
 
 def faults_of_files(dataset: str) -> Iterator[Fault]:
@@ -97,7 +112,6 @@ def check_folds(preprocessed: Path, folds: Collection[int]) -> None:
 
     Args:
         preprocessed: the dataset's folder, with ``splits_final.json`` if there is one.
-        folds: those to look at.
 
     Raises:
         ValueError: naming the file, the folds and the cases.

@@ -161,7 +161,6 @@ def read_json(path: str | Path, kind: type = object) -> Any:
     """Read a JSON file.
 
     Args:
-        path: the file.
         kind: ``dict`` or ``list``, if the content has to be one.
 
     Raises:

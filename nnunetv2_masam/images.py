@@ -6,13 +6,15 @@ import contextlib
 import errno
 import gzip
 import io
+import itertools
 import math
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import SimpleITK as sitk
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ def find_reader(
     """nnU-Net's reader of a dataset's segmentations: the plans' one, else the one that ``dataset.json`` leads to.
 
     Args:
-        dataset_json: content of the dataset's ``dataset.json``.
         plans: content of the plans, if there are any.
         example: one of the segmentations, which nnU-Net tries its readers on.
 
@@ -169,3 +170,9 @@ def is_whole_nifti(path: Path) -> bool:
     voxel_bytes = sitk.Image([1, 1], header.GetPixelID(), header.GetNumberOfComponents()).GetSizeOfPixelComponent()
     voxels = math.prod(header.GetSize()) * header.GetNumberOfComponents()
     return found >= _NIFTI_HEADER_BYTES + voxel_bytes * voxels
+
+
+def apart_mm(first: np.ndarray, second: np.ndarray, shape: Sequence[int]) -> float:
+    """Largest distance between the places that two affines (4, 4) give to a corner of a volume."""
+    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, size - 1) for size in shape))])
+    return float(np.linalg.norm(((first - second) @ corners.T)[:3], axis=0).max())

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.catalogue import class_names, find_planner, is_checkout, planners_folder, trainers_folder
+from nnunetv2_masam.catalogue import class_names, is_checkout, trainers_folder
 from nnunetv2_masam.requirements import DISTRIBUTION, required, wrong_versions
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
@@ -32,9 +32,7 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        subject: what was looked at.
         status: ``OK``, ``WARNING`` or ``FAILED``; training cannot work with a ``FAILED`` one.
-        detail: what was found.
         remedy: what to do, for the line below; empty when all is well.
     """
 
@@ -54,13 +52,11 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
         ("Versions", check_versions),
         ("Folders of nnU-Net", check_folders),
         ("Trainers, as nnU-Net finds them", check_trainers),
-        ("Planners", check_planners),
         ("Network and device", check_network),
         ("Pretrained weights", check_weights),
     ]
     if dataset:
-        checks.append((f"Preprocessed data of {dataset}", partial(check_data, dataset)))
-        checks.append((f"Labels, images and folds of {dataset}", partial(check_files, dataset)))
+        checks.append((f"Data of {dataset}", partial(check_dataset, dataset)))
     for title, check in checks:
         yield title, _guarded(title, check)
 
@@ -82,47 +78,20 @@ def _guarded(title: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Fin
         yield Finding(title, FAILED, f"{type(error).__name__}: {error}", remedy)
 
 
-def check_data(dataset: str) -> Iterator[Finding]:
-    """Every preprocessed case of a dataset; one that cannot be found says nothing of the installation."""
+def check_dataset(dataset: str) -> Iterator[Finding]:
+    """Preprocessed cases, label files, images and folds of a dataset, which say nothing of the installation."""
+    from nnunetv2_masam.data_checks import faults_of_dataset
+
+    sound = True
     try:
-        yield from _check_cases(dataset)
-    except ValueError as error:
-        yield Finding(
-            f"-d {dataset}", WARNING, str(error), "correct -d, or leave it out to check the installation only"
-        )
-
-
-def check_files(dataset: str) -> Iterator[Finding]:
-    """The label files, images and folds of a dataset."""
-    from nnunetv2_masam.data_checks import faults_of_files
-
-    found = 0
-    try:
-        for fault in faults_of_files(dataset):
-            found += 1
+        for fault in faults_of_dataset(dataset):
+            sound = False
             yield Finding(fault.subject, WARNING, fault.detail, fault.remedy)
     except ValueError as error:
-        yield Finding(f"-d {dataset}", WARNING, str(error), "correct what the message names")
-    else:
-        if not found:
-            yield Finding("labels and images", OK, "whole numbers that dataset.json defines, channels of one size")
-
-
-def _check_cases(dataset: str) -> Iterator[Finding]:
-    from nnunetv2_masam.data_checks import nonfinite_cases
-    from nnunetv2_masam.nnunet_files import preprocessed_dataset
-
-    folders = [file.parent for file in sorted(preprocessed_dataset(dataset).glob("*/*.pkl"))]
-    for folder in dict.fromkeys(folders):
-        damaged = list(nonfinite_cases(folder))
-        for case, count in damaged:
-            remedy = "repair its images and preprocess again, or leave the case out of the splits"
-            yield Finding(f"{folder.name}/{case}", WARNING, f"{count} values are not finite", remedy)
-        if not damaged:
-            yield Finding(folder.name, OK, "all values are finite")
-    if not folders:
-        remedy = f"nnUNetv2_plan_and_preprocess -d {dataset}"
-        yield Finding(dataset, WARNING, f"no preprocessed cases in {preprocessed_dataset(dataset)}", remedy)
+        sound = False
+        yield Finding(f"-d {dataset}", WARNING, str(error), "correct -d, or what the message names")
+    if sound:
+        yield Finding("data", OK, "finite values, labels that dataset.json defines, channels of one size")
 
 
 def check_versions() -> Iterator[Finding]:
@@ -174,13 +143,6 @@ def check_trainers() -> Iterator[Finding]:
         else:
             remedy = f"unless it is meant to replace ours in {ours}, remove {folder} from nnUNet_extTrainer"
             yield Finding(name, WARNING, f"from {folder}, which comes before ours", remedy)
-
-
-def check_planners() -> Iterator[Finding]:
-    """Each planner class in our folder."""
-    for name in class_names(planners_folder()):
-        find_planner(name)
-        yield Finding(name, OK, f"from {planners_folder()}")
 
 
 def check_network() -> Iterator[Finding]:

@@ -48,7 +48,6 @@ def read_labels(path: Path, reader: type[BaseReaderWriter], allowed: Collection[
     """Read a label file with nnU-Net's reader.
 
     Args:
-        path: the file.
         reader: nnU-Net's class for it; see :func:`~nnunetv2_masam.images.find_reader`.
         allowed: the values that it may hold; None allows every whole number.
 

@@ -53,12 +53,7 @@ def read_or_make_splits(preprocessed: Path, cases: Sequence[str]) -> list[dict[s
 
 
 def describe_overlap(splits: Sequence[Split], folds: Collection[int]) -> str:
-    """Name the validation cases that are also training cases of the same fold; "" if none is.
-
-    Args:
-        splits: of ``splits_final.json``.
-        folds: those to look at.
-    """
+    """Name the validation cases that are also training cases of the same fold; "" if none is."""
     shared = {fold: sorted(set(splits[fold]["train"]) & set(splits[fold]["val"])) for fold in sorted(folds)}
     found = [f"fold {fold}: {shortened(cases)}" for fold, cases in shared.items() if cases]
     return f"{SPLITS_FILE} has validation cases that are also training cases: {'; '.join(found)}" if found else ""

@@ -7,13 +7,12 @@ for, by the module name that nnU-Net uses.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import sys
 from functools import lru_cache
 from typing import Any
 
-from nnunetv2_masam.catalogue import trainers_folder
+from nnunetv2_masam.catalogue import class_names, trainers_folder
 
 
 def __getattr__(name: str) -> type[Any]:
@@ -35,10 +34,4 @@ def __dir__() -> list[str]:
 
 @lru_cache(maxsize=1)
 def _modules() -> dict[str, str]:
-    """Trainer → module that defines it, read without importing any of them."""
-    found: dict[str, str] = {}
-    for path in sorted(trainers_folder().glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                found[node.name] = path.stem
-    return found
+    return class_names(trainers_folder())

@@ -1,4 +1,4 @@
-"""Plans for MA-SAM, made from nnU-Net's."""
+"""The planner: plans for MA-SAM, made from nnU-Net's and written beside them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_masam.files import write_text
 from nnunetv2_masam.nnunet_files import checked_identifier, preprocessed_dataset
-from nnunetv2_masam.planning import (
-    PLANS_NAME,
-    PlanningRules,
-    explain_configuration,
-    replan,
-)
+from nnunetv2_masam.planning.configuration import replan
+from nnunetv2_masam.planning.explain import explain_configuration
+from nnunetv2_masam.planning.rules import PLANS_NAME, PlanningRules
 from nnunetv2_masam.plans_file import is_masam_configuration, read_plans
 
 
@@ -27,9 +24,8 @@ class MASAMPlanner(ExperimentPlanner):
     Args:
         dataset_name_or_id, preprocessor_name, overwrite_target_spacing, suppress_transpose: as nnU-Net's planner.
         gpu_memory_target_in_gb: memory of one GPU; None takes the rules' target.
-        plans_name: name of the plans to write.
         rules: what the recipe that will train on these plans asks for.
-        baseline: name of nnU-Net's plans; the default ones are made where they are missing.
+        baseline: name of nnU-Net's plans.
         overwrite: replace plans of ours that differ from those planned now.
 
     Raises:
@@ -71,8 +67,7 @@ class MASAMPlanner(ExperimentPlanner):
         """The plans, not written yet.
 
         Raises:
-            ValueError: the plans to start from are neither there nor nnU-Net's default, or even the smallest plan
-                does not fit the memory target.
+            ValueError: the plans to start from are missing, or even the smallest plan does not fit the memory target.
         """
         plans = self._plans_to_start_from()
         self.num_classes = PlansManager(plans).get_label_manager(self.dataset_json).num_segmentation_heads
@@ -126,10 +121,8 @@ class MASAMPlanner(ExperimentPlanner):
     def _plans_to_start_from(self) -> dict:
         file = self.plans_file.with_name(f"{self.baseline}.json")
         if not file.is_file():
-            if self.baseline != "nnUNetPlans":
-                raise ValueError(
-                    f"-base: there are no plans {file}. Run nnUNetv2_plan_experiment for {self.dataset_name} with the "
-                    f"planner that writes {self.baseline}, or leave out -base"
-                )
-            ExperimentPlanner(self.dataset_name).plan_experiment()
+            raise ValueError(
+                f"-base: there are no plans {file}. Run nnUNetv2_plan_and_preprocess for {self.dataset_name}, with the "
+                f"planner that writes {self.baseline}"
+            )
         return read_plans(file)

@@ -1,7 +1,7 @@
 """MA-SAM's adaptation and decoder over SAM 2's image encoder, Hiera, from a file of timm or of Meta."""
 
 from nnunetv2_masam.planning import PlanningRules
-from nnunetv2_masam.training.scratch import FromScratch, train_everything
+from nnunetv2_masam.training.recipes import FromScratch, train_everything
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 

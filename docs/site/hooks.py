@@ -60,7 +60,7 @@ def _options() -> str:
     os.environ["COLUMNS"] = "78"
     sys.path.insert(0, str(REPOSITORY))
     from nnunetv2_masam.cli import build_parser
-    from nnunetv2_masam.cli.subcommands import all_parsers
+    from nnunetv2_masam.cli.parser import all_parsers
 
     lines = ["# All options", "", "What `--help` prints, for every command."]
     for parser in all_parsers(build_parser()):

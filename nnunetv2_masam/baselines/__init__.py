@@ -4,8 +4,7 @@ Axes are (D, H, W); B is the batch, C the input channels, K the output channels.
 (``pip install nnunetv2-masam[monai]``), which is imported when a network is built.
 """
 
-from nnunetv2_masam.baselines.authors import load_authors_weights
 from nnunetv2_masam.baselines.nnformer import NNFormer
 from nnunetv2_masam.baselines.uxnet3d import UXNet3D
 
-__all__ = ["NNFormer", "UXNet3D", "load_authors_weights"]
+__all__ = ["NNFormer", "UXNet3D"]

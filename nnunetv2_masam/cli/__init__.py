@@ -1,8 +1,7 @@
-"""The command ``nnUNetv2_masam``: one module per subcommand.
+"""The command ``nnUNetv2_masam``.
 
-A subcommand's module has ``run(args) -> int`` (the exit code), ``EPILOG`` with examples, and its options: ``REQUEST``,
-a dataclass whose fields carry them, and ``add_arguments(parser)`` for what is in no request. It is imported when it is
-called, and imports what computes only in ``run``, so that ``--help`` needs neither torch nor nnU-Net.
+``commands.py`` lists the subcommands. The modules beside it define them (:class:`~nnunetv2_masam.cli.parser.Command`),
+and import what computes only where they run, so that ``--help`` needs neither torch nor nnU-Net.
 """
 
 from __future__ import annotations
@@ -19,45 +18,24 @@ import traceback
 from collections.abc import Sequence
 
 from nnunetv2_masam import __version__
-from nnunetv2_masam.cli.subcommands import HelpFormatter, add_subcommands, all_parsers
+from nnunetv2_masam.cli.parser import add_commands
 from nnunetv2_masam.files import env_flag
 from nnunetv2_masam.requirements import wrong_versions
-
-# name: (module in this package, one line of help)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "doctor": ("doctor", "Check the installation and say how to fix it"),
-    "trainers-path": ("trainers_path", "Print the folder in which nnU-Net looks our trainers up"),
-    "plan": ("plan", "Write nnUNetMASAMPlans.json for a dataset"),
-    "predict": ("predict", "Segment a folder of images, as nnUNetv2_predict, in constant memory"),
-    "convert": ("convert", "Convert a public dataset or video frames to an nnU-Net dataset"),
-    "boxes": ("boxes", "Write box prompts as a further channel of a dataset or of images, or as markups"),
-    "frames": ("frames", "Write predictions of videos as one mask per frame"),
-    "video-scores": ("video_scores", "Score predictions of videos by IoU and Dice, frame by frame"),
-    "dicom": ("dicom", "Import DICOM series, and write predictions as DICOM SEG"),
-    "weights": ("weights", "List, download and check SAM checkpoints"),
-    "import-masam": ("import_masam", "Convert a file saved by the MA-SAM authors' code to a model folder"),
-    "slim": ("slim", "Write a model folder without what the SAM file holds"),
-    "merge": ("merge", "Write a model folder that needs no SAM file, optionally with FacT or LoRA folded in"),
-    "adapt-pretrained": ("adapt_pretrained", "Fit a checkpoint to another dataset, for -pretrained_weights"),
-    "compare": ("compare", "Compare models case by case over the same cases and folds"),
-    "crossval": ("crossval", "Train all folds of several trainers with stock commands, then compare"),
-    "fixed-folds": ("fixed_folds", "Append published splits to a dataset's folds"),
-    "few-shot": ("few_shot", "Append folds with few training cases to a dataset's splits"),
-}
 
 USER_ERROR, INTERRUPTED, CLOSED_PIPE = 2, 130, 141  # the last two as shells report SIGINT and SIGPIPE
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``nnUNetv2_masam``; subcommands load when they are parsed."""
+    """The parser of ``nnUNetv2_masam``."""
+    from nnunetv2_masam.cli import commands  # a failing import is one message, too
+
     parser = argparse.ArgumentParser(
         prog="nnUNetv2_masam",
         description="MA-SAM inside nnU-Net.",
         epilog="MASAM_TRACEBACK=1 in the environment prints the traceback of an error.",
-        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"nnunetv2-masam {__version__}")
-    add_subcommands(parser, COMMANDS, __name__)
+    add_commands(parser, commands.COMMANDS)
     return parser
 
 
@@ -75,7 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "_ARGCOMPLETE" in os.environ:
             import argcomplete
 
-            all_parsers(parser)  # it completes what is declared before it looks
             argcomplete.autocomplete(parser)
         args = parser.parse_args(argv)
         prog = args.prog

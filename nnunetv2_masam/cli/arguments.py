@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
-
-
-def positive_int(text: str) -> int:
-    """1, 2, 3, …"""
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
-    return int(text)
 
 
 def group(parser: Any, title: str) -> Any:

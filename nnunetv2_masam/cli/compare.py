@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
 from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.cli.parser import Command
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
 from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareRequest, CompareTestSet, ModelSource
 from nnunetv2_masam.options import read_number
@@ -16,21 +17,9 @@ from nnunetv2_masam.options import read_number
 if TYPE_CHECKING:
     from nnunetv2_masam.evaluation.comparison import Comparison
 
-EPILOG = """\
-Models are given as trainer__plans__configuration (or just the trainer, where that is unambiguous) and looked
-up in nnUNet_results, as folders, or as a CSV file with the values of another tool; LABEL=model sets the name in
-the tables. LABEL=model,model are trainings of one model. trainer@k3 means the folds with three training cases that
-few-shot has appended.
-
-  nnUNetv2_masam compare -d 4 nnUNetTrainer nnUNetTrainerMASAM -o comparison
-  nnUNetv2_masam compare -d 4 "U-Net=nnUNetTrainer" "MA-SAM=nnUNetTrainerMASAM" --folds 0 1
-  nnUNetv2_masam compare --predictions A=predA B=predB --references labelsTs --dataset-json dataset.json
-"""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``compare``: those of a cross-validation, and what a request has in another form."""
-    parser.epilog = EPILOG
     add = group(parser, "input").add_argument
     add("models", nargs="*", metavar="MODEL", help="Models to compare (default: every model with validation results)")
     add_dataset(parser, required=False)
@@ -77,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_folder(parser, "Folder for tables, CSV, JSON and the HTML report (default: print only)", required=False)
 
 
-def run(args: argparse.Namespace) -> int:
+def compare(args: argparse.Namespace) -> int:
     """Compare, print the tables and write the output folder."""
     from nnunetv2_masam.evaluation.pipeline import check_output, compare_models
 
@@ -160,3 +149,20 @@ def show(comparison: Comparison, output: Path | None) -> None:
     print(f"\n{report.terminal_text(comparison)}\n")
     if output is not None:
         print(f"written: {output}/ ({', '.join(write_comparison(comparison, output))})")
+
+
+COMPARE = Command(
+    "Compare models case by case over the same cases and folds",
+    compare,
+    epilog="""\
+Models are given as trainer__plans__configuration (or just the trainer, where that is unambiguous) and looked
+up in nnUNet_results, as folders, or as a CSV file with the values of another tool; LABEL=model sets the name in
+the tables. LABEL=model,model are trainings of one model. trainer@k3 means the folds with three training cases that
+few-shot has appended.
+
+  nnUNetv2_masam compare -d 4 nnUNetTrainer nnUNetTrainerMASAM -o comparison
+  nnUNetv2_masam compare -d 4 "U-Net=nnUNetTrainer" "MA-SAM=nnUNetTrainerMASAM" --folds 0 1
+  nnUNetv2_masam compare --predictions A=predA B=predB --references labelsTs --dataset-json dataset.json
+""",
+    add_arguments=add_arguments,
+)

@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING
 
 from nnunetv2_masam.cli.arguments import group
 from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.cli.parser import Command
 from nnunetv2_masam.crossval.request import CrossvalRequest
 
 if TYPE_CHECKING:
     from nnunetv2_masam.crossval.jobs import Job
     from nnunetv2_masam.crossval.prepare import Crossval
     from nnunetv2_masam.crossval.slurm import Submission
-
-REQUEST = CrossvalRequest
-EPILOG = """\
-What is finished is skipped and what was interrupted is resumed, so the same command can be given again.
-
-  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --gpus 0 1
-  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --status
-  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainerMASAM --from-scratch
-  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer --slurm slurm_partition=gpu timeout_min=2880
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,28 +33,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="Only show the commands")
 
 
-def run(args: argparse.Namespace) -> int:
+def crossval(args: argparse.Namespace) -> int:
     """Run what is left, then compare."""
     from nnunetv2_masam.crossval import jobs as runner
     from nnunetv2_masam.crossval.prepare import prepare_crossval
     from nnunetv2_masam.crossval.slurm import read_parameters, submit
 
     parameters = read_parameters(args.slurm or [])
-    crossval = prepare_crossval(request_from(args, REQUEST))
-    print("\n".join(runner.status_lines(crossval.jobs)), flush=True)
+    prepared = prepare_crossval(request_from(args, CrossvalRequest))
+    print("\n".join(runner.status_lines(prepared.jobs)), flush=True)
     if args.status:
         return 0
-    left = crossval.left()
+    left = prepared.left()
     if left:
-        crossval.check()
+        prepared.check()
     if args.dry_run:
         print("\n".join(" ".join(job.command()) for job in left))
         return 0
     if left and args.slurm is not None:
-        return _report_submission(submit(left, parameters, crossval.output / "slurm"))
+        return _report_submission(submit(left, parameters, prepared.output / "slurm"))
     if left and _run_here(left, args.gpus or ["0"] if args.device == "cuda" else [None]):
         return 1
-    return _compare(crossval)
+    return _compare(prepared)
 
 
 def _run_here(left: list[Job], gpus: list[str | None]) -> list[Job]:
@@ -103,9 +94,24 @@ def _compare(crossval: Crossval) -> int:
     from nnunetv2_masam.cli.compare import show
     from nnunetv2_masam.evaluation.pipeline import compare_models
 
-    comparisons = crossval.comparisons()
-    if not comparisons:
+    comparison = crossval.comparison()
+    if comparison is None:
         print("all folds are trained; compare few-shot folds with: nnUNetv2_masam compare -d ID TRAINER@kN ...")
-    for request, folder in comparisons:
-        show(compare_models(request), folder)
+    else:
+        show(compare_models(comparison), crossval.output / "comparison")
     return 0
+
+
+CROSSVAL = Command(
+    "Train all folds of several trainers with stock commands, then compare",
+    crossval,
+    CrossvalRequest,
+    """\
+What is finished is skipped and what was interrupted is resumed, so the same command can be given again.
+
+  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --gpus 0 1
+  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerMASAM --status
+  nnUNetv2_masam crossval -d 4 -c 3d_fullres -tr nnUNetTrainer --slurm slurm_partition=gpu timeout_min=2880
+""",
+    add_arguments=add_arguments,
+)

@@ -1,4 +1,4 @@
-"""``nnUNetv2_masam doctor``: what is installed and found, and for each failure how to fix it."""
+"""``nnUNetv2_masam doctor``: what is installed and found, and how to fix each failure; and ``trainers-path``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nnunetv2_masam.catalogue import trainers_folder
+from nnunetv2_masam.cli.parser import Command
 from nnunetv2_masam.options import option
 
 if TYPE_CHECKING:
@@ -24,14 +26,7 @@ class DoctorRequest:
     )  # fmt: skip
 
 
-REQUEST = DoctorRequest
-EPILOG = """\
-  nnUNetv2_masam doctor
-  nnUNetv2_masam doctor -d 4
-"""
-
-
-def run(args: argparse.Namespace) -> int:
+def doctor(args: argparse.Namespace) -> int:
     """Print all findings; 1 if any of them is a failure."""
     from nnunetv2_masam.installation import FAILED, WARNING, check_all
 
@@ -51,3 +46,22 @@ def _line(finding: Finding) -> str:
     detail = textwrap.indent(finding.detail, indent * 2).strip()
     text = f"  {finding.subject:<33} {finding.status:<8} {detail}"
     return text if not finding.remedy else f"{text}\n{indent}-> {finding.remedy}"
+
+
+def trainers_path(args: argparse.Namespace) -> int:
+    """Print the folder, alone on a line."""
+    print(trainers_folder())
+    return 0
+
+
+DOCTOR = Command(
+    "Check the installation and say how to fix it",
+    doctor,
+    DoctorRequest,
+    """\
+  nnUNetv2_masam doctor
+  nnUNetv2_masam doctor -d 4
+""",
+)
+
+TRAINERS_PATH = Command("Print the folder in which nnU-Net looks our trainers up", trainers_path)

@@ -7,25 +7,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from nnunetv2_masam.cli.arguments import group
-from nnunetv2_masam.cli.options import add_options, request_from
+from nnunetv2_masam.cli.options import request_from
+from nnunetv2_masam.cli.parser import Command
 from nnunetv2_masam.predict.request import PredictRequest
 
 if TYPE_CHECKING:
     from nnunetv2_masam.predict.run import Progress
 
-EPILOG = """\
-Options are those of nnUNetv2_predict, and segmentations the same up to rounding. Memory does not grow with the number
-of slices, and with the number of classes only as one slab of slices does.
-
-  nnUNetv2_masam predict -i imagesTs -o predictions -d 4 -c 3d_fullres -f 0 -device cpu
-  nnUNetv2_masam predict -i imagesTs -o predictions -m MODEL -f 0 -device cpu --continue_prediction
-"""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Names as in nnU-Net's own command."""
-    parser.epilog = EPILOG
-    add_options(parser, PredictRequest)
     add = group(parser, "output").add_argument
     probabilities = "Refused, because it needs all logits of a volume: use nnUNetv2_predict"
     add("--save_probabilities", "--save-probabilities", action="store_true", help=probabilities)
@@ -33,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--disable_progress_bar", "--disable-progress-bar", action="store_true", help="Show no progress bar")
 
 
-def run(args: argparse.Namespace) -> int:
+def predict_folder(args: argparse.Namespace) -> int:
     """Predict, and name the cases that failed."""
     from nnunetv2_masam.predict.run import predict
 
@@ -73,3 +64,18 @@ class Bar:
         self._bar.n = progress.number - int(progress.done < progress.slices or not progress.slices)
         slices = f"{progress.done}/{progress.slices} slices" if progress.slices else "reading"
         self._bar.set_postfix_str(f"{progress.case}: {slices}")
+
+
+PREDICT = Command(
+    "Segment a folder of images, as nnUNetv2_predict, in constant memory",
+    predict_folder,
+    PredictRequest,
+    """\
+Options are those of nnUNetv2_predict, and segmentations the same up to rounding. Memory does not grow with the number
+of slices, and with the number of classes only as one slab of slices does.
+
+  nnUNetv2_masam predict -i imagesTs -o predictions -d 4 -c 3d_fullres -f 0 -device cpu
+  nnUNetv2_masam predict -i imagesTs -o predictions -m MODEL -f 0 -device cpu --continue_prediction
+""",
+    add_arguments=add_arguments,
+)

@@ -7,32 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunetv2_masam.cli.options import add_options
-from nnunetv2_masam.cli.subcommands import HelpFormatter
+from nnunetv2_masam.cli.parser import Command
 from nnunetv2_masam.files import cache_folder, sha256_of
 from nnunetv2_masam.options import option
 
 if TYPE_CHECKING:
-    from nnunetv2_masam.weights.provenance import Provenance
     from nnunetv2_masam.weights.published import PublishedCheckpoint
-
-EPILOG = """\
-Without an action, the known checkpoints are listed.
-
-  nnUNetv2_masam weights
-  nnUNetv2_masam weights download vit_b
-  nnUNetv2_masam weights check sam_vit_b_01ec64.pth
-"""
 
 
 @dataclass(frozen=True)
 class DownloadRequest:
     """A checkpoint to download."""
 
-    name: str = option(
-        "name", help="Name that nnUNetv2_masam weights lists, or a URL; #sha256= and the hash can follow it",
-        group="input", metavar="NAME",
-    )  # fmt: skip
+    name: str = option("name", help="Name that nnUNetv2_masam weights lists", group="input", metavar="NAME")
     output: Path | None = option(
         "-o", "--output", help="Folder to put it in (default: MASAM_CACHE, or the user's cache folder)", default=None,
         group="output", metavar="DIR",
@@ -48,48 +35,16 @@ class CheckRequest:
     )
 
 
-# name: (options, one line of help, example)
-ACTIONS: dict[str, tuple[type, str, str]] = {
-    "download": (DownloadRequest, "Download a known checkpoint, or a URL, and verify its sha256", "vit_b -o weights"),
-    "check": (
-        CheckRequest,
-        "Describe a weights file or a trained checkpoint and check whether it can be used",
-        "sam_vit_b_01ec64.pth",
-    ),
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Without an action the known checkpoints are listed."""
-    actions = parser.add_subparsers(title="commands", dest="action", metavar="ACTION")
-    for name, (request, summary, example) in ACTIONS.items():
-        epilog = f"  nnUNetv2_masam weights {name} {example}\n"
-        action = actions.add_parser(
-            name, help=summary, description=f"{summary}.", epilog=epilog, formatter_class=HelpFormatter
-        )
-        add_options(action, request)
-
-
-def run(args: argparse.Namespace) -> int:
-    """List, download or check; the exit code is 0 unless a file is not usable."""
-    if args.action == "download":
-        return _download(_known(args.name), args.output or cache_folder())
-    if args.action == "check":
-        return _check(args.file)
-    return _list()
-
-
 def _known(name: str) -> PublishedCheckpoint:
-    from nnunetv2_masam.weights.published import CHECKPOINTS, at_url
+    from nnunetv2_masam.weights.published import CHECKPOINTS
 
-    if "://" in name:
-        return at_url(name)
     if name not in CHECKPOINTS:
         raise ValueError(f"{name}: no known checkpoint; there are {', '.join(sorted(CHECKPOINTS))}")
     return CHECKPOINTS[name]
 
 
-def _list() -> int:
+def list_known(args: argparse.Namespace) -> int:
+    """Print what is known of each checkpoint, and where it is."""
     from nnunetv2_masam.weights.published import CHECKPOINTS
 
     print(f"cache: {cache_folder()}\n")
@@ -97,13 +52,13 @@ def _list() -> int:
         print(f"{known.name} ({known.vit})")
         facts = [
             ("file", known.file_name),
-            ("size", known.size_text if known.bytes is None else _size(known.bytes)),
+            ("size", known.size_text),
             ("sha256", known.sha256_text),
             ("licence", known.licence),
             ("source", known.source),
             ("from", known.origin),
             *(("cite", citation) for citation in known.citations),
-            ("trained on", known.trained_on or "not known"),
+            ("trained on", known.trained_on),
             ("tried", "the file itself was loaded" if known.loaded else "not with the file itself"),
             ("here", _where(known)),
         ]
@@ -122,41 +77,37 @@ def _where(known: PublishedCheckpoint) -> str:
     return "no" if found is None else str(found)
 
 
-def _download(known: PublishedCheckpoint, folder: Path) -> int:
+def download(args: argparse.Namespace) -> int:
+    """Download and verify."""
     from nnunetv2_masam.weights.download import download_checkpoint
     from nnunetv2_masam.weights.local_files import find_known
-    from nnunetv2_masam.weights.provenance import check_record, read_record
     from nnunetv2_masam.weights.weight_files import CheckpointError
 
+    known, folder = _known(args.name), args.output or cache_folder()
     there = find_known(known, folder) is not None
     path = download_checkpoint(known, folder)
     sha256 = sha256_of(path)
     print(f"{path} ({'was there already' if there else 'written'})")
-    if known.sha256 is None:
-        check_record(path, sha256, known, read_record(path))
-        print(f"sha256 {sha256} (recorded; no public source states it)")
-    elif sha256 != known.sha256:
+    if known.sha256 not in (None, sha256):
         raise CheckpointError(f"{path}: got sha256 {sha256}; expected {known.sha256}. Delete it and download it again.")
-    else:
-        print(f"sha256 {sha256} (verified)")
-    print(f"licence {known.licence or 'not known'}")
+    print(f"sha256 {sha256} ({'verified' if known.sha256 else 'no public source states it'})")
+    print(f"licence {known.licence}")
     for citation in known.citations:
         print(f"please cite: {citation}")
     return 0
 
 
-def _check(file: Path) -> int:
+def check(args: argparse.Namespace) -> int:
+    """Describe a file."""
     from nnunetv2_masam.weights.provenance import identify
     from nnunetv2_masam.weights.trained import is_nnunet_checkpoint
     from nnunetv2_masam.weights.weight_files import checkpoint_file
 
-    path = checkpoint_file(file)
+    path = checkpoint_file(args.file)
     print(f"file        {path}")
     if is_nnunet_checkpoint(path):
         return _describe_trained(path)
-    provenance = identify(path)
-    for line in (f"size        {_size(provenance.bytes)}", f"sha256      {provenance.sha256}", *_origin(provenance)):
-        print(line)
+    print(identify(path))
     return _describe_pretrained(path)
 
 
@@ -166,15 +117,8 @@ def _describe_trained(path: Path) -> int:
     from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
     checkpoint = read_nnunet_checkpoint(path)
-    print(f"size        {_size(path.stat().st_size)}")
     print(f"format      nnU-Net's checkpoint of {checkpoint.get('trainer_name')}")
-    provenance = stored_provenance(checkpoint)
-    if provenance is None:
-        print("trained     from weights that it does not name, or from none")
-        return 0
-    print(f"trained     from {provenance.file}, {_size(provenance.bytes)}")
-    for line in (f"sha256      {provenance.sha256}", *_origin(provenance)):
-        print(line)
+    print(stored_provenance(checkpoint) or "weights: it names none that it was trained from")
     return 0
 
 
@@ -195,23 +139,35 @@ def _describe_pretrained(path: Path) -> int:
         print(f"keys        {len(tensors)}, all values finite")
         return 0
     print(f"format      {checkpoint.naming}")
-    for label, fact in checkpoint.geometry.facts.items():
-        print(f"{label:<11} {fact}")
+    print(f"encoder     {checkpoint.geometry.kind}")
     print(f"keys        {len(checkpoint.state_dict)}, all values finite")
     if checkpoint.warning:
         print(f"WARNING     {checkpoint.warning}")
     return 0
 
 
-def _origin(provenance: Provenance) -> list[str]:
-    """Lines on where weights come from."""
-    known = provenance.name or "no known checkpoint"
-    lines = [f"known as    {known} ({provenance.source})" if provenance.source else f"known as    {known}"]
-    lines += [f"package     {provenance.package}"] * bool(provenance.package)
-    lines += [f"licence     {provenance.licence}"] * bool(provenance.licence)
-    lines += [f"trained on  {provenance.trained_on}"] * bool(provenance.trained_on)
-    return lines + [f"cite        {citation}" for citation in provenance.citations]
+WEIGHTS = Command(
+    "List, download and check SAM checkpoints",
+    list_known,
+    epilog="""\
+Without an action, the known checkpoints are listed.
 
-
-def _size(size: int) -> str:
-    return f"{size} bytes ({size / 2**20:.1f} MiB)"
+  nnUNetv2_masam weights
+  nnUNetv2_masam weights download vit_b
+  nnUNetv2_masam weights check sam_vit_b_01ec64.pth
+""",
+    commands={
+        "download": Command(
+            "Download a known checkpoint and verify its sha256",
+            download,
+            DownloadRequest,
+            "  nnUNetv2_masam weights download vit_b -o weights\n",
+        ),
+        "check": Command(
+            "Describe a weights file or a trained checkpoint and check whether it can be used",
+            check,
+            CheckRequest,
+            "  nnUNetv2_masam weights check sam_vit_b_01ec64.pth\n",
+        ),
+    },
+)

@@ -1,5 +1,5 @@
-"""All folds of several trainers with nnU-Net's own commands, and the comparisons that follow.
+"""All folds of several trainers with nnU-Net's own commands, and the comparison that follows.
 
-``request.py`` has the options, ``prepare.py`` makes jobs and comparisons of them, ``jobs.py`` runs jobs on this machine
-or hands them to SLURM, and ``counterparts.py`` finds the trainer without pretrained weights that belongs to one with.
+``request.py`` has the options, ``prepare.py`` makes jobs and a comparison of them, ``jobs.py`` runs jobs here, and
+``slurm.py`` hands them to SLURM.
 """

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -34,11 +34,6 @@ class Job:
     """One fold of one trainer.
 
     Attributes:
-        dataset: name of the dataset.
-        configuration: such as ``3d_fullres``.
-        fold: number of the fold.
-        trainer: class name.
-        plans: plans identifier.
         folder: where nnU-Net puts the fold's results.
         log: file that takes what the command prints.
         pretrained_weights: checkpoint to fine-tune from, if any.
@@ -109,14 +104,9 @@ def make_jobs(
     logs: Path,
     plans: str = "nnUNetPlans",
     pretrained_weights: Path | None = None,
-    from_scratch: Collection[str] = (),
     device: str = "cuda",
 ) -> list[Job]:
     """Jobs fold by fold, so that after the first ones all trainers can be compared on the same folds.
-
-    Args:
-        from_scratch: those of the trainers that ``pretrained_weights`` are not for.
-        dataset, configuration, trainers, folds, results, logs, plans, pretrained_weights, device: see :class:`Job`.
 
     Raises:
         ValueError: a trainer, plans or configuration is no name.
@@ -132,7 +122,7 @@ def make_jobs(
             plans=plans,
             folder=results / dataset / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}",
             log=logs / f"{trainer}__{plans}__{configuration}__fold_{fold}.log",
-            pretrained_weights=None if trainer in from_scratch else pretrained_weights,
+            pretrained_weights=pretrained_weights,
             device=device,
         )
         for fold in folds
@@ -148,7 +138,6 @@ def run_job(
     """Do what is left of a job, and append what it prints to its log.
 
     Args:
-        job: what to do.
         gpu: value of ``CUDA_VISIBLE_DEVICES``; as it is if None.
         started: is given the process, so that it can be stopped.
 
@@ -185,7 +174,6 @@ def status_lines(jobs: Sequence[Job], running: Mapping[str, str] | None = None) 
     """Describe where each job stands, one line per job.
 
     Args:
-        jobs: all of them.
         running: job name → where it runs.
     """
     width = max(len(job.name) for job in jobs)
@@ -203,7 +191,6 @@ def run_locally(
     """Run jobs, one per GPU at a time.
 
     Args:
-        jobs: what to run.
         gpus: values of ``CUDA_VISIBLE_DEVICES``; None leaves it as it is.
         report: takes lines for people.
         every_s: seconds between reports of where it stands.

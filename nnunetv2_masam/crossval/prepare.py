@@ -1,13 +1,12 @@
-"""Prepare a cross-validation: check the request, list the training jobs and the comparisons that follow."""
+"""Prepare a cross-validation: check the request, list the training jobs and the comparison that follows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_masam.catalogue import find_trainer
-from nnunetv2_masam.crossval.counterparts import describe_pair, find_counterparts
 from nnunetv2_masam.crossval.jobs import FINISHED, Job, make_jobs
 from nnunetv2_masam.crossval.request import CrossvalRequest
 from nnunetv2_masam.data_checks import check_folds
@@ -21,19 +20,15 @@ _FOLDS = 5  # nnU-Net makes as many at the first training
 
 @dataclass(frozen=True)
 class Crossval:
-    """A prepared cross-validation: its jobs and its comparisons.
+    """A prepared cross-validation: its jobs and its comparison.
 
     Attributes:
-        request: what was asked for.
-        dataset: its dataset's name.
-        counterparts: pretrained trainer → its counterpart without pretrained weights, if these are trained too.
         jobs: one for each trainer and fold, whatever their state.
-        output: folder for logs and comparisons.
+        output: folder for logs and the comparison.
     """
 
     request: CrossvalRequest
     dataset: str
-    counterparts: Mapping[str, str]
     jobs: Sequence[Job]
     output: Path
 
@@ -67,47 +62,27 @@ class Crossval:
         for trainer in dict.fromkeys(job.trainer for job in self.left()):
             find_trainer(trainer)
 
-    def comparisons(self) -> list[tuple[CompareCrossValidation, Path]]:
-        """What to compare when all jobs are finished, and the folder for it; nothing for few-shot folds."""
+    def comparison(self) -> CompareCrossValidation | None:
+        """What to compare when all jobs are finished; nothing for few-shot folds."""
         folds = self.request.folds
-        trainers = dict.fromkeys(job.trainer for job in self.jobs)
         splits = find_splits(self.dataset, folds)
         if folds and splits is not None and not set(folds) <= set(splits):
-            return []
+            return None
         model = f"__{self.request.plans}__{self.request.configuration}"
-        models = {trainer: ModelSource(trainer + model) for trainer in trainers}
-        found = []
-        if len(models) != 2 * len(self.counterparts) or len(self.counterparts) > 1:  # else the one pair is all there is
-            request = CompareCrossValidation(models=tuple(models.values()), dataset=self.dataset, folds=folds)
-            found.append((request, self.output / "comparison"))
-        for trainer, counterpart in self.counterparts.items():
-            pair = CompareCrossValidation(
-                models=(models[counterpart], models[trainer]),
-                dataset=self.dataset,
-                folds=folds,
-                title=f"What pretrained weights give: {trainer} against {counterpart}.",
-                notes=(describe_pair(trainer, counterpart),),
-            )
-            found.append((pair, self.output / f"weights_{trainer}"))
-        return found
+        models = tuple(ModelSource(trainer + model) for trainer in dict.fromkeys(self.request.trainers))
+        return CompareCrossValidation(models=models, dataset=self.dataset, folds=folds)
 
 
 def prepare_crossval(request: CrossvalRequest) -> Crossval:
-    """Jobs and comparisons of a request; nothing is started or written.
+    """Jobs and the comparison of a request; nothing is started or written.
 
     Raises:
-        ValueError: the dataset is not preprocessed, a name is none, ``output`` can be no folder, or a pretrained
-            trainer lacks a counterpart that is asked for.
+        ValueError: the dataset is not preprocessed, a name is none, or ``output`` can be no folder.
     """
     dataset = dataset_name(request.dataset)
     folder = preprocessed_dataset(dataset)
     if not folder.is_dir():
         raise ValueError(f"-d {request.dataset}: not in nnUNet_preprocessed. Run nnUNetv2_plan_and_preprocess first")
-    counterparts: dict[str, str] = {}
-    if request.from_scratch:
-        fine_tuned = request.pretrained_weights is not None
-        counterparts = find_counterparts(request.trainers, folder, request.plans, request.configuration, fine_tuned)
-    both = [name for trainer in request.trainers for name in (trainer, counterparts.get(trainer, trainer))]
     splits = find_splits(dataset)
     results = folder_of("nnUNet_results")
     output = request.output or results / dataset / "crossval"
@@ -115,13 +90,12 @@ def prepare_crossval(request: CrossvalRequest) -> Crossval:
     jobs = make_jobs(
         dataset,
         request.configuration,
-        list(dict.fromkeys(both)),
+        list(dict.fromkeys(request.trainers)),
         request.folds or (list(range(_FOLDS)) if splits is None else sorted(splits)),
         results=results,
         logs=output / "logs",
         plans=request.plans,
         pretrained_weights=request.pretrained_weights,
-        from_scratch=list(counterparts.values()),
         device=request.device,
     )
-    return Crossval(request, dataset, counterparts, jobs, output)
+    return Crossval(request, dataset, jobs, output)

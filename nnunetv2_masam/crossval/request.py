@@ -32,11 +32,6 @@ class CrossvalRequest:
     pretrained_weights: Path | None = option(
         help="Checkpoint to fine-tune from", default=None, group=_WHAT, metavar="FILE"
     )
-    from_scratch: bool = option(
-        default=False, group=_WHAT,
-        help="Also train each pretrained trainer's counterpart without pretrained weights, TRAINER_scratch, and "
-        "compare the two",
-    )  # fmt: skip
     device: str = option(
         help="cuda, cpu or mps, as in nnUNetv2_train", default="cuda", group="where to train", metavar="DEVICE",
         choices=("cuda", "cpu", "mps"),

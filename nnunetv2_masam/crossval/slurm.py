@@ -48,7 +48,6 @@ def submit(jobs: Sequence[Job], parameters: Mapping[str, Any], folder: Path, clu
     """Hand jobs to SLURM; those that are queued or running are left alone.
 
     Args:
-        jobs: what to run.
         parameters: for ``submitit.AutoExecutor.update_parameters``, such as ``slurm_partition``; the others are chosen
             from what a training needs and what the nodes have.
         folder: for submitit's files, and for ``jobs.json``, which remembers what was submitted.

@@ -19,7 +19,6 @@ class ConvertedDataset:
     """What was written.
 
     Attributes:
-        dataset: the dataset.
         folds: the folds that were appended, if any were asked for.
     """
 
@@ -57,7 +56,7 @@ def _convert(
     folds = {name: split for kind in request.splits for name, split in SPLITS[kind](cases).items()}
     check_fixed_folds(cases, folds)
     preprocessed = folder_of("nnUNet_preprocessed") / folder.name if folds else None
-    dataset = write_dataset(folder, spec, volumes, rule, request.processes)
+    dataset = write_dataset(folder, spec, volumes, rule)
     if preprocessed is None:
         return ConvertedDataset(dataset, None)
     appended = append_fixed_folds(preprocessed, cases, folds)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,6 @@ from tqdm import tqdm
 
 from nnunetv2_masam.datasets.volumes import Found, LabelRule, Volume, convert_volume
 from nnunetv2_masam.files import atomic_folder, write_json
-from nnunetv2_masam.processes import start_worker
 
 
 @dataclass(frozen=True)
@@ -27,8 +22,6 @@ class DatasetSpec:
         name: ``Name`` of ``DatasetXXX_Name``.
         channel: name of the only channel, from which nnU-Net chooses the normalisation.
         labels: name → value, background included.
-        reference: where the data come from.
-        description: one sentence.
         reader: nnU-Net's reader, where it is not to choose one itself.
     """
 
@@ -58,10 +51,8 @@ class RawDataset:
     """A dataset that was written.
 
     Attributes:
-        folder: the dataset's folder in nnUNet_raw.
         training: what was found in each training case.
         test: the same for cases without labels.
-        spec: what it is.
     """
 
     folder: Path
@@ -75,9 +66,7 @@ class RawDataset:
         return [found.case for found in self.training]
 
 
-def write_dataset(
-    folder: Path, spec: DatasetSpec, volumes: Sequence[Volume], rule: LabelRule, processes: int = 1
-) -> RawDataset:
+def write_dataset(folder: Path, spec: DatasetSpec, volumes: Sequence[Volume], rule: LabelRule) -> RawDataset:
     """Convert all volumes to a new folder, whole or not at all.
 
     Raises:
@@ -86,7 +75,8 @@ def write_dataset(
     with atomic_folder(folder) as unfinished:
         for part in ("imagesTr", "labelsTr", *(["imagesTs"] if any(v.label is None for v in volumes) else [])):
             (unfinished / part).mkdir()
-        found = _map(partial(convert_volume, folder=unfinished, rule=rule), volumes, processes)
+        progress = tqdm(volumes, desc="converting", unit="case", disable=None)
+        found = [convert_volume(volume, unfinished, rule) for volume in progress]
         if problems := [problem for entry in found for problem in entry.problems]:
             listing = "\n".join(f"  {problem}" for problem in problems)
             raise ValueError(f"{len(problems)} files are not as expected, nothing was written:\n{listing}")
@@ -95,25 +85,6 @@ def write_dataset(
         test = tuple(entry for entry in found if entry.case not in labelled)
         write_json(unfinished / "dataset.json", spec.dataset_json(len(training)), indent=4)
     return RawDataset(folder, training, test, spec)
-
-
-def _map(convert: Callable[[Volume], Found], volumes: Sequence[Volume], processes: int) -> list[Found]:
-    def progress(found: Iterable[Found]) -> list[Found]:
-        return list(tqdm(found, total=len(volumes), desc="converting", unit="case", disable=None))
-
-    if processes <= 1:
-        return progress(map(convert, volumes))
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=start_worker) as pool:
-        try:
-            return progress(pool.map(convert, volumes))
-        except BrokenProcessPool as error:
-            raise ValueError(
-                "a converting process was killed, probably because memory ran out; nothing was written. Use fewer "
-                f"processes: -np {processes // 2}"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def describe(dataset: RawDataset) -> str:
@@ -137,11 +108,7 @@ def _notes(every: Sequence[Found]) -> list[str]:
     for found in every:
         for note in found.notes:
             by_note.setdefault(note, []).append(found.case)
-    alike: dict[str, list[str]] = {}
-    for found in every:
-        alike.setdefault(found.digest, []).append(found.case)
-    notes = [f"{note}: {', '.join(cases)}" for note, cases in by_note.items()]
-    return notes + [f"the same image: {', '.join(cases)}" for cases in alike.values() if len(cases) > 1]
+    return [f"{note}: {', '.join(cases)}" for note, cases in by_note.items()]
 
 
 def _ranges(rows: Sequence[Sequence[float]], form: str) -> str:

@@ -23,7 +23,6 @@ class ConvertRequest:
         help="Give a label file the spacing, origin and direction of its image where they differ", default=False,
         group="input",
     )  # fmt: skip
-    processes: int = 1  # the command's default is another: a script would need nnU-Net's guard for more than one
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ in the middle for a whole one, and reads NaN as 0.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -18,13 +17,11 @@ import nibabel
 import numpy as np
 
 from nnunetv2_masam.files import shortened
+from nnunetv2_masam.images import apart_mm
 from nnunetv2_masam.label_files import whole_numbers
 
 MOST_VALUES = 8  # label values in an error
-# a label file may differ from its image by this much through rounding
-SPACING_TOLERANCE = 1e-3  # of the spacing
-ORIGIN_TOLERANCE_MM = 0.01
-DIRECTION_TOLERANCE = 1e-3
+MOST_APART_VOX = 0.1  # of a label file and its image, which is rounding
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,6 @@ class Volume:
 
     Attributes:
         case: its name in the converted dataset.
-        image: its image file.
         label: its label file; none for a test case.
     """
 
@@ -62,11 +58,7 @@ class Found:
     """Result of checking one case.
 
     Attributes:
-        case: its name.
-        size_vox: size.
-        spacing_mm: spacing.
         labels: foreground values in what was written.
-        digest: of the image's voxels.
         problems: what forbids to convert it.
         notes: what the user should know.
     """
@@ -75,7 +67,6 @@ class Found:
     size_vox: tuple[int, ...] = ()
     spacing_mm: tuple[float, ...] = ()
     labels: frozenset[int] = frozenset()
-    digest: str = ""
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -84,9 +75,7 @@ def convert_volume(volume: Volume, folder: Path, rule: LabelRule) -> Found:
     """Check one case and write it; a file that needs no change is copied byte by byte.
 
     Args:
-        volume: the case.
         folder: the dataset being written, with ``imagesTr``, ``labelsTr`` and ``imagesTs``.
-        rule: what its labels must be.
 
     Returns:
         what was found; with problems, the case may not have been written.
@@ -104,8 +93,7 @@ def convert_volume(volume: Volume, folder: Path, rule: LabelRule) -> Found:
         return Found(volume.case, problems=(str(error),))
     part = "imagesTs" if volume.label is None else "imagesTr"
     _write(image, volume.image, folder / part / f"{volume.case}_0000.nii.gz", changed=False)
-    digest = hashlib.blake2b(array.ravel(order="K").data, digest_size=16).hexdigest()
-    return Found(volume.case, image.shape[::-1], _spacing_mm(image)[::-1], labels, digest, (), notes)
+    return Found(volume.case, image.shape[::-1], _spacing_mm(image)[::-1], labels, notes=notes)
 
 
 def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tuple[frozenset[int], tuple[str, ...]]:
@@ -119,9 +107,14 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
         allowed = ", ".join(map(str, sorted(rule.values)))
         raise ValueError(f"{path}: label values {shortened(unexpected, MOST_VALUES)}; the dataset has {allowed}")
     notes = ["values that are not whole were rounded"] if rounded else []
-    if difference := geometry_difference(image, label):
+    distance_mm = apart_mm(image.affine, label.affine, image.shape)
+    if distance_mm > MOST_APART_VOX * min(_spacing_mm(image)):
         if not rule.copy_geometry:
-            raise ValueError(f"{path}: {difference}. If voxels correspond by their index: --copy-geometry")
+            raise ValueError(
+                f"{path}: lies elsewhere than its image, up to {distance_mm:.3g} mm apart, with spacing "
+                f"{_times(_spacing_mm(label)[::-1])} mm, its image {_times(_spacing_mm(image)[::-1])} mm. If voxels "
+                "correspond by their index: --copy-geometry"
+            )
         notes.append("label file had another geometry and got its image's")
     same_grid = np.allclose(label.affine, image.affine) and np.allclose(_spacing_mm(label), _spacing_mm(image))
     changed = bool(rounded) or not same_grid or any(value in rule.merged for value in found)
@@ -136,26 +129,6 @@ def _convert_label(image: Any, path: Path, target: Path, rule: LabelRule) -> tup
     if not foreground:
         notes.append("no foreground in the label file")
     return foreground, tuple(notes)
-
-
-def geometry_difference(image: Any, label: Any) -> str:
-    """Describe what differs by more than rounding between two volumes of the same size; empty if nothing does."""
-    (spacing, origin, direction), (own_spacing, own_origin, own_direction) = map(_geometry, (image, label))
-    found = []
-    if not np.allclose(own_spacing, spacing, rtol=SPACING_TOLERANCE, atol=0):
-        found.append(f"spacing {_times(own_spacing[::-1])} mm, its image {_times(spacing[::-1])} mm")
-    if not np.allclose(own_origin, origin, rtol=0, atol=ORIGIN_TOLERANCE_MM):
-        found.append(f"origin {_rounded(own_origin)} mm, its image {_rounded(origin)} mm")
-    if not np.allclose(own_direction, direction, rtol=0, atol=DIRECTION_TOLERANCE):
-        found.append(f"direction {_rounded(own_direction)}, its image {_rounded(direction)}")
-    return "; ".join(found)
-
-
-def _geometry(image: Any) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Spacing, origin and direction, in the file's axis order."""
-    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
-    direction = image.affine[:3, :3] / np.where(spacing > 0, spacing, 1)
-    return tuple(spacing), tuple(image.affine[:3, 3]), tuple(direction.ravel())
 
 
 def _spacing_mm(image: Any) -> tuple[float, ...]:
@@ -187,7 +160,3 @@ def _write(image: Any, source: Path, target: Path, changed: bool) -> None:
 
 def _times(numbers: tuple[float, ...]) -> str:
     return " x ".join(f"{number:.4g}" for number in numbers)
-
-
-def _rounded(numbers: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{number:.4g}" for number in numbers) + ")"

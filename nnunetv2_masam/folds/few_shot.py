@@ -41,9 +41,7 @@ class FewShotFold:
 
     Attributes:
         fold: its number for ``nnUNetv2_train``.
-        k: how many cases it trains on.
         base_fold: the fold of the cross-validation whose validation cases it has.
-        seed: of the choice.
         missing_labels: labels that none of its training cases holds.
     """
 
@@ -81,8 +79,6 @@ def choose_cases(labels_of_case: Mapping[str, frozenset[str]], count: int, seed:
     """Choose cases one after the other, so that fewer are always the first of more.
 
     Args:
-        labels_of_case: the labels that each case holds.
-        count: how many to choose.
         seed: decides between cases that add equally much.
     """
     order = list(np.random.default_rng(seed).permutation(sorted(labels_of_case)))
@@ -111,12 +107,8 @@ def add_few_shot_folds(
     """Append folds for each k and each fold of the cross-validation, unless they are there.
 
     Args:
-        splits: of ``splits_final.json``.
         existing: what was appended before.
-        labels_of_case: the labels that each case holds.
-        ks: numbers of training cases.
         base_folds: folds of the cross-validation, or fixed ones; all of the cross-validation by default.
-        seed: of the choice.
         fixed_folds: folds that are not part of the cross-validation.
 
     Returns:
@@ -202,10 +194,6 @@ def labels_of_cases(
     files: Mapping[str, Path], dataset_json: Mapping[str, Any]
 ) -> tuple[dict[str, frozenset[str]], list[str]]:
     """The names of the labels and regions that each segmentation holds, and notes on values that are not whole.
-
-    Args:
-        files: segmentations by case.
-        dataset_json: content of the dataset's ``dataset.json``.
 
     Raises:
         ValueError: a segmentation cannot be read, or holds other values than ``dataset.json`` has.

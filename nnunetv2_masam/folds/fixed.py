@@ -39,8 +39,6 @@ def append_fixed_folds(preprocessed: Path, cases: Sequence[str], wanted: Mapping
 
     Args:
         preprocessed: the dataset's folder under nnUNet_preprocessed; made if it is missing.
-        cases: names of the training cases.
-        wanted: the folds by name.
 
     Returns:
         the folds with these names.

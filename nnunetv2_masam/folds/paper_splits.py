@@ -95,7 +95,6 @@ class PublishedFolds:
 
     Attributes:
         preprocessed: the dataset's folder, with ``splits_final.json``.
-        folds: which fold is which.
     """
 
     preprocessed: Path

@@ -11,7 +11,7 @@ preprocessed data are used as they are. This package decides the rest, in this o
 - ``tile_depth.py``: slices that prediction takes at once;
 - ``configuration.py``: the configuration that is written;
 - ``explain.py``: the choice beside its alternatives;
-- ``plan_dataset.py``: all of it for a dataset, with fingerprint and preprocessing where they are missing.
+- ``plan_dataset.py``: all of it for a dataset, written by ``planners/MASAMPlanner.py``.
 
 ``nnUNetv2_masam plan`` and the trainers, which plan in memory for plans that are not ours, both call
 :func:`plan_configuration`.

@@ -13,12 +13,10 @@ from nnunetv2_masam.planning.rules import PlanningRules
 from nnunetv2_masam.planning.tile_depth import prediction_slices
 from nnunetv2_masam.plans_file import NETWORK_CLASS, resolved_configuration
 
-_INTEGERS = {"batch_size", "micro_batch_size", "fact_rank", "lora_rank", "adapter_channels", "decoder_doublings"}
-_INTEGERS |= {"adapter_kernel", "adapter_dilation", "embed_dim", "depth", "num_heads"}
-_INTEGERS |= {"patch_stride"}
-_INTEGER_LISTS = {"patch_size", "training_patch_size", "image_size", "global_attn_indexes"}
-_INTEGER_LISTS |= {"widths", "depths", "windows", "merge_strides"}
-_LEFT_OPEN = {name for name, value in asdict(DEFAULTS).items() if value is None}  # the encoder decides
+_SIZES = ("patch_size", "training_patch_size", "batch_size", "micro_batch_size")
+# arguments of the network that are no counts
+_OTHERS = {"encoder", "vit", "prompt", "trainable", "gradient_checkpointing", "half_turn", "rel_pos"}
+_OTHERS |= {"fact_scale", "fact_dropout", "input_range"}
 
 
 def check_whole_numbers(configuration: Mapping[str, Any], plans_name: str) -> None:
@@ -29,26 +27,19 @@ def check_whole_numbers(configuration: Mapping[str, Any], plans_name: str) -> No
     """
     arch_kwargs = configuration["architecture"].get("arch_kwargs", {})
     vit = arch_kwargs.get("vit")
-    vit = vit if isinstance(vit, Mapping) else {}
-    groups = (("", configuration), ("architecture.arch_kwargs.", arch_kwargs), ("architecture.arch_kwargs.vit.", vit))
-    for prefix, values in groups:
-        for key in sorted(_INTEGERS & values.keys()):
-            left_open = key in _LEFT_OPEN and values[key] is None
-            of_every_stage = key == "num_heads" and isinstance(values[key], list)
-            if not (left_open or of_every_stage or _is_integer(values[key])):
-                raise ValueError(_no_integer(plans_name, prefix + key, values[key], "an integer"))
-        for key in sorted(_INTEGER_LISTS & values.keys()):
-            numbers = values[key]
-            if not isinstance(numbers, (list, tuple)) or not all(map(_is_integer, numbers)):
-                raise ValueError(_no_integer(plans_name, prefix + key, numbers, "a list of integers"))
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _no_integer(plans_name: str, key: str, value: Any, expected: str) -> str:
-    return f"the plans {plans_name!r} have {key}: {value!r}, expected {expected} (5, not 5.0 or 4.5). Correct that key"
+    groups = {
+        "": {key: configuration[key] for key in _SIZES if key in configuration},
+        "architecture.arch_kwargs.": arch_kwargs,
+        "architecture.arch_kwargs.vit.": vit if isinstance(vit, Mapping) else {},
+    }
+    for prefix, values in groups.items():
+        for key in sorted(values.keys() - _OTHERS):
+            numbers = values[key] if isinstance(values[key], (list, tuple)) else [values[key]]
+            if values[key] is not None and not all(type(number) is int for number in numbers):
+                raise ValueError(
+                    f"the plans {plans_name!r} have {prefix}{key}: {values[key]!r}, expected integers (5, not 5.0 or "
+                    "4.5). Correct that key"
+                )
 
 
 def plan_configuration(
@@ -98,12 +89,7 @@ def plan_configuration(
 def replan(
     plans: Mapping[str, Any], rules: PlanningRules, num_classes: int, vram_gb: float | None = None
 ) -> dict[str, Any]:
-    """nnU-Net's plans with every configuration re-planned that defines a patch; others still inherit from it.
-
-    Args:
-        plans: the content of a plans file.
-        rules, num_classes, vram_gb: see :func:`plan_configuration`.
-    """
+    """nnU-Net's plans with every configuration re-planned that defines a patch; others still inherit from it."""
     planned = deepcopy(dict(plans))
     for name, configuration in plans["configurations"].items():
         if "patch_size" in configuration:

@@ -81,11 +81,6 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
     top, one of four moments has the largest transient: the start of the backward pass (everything is stored, and the
     loss at work), the backward pass of a decoder that is computed again, that of the last block, and the optimiser's
     step.
-
-    Args:
-        arch_kwargs: the network's arguments.
-        batch: the micro-batch.
-        precision: of the device.
     """
     network = Architecture.of(arch_kwargs, batch.input_channels)
     total, trained = count_parameters(network, batch.num_classes, batch.input_channels)

@@ -32,9 +32,6 @@ def prediction_slices(
     A network with box prompts keeps the stacks of its training, because a stack has one box.
 
     Args:
-        median_slices: of the images.
-        task: of the dataset.
-        arch_kwargs: the network's arguments.
         patch: H and W, voxels.
         vram_gb: memory target of one GPU in GB.
     """

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
-
 from nnunetv2_masam.box_record import add_box_channel
 from nnunetv2_masam.files import atomic_folder, write_json
 from nnunetv2_masam.images import write_image
 from nnunetv2_masam.label_files import read_label_image
-from nnunetv2_masam.nnunet_files import folder_of, raw_dataset, read_dataset_json, split_dataset_name, training_files
+from nnunetv2_masam.nnunet_files import new_dataset, raw_dataset, read_dataset_json, split_dataset_name, training_files
 from nnunetv2_masam.prompts.channel import (
     ReferenceBoxes,
     Written,
@@ -32,10 +30,7 @@ def write_box_dataset(request: BoxDatasetRequest) -> Written:
     Raises:
         ValueError: the dataset cannot be written; nothing is left of it then.
     """
-    number, _ = split_dataset_name(request.name, "-o")
-    source, destination = raw_dataset(request.dataset), folder_of("nnUNet_raw") / request.name
-    if taken := [str(found) for found in find_candidate_datasets(number) if found != request.name]:
-        raise ValueError(f"-o: the number {number} is taken by {', '.join(taken)}; choose a free one")
+    source, destination = raw_dataset(request.dataset), new_dataset(*split_dataset_name(request.name, "-o"))
     dataset_json = read_dataset_json(source)
     ending = checked_ending(dataset_json["file_ending"])
     training = training_files(source, dataset_json)

@@ -83,12 +83,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class ReferenceBoxes:
-    """Boxes around reference masks.
-
-    Attributes:
-        rule: which boxes.
-        dataset_json: of the masks.
-    """
+    """Boxes around reference masks."""
 
     rule: MaskBoxes
     dataset_json: Mapping[str, Any]

@@ -1,12 +1,10 @@
-"""Boxes that a person drew: read from a CSV or JSON file, converted to voxels.
+"""Boxes that a person drew: read from a CSV file, converted to voxels.
 
-CSV, a row for each box, separated by commas, semicolons or tabs; a row with nothing but a case says that it has none:
+A row for each box, separated by commas, semicolons or tabs; a row with nothing but a case says that it has none:
 
     case,x0,y0,z0,x1,y1,z1
     case_001,31,40,12,55,62,19
     case_002,,,,,,
-
-JSON, the same: ``{"case_001": [[31, 40, 12, 55, 62, 19]], "case_002": []}``.
 
 Two corners, the smaller coordinate first along each axis. In voxels (``voxel``) they are the first and the last voxel
 inside, counted from 0 along the axes of the file, the fastest first. In millimetres they are positions in the world:
@@ -21,13 +19,11 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_masam.csv_tables import read_csv_table
-from nnunetv2_masam.files import read_json
 from nnunetv2_masam.options import read_number
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.markups import ENDING, read_markups
@@ -43,7 +39,7 @@ def read_drawn(path: Path, coordinates: str | None = None) -> dict[str, list[Box
     """Boxes by case, from a table or from 3D Slicer's markups.
 
     Args:
-        path: a ``.csv`` or ``.json`` file, a ``CASE.mrk.json`` file, or a folder of those.
+        path: a ``.csv`` file, a ``CASE.mrk.json`` file, or a folder of those.
         coordinates: one of ``COORDINATES``, for tables; markups know theirs.
 
     Raises:
@@ -71,51 +67,29 @@ def read_boxes(path: Path) -> dict[str, list[Corners]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"--from: no file {path}")
-    if path.suffix.lower() == ".json":
-        rows = _rows_of_json(path)
-    elif path.suffix.lower() == ".csv":
-        rows = _rows_of_csv(path)
-    else:
-        raise ValueError(f"--from: got {path.name}, expected a .csv or .json file, CASE.mrk.json or a folder of those")
+    if path.suffix.lower() != ".csv":
+        raise ValueError(f"--from: got {path.name}, expected a .csv file, CASE.mrk.json or a folder of those")
     boxes: dict[str, list[Corners]] = {}
     faults = []
-    for place, case, values in rows:
-        found = boxes.setdefault(case, [])
-        if values is None:
-            continue
-        try:
-            found.append(_corners(values))
-        except ValueError as error:
-            faults.append(f"  {place}, {case}: {error}")
+    for line, row in read_csv_table(path, ("case", *COLUMNS), optional=COLUMNS):
+        found = boxes.setdefault(row["case"], [])
+        values = [row[column] for column in COLUMNS]
+        if any(values):
+            try:
+                found.append(_corners(values))
+            except ValueError as error:
+                faults.append(f"  line {line}, {row['case']}: {error}")
     if faults:
         raise ValueError(f"{path}: boxes that cannot be read:\n" + "\n".join(faults))
     return boxes
 
 
-def _rows_of_csv(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
-    rows: list[tuple[str, str, Sequence[Any] | None]] = []
-    for line, row in read_csv_table(path, ("case", *COLUMNS), optional=COLUMNS):
-        values = [row[column] for column in COLUMNS]
-        rows.append((f"line {line}", row["case"], values if any(values) else None))
-    return rows
-
-
-def _rows_of_json(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
-    content = read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(found, list) for found in content.values()):
-        raise ValueError(f'{path}: expected {{"case": [[x0, y0, z0, x1, y1, z1], ...], ...}}')
-    rows: list[tuple[str, str, Sequence[Any] | None]] = []
-    for case, found in content.items():
-        rows += [(f"box {i + 1}", case, box) for i, box in enumerate(found)] or [("no box", case, None)]
-    return rows
-
-
-def _corners(values: Sequence[Any]) -> Corners:
+def _corners(values: Sequence[str]) -> Corners:
     try:
-        numbers = tuple(float(read_number(v) if isinstance(v, str) else v) for v in values)
-    except (TypeError, ValueError):
+        numbers = tuple(map(read_number, values))
+    except ValueError:
         numbers = ()
-    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+    if not numbers or not all(map(math.isfinite, numbers)):
         raise ValueError(f"got {values}, expected six numbers {', '.join(COLUMNS)}")
     if reversed_ := [axis for axis, low, high in zip("xyz", numbers[:3], numbers[3:], strict=True) if low > high]:
         raise ValueError(f"reversed along {', '.join(reversed_)}: {numbers}; the smaller coordinate comes first")

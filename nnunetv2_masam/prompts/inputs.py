@@ -1,4 +1,4 @@
-"""Write images with the box channel for ``nnUNetv2_predict -i``, and markups of the boxes of reference masks."""
+"""Write images with the box channel for ``nnUNetv2_predict -i``."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from typing import Any
 import SimpleITK as sitk
 
 from nnunetv2_masam.box_record import DRAWN, RECORD_FILE
-from nnunetv2_masam.files import atomic_folder, list_folder, write_json
-from nnunetv2_masam.nnunet_files import checked_name, read_dataset_json
+from nnunetv2_masam.files import atomic_folder, write_json
+from nnunetv2_masam.nnunet_files import read_dataset_json
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.channel import (
     BoxesOfCase,
     ReferenceBoxes,
     Written,
-    checked_ending,
     images_by_case,
     write_cases,
 )
 from nnunetv2_masam.prompts.drawn import read_drawn
-from nnunetv2_masam.prompts.from_masks import make_boxes
-from nnunetv2_masam.prompts.markups import ENDING, write_markups
-from nnunetv2_masam.prompts.requests import DrawnInputsRequest, MarkupsRequest, MaskInputsRequest
+from nnunetv2_masam.prompts.requests import DrawnInputsRequest, MaskInputsRequest
 from nnunetv2_masam.prompts.world import check_transforms
 
 
@@ -56,7 +53,7 @@ def write_inputs_drawn(request: DrawnInputsRequest) -> Written:
     if missing := sorted(files.keys() - boxes.keys()):
         raise ValueError(
             f"{request.boxes}: no entry for {', '.join(missing)}. For a case without a box, add a row with its name "
-            'only (CSV), "case": [] (JSON), or a file with "markups": [] (CASE.mrk.json)'
+            'only (CSV), or a file with "markups": [] (CASE.mrk.json)'
         )
 
     def boxes_of(case: str, image: sitk.Image) -> list[VoxelBox]:
@@ -69,32 +66,6 @@ def write_inputs_drawn(request: DrawnInputsRequest) -> Written:
 
     record = {"source": DRAWN, "file": request.boxes.name, "coordinates": request.coordinates or "markups"}
     return _write_inputs(files, request.output, ending, boxes_of, record, Written())
-
-
-def write_reference_markups(request: MarkupsRequest) -> Written:
-    """Write ``CASE.mrk.json`` for each reference mask of a folder.
-
-    Raises:
-        ValueError: a mask cannot be read or no folder can be written.
-    """
-    dataset_json = _labels_beside(request.references, request.dataset_json)
-    reference = ReferenceBoxes(request.rule, dataset_json)
-    ending = checked_ending(dataset_json["file_ending"])
-    files = [path for path in list_folder(request.references) if path.name.endswith(ending)]
-    files = [path for path in files if not path.name.startswith(".")]
-    if not files:
-        raise ValueError(f"{request.references}: no masks (*{ending})")
-    written = Written()
-    with atomic_folder(request.output) as partial:
-        for path in files:
-            case = checked_name(path.name.removesuffix(ending), str(path))
-            image, mask = reference.read(path, written)
-            boxes = make_boxes(request.rule, case, mask, image.GetSpacing()[::-1])
-            if boxes:
-                check_transforms(path)
-            write_markups(partial / f"{case}{ENDING}", boxes, image)
-            written.boxes[case] = len(boxes)
-    return written
 
 
 def _write_inputs(

@@ -10,7 +10,6 @@ region in a file of its own, the files of a case are in a folder ``CASE/``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_masam.files import list_folder, read_json, write_json
+from nnunetv2_masam.files import list_folder, read_json
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.world import box_of_points
 
 ENDING = ".mrk.json"
-SCHEMA = (
-    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
-    "markups-schema-v1.0.3.json#"
-)
 _ALIGNED = 1e-3  # a cosine's distance from 0 or 1 that counts as rounding
 
 
@@ -85,40 +80,6 @@ def read_markups(path: Path) -> dict[str, list[Region]]:
     if not found:
         raise ValueError(f"--from: {path} has no CASE{ENDING}, neither in it nor in folders called as the cases")
     return found
-
-
-def write_markups(path: Path, boxes: Sequence[VoxelBox], image: sitk.Image) -> None:
-    """Write voxel boxes as regions along the image's axes, for Slicer to show and change.
-
-    Args:
-        path: file to write.
-        boxes: (D, H, W), high excluded.
-        image: whose grid they are in.
-    """
-    axes = np.array(image.GetDirection()).reshape(3, 3)
-    axes[:, 2] *= np.sign(np.linalg.det(axes))  # right-handed, as Slicer's are; the box is the same
-    markups = []
-    for number, box in enumerate(boxes, start=1):
-        low, high = np.array(box, float).T[:, ::-1]  # voxels along x, y, z
-        center = image.TransformContinuousIndexToPhysicalPoint(((low + high - 1) / 2).tolist())
-        size = (high - low) * np.array(image.GetSpacing())
-        markups.append(_as_markup(f"box {number}", list(center), axes.ravel().tolist(), size.tolist()))
-    write_json(path, {"@schema": SCHEMA, "markups": markups})
-
-
-def _as_markup(name: str, center: list[float], orientation: list[float], size: list[float]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "type": "ROI",
-        "coordinateSystem": "LPS",
-        "coordinateUnits": "mm",
-        "roiType": "Box",
-        "center": center,
-        "orientation": orientation,
-        "size": size,
-        "insideOut": False,
-        "controlPoints": [{"id": "1", "label": name, "position": center, "positionStatus": "defined"}],
-    }
 
 
 def _read_file(path: Path) -> list[Region]:

@@ -78,25 +78,10 @@ class DrawnInputsRequest:
     images: Path = option("-i", "--images", help=_IMAGES_FOLDER, group="input", metavar="DIR")
     boxes: Path = option(
         "--from", group="input", metavar="PATH",
-        help="Boxes that a person drew: .csv, .json, CASE.mrk.json, or a folder of CASE.mrk.json files",
+        help="Boxes that a person drew: a .csv table, CASE.mrk.json, or a folder of CASE.mrk.json files",
     )  # fmt: skip
     output: Path = option("-o", "--output", help=_INPUTS_FOLDER, group="output", metavar="DIR")
     coordinates: str | None = option(
         help="For tables: what the numbers are: voxel, or millimetres in lps or ras", default=None, group="input",
         metavar="KIND", choices=COORDINATES,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class MarkupsRequest:
-    """Markups to write from reference masks, for a person to look at and correct in 3D Slicer."""
-
-    references: Path = option(help=_REFERENCES_FOLDER, group="input", metavar="DIR")
-    output: Path = option(
-        "-o", "--output", help="New folder to write CASE.mrk.json files to", group="output", metavar="DIR"
-    )
-    rule: MaskBoxes = nested()
-    dataset_json: Path | None = option(
-        help="dataset.json of the references (default: the one beside the folder of references)", default=None,
-        group="input", metavar="FILE",
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import nibabel
 import numpy as np
 import SimpleITK as sitk
 
+from nnunetv2_masam.images import apart_mm
 from nnunetv2_masam.prompts import VoxelBox
 
 MOST_APART_VOX = 0.1  # between two transforms of the same file
@@ -22,8 +22,6 @@ def box_of_points(points_lps_mm: Iterable[tuple[float, float, float]], image: si
 
     Args:
         points_lps_mm: (x, y, z) in the world, LPS.
-        image: whose grid it is.
-        what: name of the box, for errors.
 
     Raises:
         ValueError: the box does not lie inside the image.
@@ -75,14 +73,12 @@ def check_transforms(path: Path) -> None:
     if not sform_code and not qform_code:
         raise ValueError(f"{path}: has neither a valid sform nor a qform, so millimetres have no place in it; {remedy}")
     if sform_code and qform_code:
-        last = [size - 1 for size in (*header.get_data_shape(), 1, 1)[:3]]
-        corners = np.array([(*corner, 1) for corner in itertools.product(*((0, end) for end in last))])
-        apart_mm = np.linalg.norm(((sform - qform) @ corners.T)[:3], axis=0).max()
-        apart_vox = apart_mm / min(header.get_zooms()[:3])
+        distance_mm = apart_mm(sform, qform, (*header.get_data_shape(), 1, 1)[:3])
+        apart_vox = distance_mm / min(header.get_zooms()[:3])
         if apart_vox > MOST_APART_VOX:
             raise ValueError(
                 f"{path}: its sform (code {sform_code}) and its qform (code {qform_code}) put the same voxel up to "
-                f"{apart_mm:.3g} mm, or {apart_vox:.3g} voxels, apart, so a box in millimetres could mean either; "
+                f"{distance_mm:.3g} mm, or {apart_vox:.3g} voxels, apart, so a box in millimetres could mean either; "
                 f"{remedy}"
             )
 

@@ -27,7 +27,6 @@ class AuthorsModel:
     """The network's arguments and number of classes, derived from the authors' file and its SAM file.
 
     Attributes:
-        arch_kwargs: the network's arguments, for the plans.
         num_classes: output channels, background included.
     """
 

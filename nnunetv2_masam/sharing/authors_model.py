@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from nnunetv2_masam.files import atomic_folder, read_json, refuse_existing, sha256_of, shortened, write_json, write_text
+from nnunetv2_masam.files import atomic_folder, refuse_existing, sha256_of, shortened, write_json, write_text
 from nnunetv2_masam.network import MASAM
+from nnunetv2_masam.nnunet_files import read_dataset_json
 from nnunetv2_masam.plans_file import NETWORK_CLASS
 from nnunetv2_masam.sharing.authors_checkpoint import AuthorsModel, recognise_authors_model
 from nnunetv2_masam.sharing.authors_tasks import DIFFERENCES, TASKS, AuthorsTask
@@ -41,7 +42,6 @@ class ImportedModel:
     """What was written.
 
     Attributes:
-        folder: the model folder.
         plans: content of its ``plans.json``.
         readme: text of its ``README.txt``: how to predict, and what differs from the authors' procedure.
     """
@@ -73,7 +73,7 @@ def import_authors_model(request: ImportRequest) -> ImportedModel:
     """
     refuse_existing(request.output)
     task = _task_of(request)
-    description = read_json(request.dataset_json, dict)
+    description = read_dataset_json(request.dataset_json)
     model = recognise_authors_model(request.adapt, request.sam, request.image_size, request.scale)
     channels = _check_dataset(description, model.num_classes, request.dataset_json)
     network = MASAM(channels, model.num_classes, **model.arch_kwargs)
@@ -160,18 +160,13 @@ def _configuration(model: AuthorsModel, task: AuthorsTask, channels: int) -> dic
 
 def _check_dataset(description: Mapping[str, Any], num_classes: int, path: Path) -> int:
     """Number of channels, if they and the labels fit a model with ``num_classes`` outputs."""
-    listed, channel_names = description.get("labels"), description.get("channel_names", description.get("modality"))
-    if not isinstance(listed, Mapping) or not isinstance(channel_names, Mapping):
-        raise ValueError(
-            f"{path}: got no labels or channel_names; expected both as objects {{…}}, as nnU-Net wants them"
-        )
-    labels = {name: value for name, value in listed.items() if name != "ignore"}
+    labels = [name for name in description["labels"] if name != "ignore"]
     if "regions_class_order" in description or len(labels) != num_classes:
         raise ValueError(
             f"{path}: got {len(labels)} labels, background included ({', '.join(labels)}); the model has {num_classes} "
             "outputs for exclusive labels. For the authors' models on BTCV the adrenal glands are one label, number 12"
         )
-    channels = len(channel_names)
+    channels = len(description.get("channel_names") or description["modality"])
     if channels not in (1, 3):
         raise ValueError(
             f"{path}: got {channels} channels; expected 1, or 3 for colour images: the models take no other"

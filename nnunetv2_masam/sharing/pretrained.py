@@ -34,7 +34,6 @@ class AdaptedCheckpoint:
     """What was written.
 
     Attributes:
-        path: the checkpoint.
         dataset: name of the dataset that it was fitted to.
         report: what became of every tensor; ``new`` are those that depend on the classes.
     """
@@ -78,11 +77,7 @@ def adapt_checkpoint(
     """Write a checkpoint that ``-pretrained_weights`` takes for a network of other channels or image size.
 
     Args:
-        path: a checkpoint of one of our trainers; slim ones are completed.
-        out: file to write.
         channels: input channels of the new network.
-        arch_kwargs: its arguments, as plans have them.
-        overwrite: replace ``out`` if it is there.
 
     Returns:
         What became of every tensor; ``new`` are those that depend on the classes.

@@ -30,7 +30,7 @@ from nnunetv2_masam.training.cost_record import write_cost
 from nnunetv2_masam.training.finite import SkippedSteps, damaged_cases, nonfinite_tensors
 from nnunetv2_masam.training.lock import FoldLock
 from nnunetv2_masam.training.log import log_to
-from nnunetv2_masam.training.microbatches import copied_ahead, split_batch
+from nnunetv2_masam.training.microbatches import on_device, split_batch
 from nnunetv2_masam.training.ranks import global_rank
 from nnunetv2_masam.training.workers import SeedWorker
 
@@ -219,7 +219,8 @@ class BaseTrainer(nnUNetTrainer):
             samples = self.configuration_manager.batch_size / distributed.get_world_size()
         micro_batches = self._split(batch)
         total_loss = torch.zeros((), device=self.device)
-        for index, (data, target) in enumerate(copied_ahead(micro_batches, self.device)):
+        for index, part in enumerate(micro_batches):
+            data, target = on_device(part, self.device)
             with self._synchronised_if(index == len(micro_batches) - 1):
                 with self._autocast():
                     logits = self.network(data)

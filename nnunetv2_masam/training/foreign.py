@@ -62,13 +62,11 @@ class ForeignTrainer(BaseTrainer):
     """A foreign network on nnU-Net's plans, re-planned in memory.
 
     Attributes:
-        foreign: the network.
         arch_kwargs: its arguments besides channels and what follows from the patch.
         largest_patch: patch size (D, H, W) in voxels where the images are as large; None takes the plans' patch.
         batch_size_3d: batch size of a 3D configuration; None, like 2D, takes the plans'.
         optimizer_class, optimizer_kwargs: the optimizer and its arguments.
         lr_exponent: of nnU-Net's polynomial decay over ``epochs``; 0 keeps the learning rate constant.
-        epochs: nnU-Net's epochs, of 250 iterations.
     """
 
     foreign: ForeignNetwork
@@ -182,10 +180,7 @@ def plan_foreign(
 
     Args:
         configuration: one of a plans file's configurations, with inheritance resolved.
-        network: the network.
-        arch_kwargs: its arguments besides channels and what follows from the patch.
         largest_patch: patch size in voxels where the median image is as large; None takes the configuration's.
-        batch_size_3d: batch size in 3D; None keeps the plans'.
 
     Returns:
         A new configuration: ``patch_size``, ``architecture`` and, in 3D, ``batch_size`` replaced; all else as it was.

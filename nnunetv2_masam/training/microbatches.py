@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,39 +23,11 @@ def split_batch(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
     return [{"data": d, "target": t} for d, t in zip(data, targets, strict=True)]
 
 
-def copied_ahead(parts: Sequence[dict[str, Any]], device: torch.device) -> Iterator[tuple[Tensor, Target]]:
-    """Data and target of each part on ``device``; on a GPU the next part is copied while the last one computes.
-
-    The copies run beside the computation only from pinned memory, which is what nnU-Net's loaders deliver.
-    """
-    if device.type != "cuda":
-        for part in parts:
-            yield _to(part["data"], device), _to(part["target"], device)
-        return
-    stream = torch.cuda.Stream(device)
-    following = _copy(parts[0], device, stream)
-    for index in range(len(parts)):
-        current = following
-        compute = torch.cuda.current_stream(device)
-        compute.wait_stream(stream)
-        for tensor in _tensors(current):
-            tensor.record_stream(compute)  # its memory is the copying stream's otherwise
-        if index + 1 < len(parts):
-            following = _copy(parts[index + 1], device, stream)
-        yield current
-
-
-def _copy(part: dict[str, Any], device: torch.device, stream: torch.cuda.Stream) -> tuple[Tensor, Target]:
-    with torch.cuda.stream(stream):
-        return _to(part["data"], device), _to(part["target"], device)
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    if isinstance(value, list):
-        return [tensor.to(device, non_blocking=True) for tensor in value]
-    return value.to(device, non_blocking=True)
-
-
-def _tensors(part: tuple[Tensor, Target]) -> list[Tensor]:
-    data, target = part
-    return [data, *(target if isinstance(target, list) else [target])]
+def on_device(part: dict[str, Any], device: torch.device) -> tuple[Tensor, Target]:
+    """Data and target of a part on ``device``."""
+    target = part["target"]
+    if isinstance(target, list):
+        target = [scale.to(device, non_blocking=True) for scale in target]
+    else:
+        target = target.to(device, non_blocking=True)
+    return part["data"].to(device, non_blocking=True), target

@@ -29,9 +29,6 @@ def plans_for_training(
 
     Args:
         plans: content of a plans file, with nnU-Net's ``continue_training`` in it where a training starts.
-        configuration: name of the one to train.
-        dataset_json: of the dataset.
-        rules: of the recipe.
         trainer: the recipe's name, for messages and to find what it trained before.
 
     Raises:
@@ -78,13 +75,13 @@ def _stored_configuration(plans: dict[str, Any], configuration: str, trainer: st
 
 def _check(configuration: dict[str, Any], plans_name: str, rules: PlanningRules, trainer: str) -> None:
     """Refuse plans that the recipe cannot train, before anything is computed."""
-    check_whole_numbers(configuration, plans_name)
     known = asdict(DEFAULTS)
     if unknown := [name for name in configuration["architecture"]["arch_kwargs"] if name not in known]:
         raise ValueError(
             f"the plans {plans_name!r} have architecture.arch_kwargs.{unknown[0]}, expected arguments of the network: "
             f"{', '.join(known)}. Correct or remove that key"
         )
+    check_whole_numbers(configuration, plans_name)
     vit = configuration["architecture"]["arch_kwargs"].get("vit", DEFAULTS.vit)
     encoder = configuration["architecture"]["arch_kwargs"].get("encoder", DEFAULTS.encoder)
     if encoder != rules.encoder:

@@ -20,11 +20,7 @@ class WarmupPolySchedule:
     """Sets an optimiser's learning rate from the number of steps taken; has no state of its own.
 
     Args:
-        optimizer: whose learning rate is set.
-        base_lr: rate at the end of the warm-up.
-        warmup_steps: steps of linear warm-up.
         total_steps: steps after which the rate would be zero; training may end before.
-        exponent: of the decay.
         steps_per_epoch: what nnU-Net calls an epoch, in steps.
     """
 

@@ -11,7 +11,6 @@ first axis of nnU-Net's patches.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from nnunetv2_masam.video.sequences import VideoSequence
 FILE_ENDING = ".nii.gz"
 CHANNEL_NAMES = {"0": "rgb_to_0_1", "1": "rgb_to_0_1", "2": "rgb_to_0_1"}  # by them nnU-Net divides by 255
 SPACING = (1.0, 1.0, 5.0)  # x, y, time: no lengths, but what makes time the axis that is pooled last
-ORIGINAL = "_original"  # after labelsTr and labelsTs: masks in the size of the frames
 
 
 def split_evenly(count: int, most: int) -> list[slice]:
@@ -51,22 +49,16 @@ def write_dataset(
     max_frames: int = DEFAULT_MAX_FRAMES,
     scaling: Scaling = AS_RECORDED,
     about: Mapping[str, str] | None = None,
-) -> tuple[FrameMap, dict[str, int]]:
+) -> FrameMap:
     """Write an nnU-Net dataset of sequences, whole or not at all.
-
-    Where cases are smaller than their frames, the masks are written once more in the size of the frames, to
-    ``labelsTr_original`` and ``labelsTs_original``, so that predictions can be scored there.
 
     Args:
         target: the new ``nnUNet_raw/DatasetXXX_Name``.
         sequences: those with masks and not for testing are trained on; masks of the others go to ``labelsTs``.
-        reader: of the masks.
         max_frames: of a case.
-        scaling: of frames and masks.
-        about: further entries of ``dataset.json``.
 
     Returns:
-        what ``frames.json`` holds; class → frames in which all its pixels are gone in the smaller case.
+        what ``frames.json`` holds.
 
     Raises:
         ValueError: ``target`` exists, there is nothing to train on, or a picture is not what it should be.
@@ -74,18 +66,17 @@ def write_dataset(
     if all(s.test for s in sequences):
         raise ValueError("no sequence has masks, so there is nothing to train on; see `nnUNetv2_masam convert frames`")
     cases: dict[str, CaseFrames] = {}
-    vanished: Counter[int] = Counter()
     with atomic_folder(target) as folder:
         for sequence in tqdm(sequences, desc="converting", unit="sequence", disable=None):
             part = "Ts" if sequence.test else "Tr"
             found = write_images(folder / f"images{part}", sequence, max_frames, scaling)
             if sequence.masks is not None:
-                vanished.update(write_labels(folder / f"labels{part}", sequence, found, reader, scaling))
+                write_labels(folder / f"labels{part}", sequence, found, reader, scaling)
             cases.update(found)
         frame_map = FrameMap(reader.classes, reader.kind or IDS, cases, scaling)
         frame_map.write(folder)
         _write_description(folder, [s.name for s in sequences if not s.test], frame_map, about or {})
-    return frame_map, {reader.classes[label].name: count for label, count in sorted(vanished.items())}
+    return frame_map
 
 
 def _write_description(folder: Path, training: Sequence[str], frame_map: FrameMap, about: Mapping[str, str]) -> None:
@@ -131,31 +122,15 @@ def write_labels(
     cases: Mapping[str, CaseFrames],
     reader: MaskReader,
     scaling: Scaling = AS_RECORDED,
-) -> Counter[int]:
-    """Write a sequence's masks for the cases that :func:`write_images` made of it.
-
-    Where cases are smaller than their frames, the masks as they are go to a folder beside it.
-
-    Returns:
-        label → frames that have it at their own size and not at that of the case.
-    """
+) -> None:
+    """Write a sequence's masks for the cases that :func:`write_images` made of it."""
     assert sequence.masks is not None
     folder.mkdir(exist_ok=True)
     start = 0
-    vanished: Counter[int] = Counter()
     for case, entry in cases.items():
         masks = sequence.masks[start : start + len(entry.frames)]
-        volume, size = _stack(masks, sequence, reader.read, entry.size), scaling.of(entry.size)
-        if size != entry.size:
-            original = folder.with_name(f"{folder.name}{ORIGINAL}")
-            original.mkdir(exist_ok=True)
-            write_volume(original / f"{case}{FILE_ENDING}", volume)
-            before, volume = volume, np.stack([scale(labels, size) for labels in volume])
-            for large, small in zip(before, volume, strict=True):
-                vanished.update(set(np.unique(large).tolist()) - set(np.unique(small).tolist()))
-        write_volume(folder / f"{case}{FILE_ENDING}", volume)
+        write_volume(folder / f"{case}{FILE_ENDING}", _stack(masks, sequence, reader.read, scaling.of(entry.size)))
         start += len(masks)
-    return vanished
 
 
 def picture_size(sequence: VideoSequence) -> tuple[int, int]:

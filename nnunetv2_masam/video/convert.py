@@ -26,10 +26,7 @@ class ConvertedVideos:
     """What was written.
 
     Attributes:
-        folder: where.
-        sequences: what was found.
         frame_map: cases and classes.
-        vanished: class → frames in which all its pixels are gone in the smaller case.
         unlisted_pixels: how many pixels were taken as background for lack of a class.
         notes: what was left out or replaced.
     """
@@ -37,7 +34,6 @@ class ConvertedVideos:
     folder: Path
     sequences: tuple[VideoSequence, ...]
     frame_map: FrameMap
-    vanished: Mapping[str, int] = field(default_factory=dict)
     unlisted_pixels: int = 0
     notes: tuple[str, ...] = field(default=())
 
@@ -111,11 +107,11 @@ def _convert(
 ) -> ConvertedVideos:
     target = new_dataset(request.dataset_id, name)
     reader = MaskReader(classes, unlisted_as_background=request.unlisted_as_background)
-    frame_map, vanished = write_dataset(
+    frame_map = write_dataset(
         target, sequences, reader, max_frames=request.cases.max_frames, scaling=scaling_of(request.cases), about=about
     )
     all_notes = (*notes, *_notes(sequences))
-    return ConvertedVideos(target, tuple(sequences), frame_map, vanished, reader.unlisted_pixels, all_notes)
+    return ConvertedVideos(target, tuple(sequences), frame_map, reader.unlisted_pixels, all_notes)
 
 
 def _notes(sequences: Sequence[VideoSequence]) -> tuple[str, ...]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nnunetv2_masam.files import read_json, write_json
-from nnunetv2_masam.video.classes import COLOURS, IDS, MAX_ID, VideoClass
+from nnunetv2_masam.video.classes import COLOURS, IDS, VideoClass
 
 FRAMES_FILE = "frames.json"
-_REMEDY = "Restore the file as `nnUNetv2_masam convert` wrote it, or convert the videos again"
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,6 @@ class CaseFrames:
     """Frames that a case is made of.
 
     Attributes:
-        sequence: name.
         frames: names of the files, in the order of time.
         size: (height, width) of the files, which the case need not have.
     """
@@ -73,11 +68,6 @@ class FrameMap:
     cases: Mapping[str, CaseFrames] = field(default_factory=dict)
     scaling: Scaling = Scaling()
 
-    @property
-    def is_reduced(self) -> bool:
-        """Whether a case has another size than its frames."""
-        return any(self.scaling.of(entry.size) != entry.size for entry in self.cases.values())
-
     def write(self, folder: Path) -> None:
         """Write ``frames.json`` into a folder."""
         content = {
@@ -100,70 +90,39 @@ def read_frame_map(path: Path) -> FrameMap:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; `nnUNetv2_masam convert` writes it for videos")
     content = read_json(path, dict)
-    place = f"{path}: "
-    kind = _read(content, place, "masks", f"{IDS} or {COLOURS}", lambda v: v in (IDS, COLOURS))
-    classes = _read(content, place, "classes", "a list", lambda v: isinstance(v, list))
-    cases = _read(content, place, "cases", "an object {…}", lambda v: isinstance(v, dict))
-    scaling = _read(content, place, "scaling", "an object {…}", lambda v: isinstance(v, dict))
-    return FrameMap(
-        tuple(_read_class(entry, f"{path}: classes[{n}].") for n, entry in enumerate(classes)),
-        kind,
-        {case: _read_case(entry, f"{path}: cases[{case!r}].") for case, entry in cases.items()},
-        _read_scaling(scaling, f"{path}: scaling."),
-    )
+    try:
+        classes = tuple(VideoClass(c["name"], c["id"], c["colour"] and tuple(c["colour"])) for c in content["classes"])
+        cases = {
+            case: CaseFrames(entry["sequence"], tuple(entry["frames"]), tuple(entry["size"]))
+            for case, entry in content["cases"].items()
+        }
+        size, longest_side = content["scaling"]["size"], content["scaling"]["longest_side"]
+        scaling = Scaling(size and tuple(size), longest_side)
+        frame_map = FrameMap(classes, content["masks"], cases, scaling)
+        fault = _fault(frame_map)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        raise ValueError(
+            f"{path}: {fault}. Restore it as `nnUNetv2_masam convert` wrote it, or convert the videos again"
+        )
+    return frame_map
 
 
-def _read_class(content: Any, place: str) -> VideoClass:
-    name = _read(content, place, "name", "a name", lambda value: isinstance(value, str) and value != "")
-    number = _read(
-        content, place, "id", f"a whole number from 0 to {MAX_ID}", lambda value: _is_whole(value, 0, MAX_ID)
-    )
-    colour = _read(content, place, "colour", "null or [r, g, b] from 0 to 255", _is_colour)
-    return VideoClass(name, number, colour and tuple(colour))
-
-
-def _read_case(content: Any, place: str) -> CaseFrames:
-    plain = "a plain name, without a path"  # sequences and frames become folders and files
-    sequence = _read(content, place, "sequence", plain, _is_plain_name)
-    frames = _read(content, place, "frames", "a list of file names", lambda v: isinstance(v, list) and v)
-    for frame in frames:
-        _check(frame, f"{place}frames", plain, _is_plain_name)
-    size = _read(content, place, "size", "[height, width] in pixels", _is_size)
-    return CaseFrames(sequence, tuple(frames), (size[0], size[1]))
-
-
-def _read_scaling(content: Any, place: str) -> Scaling:
-    size = _read(content, place, "size", "null or [height, width] in pixels", lambda v: v is None or _is_size(v))
-    longest = _read(content, place, "longest_side", "null or pixels", lambda v: v is None or _is_whole(v, 1))
-    return Scaling(None if size is None else (size[0], size[1]), longest)
-
-
-def _read(content: Any, place: str, name: str, expected: str, fits: Callable[[Any], object]) -> Any:
-    """The value of a field that ``fits``; errors call it ``place`` and ``name``."""
-    if not isinstance(content, dict) or name not in content:
-        raise ValueError(f"{place}{name}: missing, expected {expected}. {_REMEDY}")
-    return _check(content[name], f"{place}{name}", expected, fits)
-
-
-def _check(value: Any, field: str, expected: str, fits: Callable[[Any], object]) -> Any:
-    if not fits(value):
-        raise ValueError(f"{field}: got {reprlib.repr(value)}, expected {expected}. {_REMEDY}")
-    return value
-
-
-def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(_is_whole(side, 1) for side in value)
-
-
-def _is_colour(value: Any) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, list) and len(value) == 3 and all(_is_whole(part, 0, 255) for part in value)
-
-
-def _is_plain_name(value: Any) -> bool:
-    return isinstance(value, str) and Path(value).name == value and value not in ("", "..")
+def _fault(frame_map: FrameMap) -> str:
+    """What is wrong with the values; "" if nothing is."""
+    if frame_map.kind not in (IDS, COLOURS):
+        return f"masks: got {frame_map.kind!r}, expected {IDS} or {COLOURS}"
+    names = [name for entry in frame_map.cases.values() for name in (entry.sequence, *entry.frames)]
+    for name in names:  # they become folders and files
+        if Path(name).name != name or name in ("", ".."):
+            return f"cases: got {name!r}, expected a plain name, without a path"
+    sizes = [entry.size for entry in frame_map.cases.values()]
+    sizes += [frame_map.scaling.size] if frame_map.scaling.size else []
+    sides = [side for height, width in sizes for side in (height, width)]
+    sides += [frame_map.scaling.longest_side] if frame_map.scaling.longest_side else []
+    numbers = [number for c in frame_map.classes for number in (c.id, *(c.colour or ()))]
+    for number in (*sides, *numbers):
+        if type(number) is not int or number < 0:
+            return f"got {number!r}, expected whole numbers: ids, colours, and sizes as [height, width] in pixels"
+    return ""

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_masam.video.classes import IGNORE, scale
+from nnunetv2_masam.video.classes import IGNORE
 from nnunetv2_masam.video.frame_map import FrameMap
 from nnunetv2_masam.video.masks import read_case
 
@@ -90,15 +90,9 @@ def join(counts: Sequence[FrameCounts]) -> FrameCounts:
 
 
 def count_cases(
-    predictions: Mapping[str, Path], references: Mapping[str, Path], frame_map: FrameMap, enlarge: bool = False
+    predictions: Mapping[str, Path], references: Mapping[str, Path], frame_map: FrameMap
 ) -> dict[str, FrameCounts]:
     """Read predictions and references case by case.
-
-    Args:
-        predictions: case → file.
-        references: case → file, for the same cases.
-        frame_map: of the dataset.
-        enlarge: scale predictions to the size of the references.
 
     Returns:
         sequence → counts of its frames.
@@ -112,8 +106,6 @@ def count_cases(
     found: dict[str, list[FrameCounts]] = {}
     for case in sorted(predictions):
         truth, guess = read_case(references[case], frame_map), read_case(predictions[case], frame_map)
-        if enlarge:
-            guess = np.stack([scale(frame, truth.shape[1:]) for frame in guess])
         if truth.shape != guess.shape:
             raise ValueError(f"{predictions[case]}: shape {guess.shape}, but the reference has {truth.shape}")
         for path, volume, most in ((predictions[case], guess, num_classes), (references[case], truth, len(names))):

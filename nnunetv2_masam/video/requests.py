@@ -10,7 +10,6 @@ from nnunetv2_masam.options import check_exclusive, option
 DEFAULT_LONGEST_SIDE = 512  # pixels; what MA-SAM's authors train on, along both sides
 DEFAULT_MAX_FRAMES = 50
 _CASES = "cases"
-_REDUCE = "Reduce larger frames to this along their longest side, with their proportions"
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class CaseSize:
         group=_CASES, metavar=("HEIGHT", "WIDTH"), at_least=1, exclusive="size",
     )  # fmt: skip
     longest_side: int | None = option(
-        help=f"{_REDUCE} (default: {DEFAULT_LONGEST_SIDE})",
+        help="Reduce larger frames to this along their longest side, with their proportions (default: "
+        f"{DEFAULT_LONGEST_SIDE}, and for a model that of its dataset)",
         default=None,
         group=_CASES,
         metavar="PIXELS",
@@ -37,16 +37,6 @@ class CaseSize:
 
     def __post_init__(self) -> None:
         check_exclusive(self)
-
-
-@dataclass(frozen=True)
-class InputSize(CaseSize):
-    """Length and size of the cases that a model predicts; by default those of its dataset."""
-
-    longest_side: int | None = option(
-        help=f"{_REDUCE} (default: as the dataset's, else {DEFAULT_LONGEST_SIDE})", default=None, group=_CASES,
-        metavar="PIXELS", at_least=1, exclusive="size",
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ class FramesRequest:
         "-d", "--dataset", default=None, group="input", metavar="ID",
         help="Dataset of the model: its classes give the masks their ids and colours (default: nnU-Net's labels)",
     )  # fmt: skip
-    cases: InputSize = field(default_factory=InputSize)
+    cases: CaseSize = field(default_factory=CaseSize)
 
 
 @dataclass(frozen=True)
@@ -123,8 +113,4 @@ class ScoresRequest:
     references: Path | None = option(
         "-r", "--references", help="Folder of references (default: the dataset's labelsTr and labelsTs)",
         default=None, group="input", metavar="DIR",
-    )  # fmt: skip
-    original_size: bool = option(
-        default=False, group="metrics",
-        help="Score in the size of the frames, where convert has reduced them (default: that of the cases)",
     )  # fmt: skip

@@ -50,7 +50,6 @@ def find_sequences(source: Path, test: Sequence[str] = ()) -> list[VideoSequence
     """The sequences of a folder in our own layout.
 
     Args:
-        source: the folder.
         test: names of sequences to keep out of training, besides those without masks.
 
     Raises:

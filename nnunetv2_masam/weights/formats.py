@@ -11,30 +11,19 @@ holds one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from nnunetv2_masam.files import shortened
-from nnunetv2_masam.weights.efficient_names import is_efficient_name, official_encoder
-from nnunetv2_masam.weights.hf_names import is_hf_name, official_name
+from nnunetv2_masam.weights.key_names import from_efficient_sam, from_hf, is_from_efficient_sam, is_from_hf
 from nnunetv2_masam.weights.recognition import Geometry, has_encoder, recognise_encoder
 from nnunetv2_masam.weights.safe_read import read_tensors
-from nnunetv2_masam.weights.state_dicts import unwrap
 from nnunetv2_masam.weights.weight_files import CheckpointError, bad_file, checkpoint_file, reading
-
-__all__ = [
-    "CheckpointError",
-    "SamCheckpoint",
-    "read_sam_checkpoint",
-    "read_sam_state_dict",
-    "read_tensors",
-    "recognise_file",
-]
 
 _PREFIXES = ("module.", "model.", "sam.", "_orig_mod.")
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state")
@@ -56,6 +45,7 @@ _OF_SAM = re.compile(r"image_encoder\.(neck\.0\.weight|blocks\.\d+\.attn\.rel_po
 _WRAPPED_QKV = re.compile(r"(\.attn\.qkv)\.(?:qkv|qkv_proj)(\.(?:weight|bias))$")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _EXPECTED = "SAM weights (image_encoder.blocks.…, prompt_encoder.…, mask_decoder.…)"
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -119,11 +109,11 @@ def recognise_file(path: str | Path) -> Geometry:
 def _read_named(path: str | Path, *, values: bool) -> SamCheckpoint:
     file = checkpoint_file(path)
     state_dict, naming = _find_state_dict(file, read_tensors(file, values=values))
-    if any(is_hf_name(key) for key in state_dict):
-        state_dict = _renamed(file, ((official_name(key) or key, value) for key, value in state_dict.items()))
+    if is_from_hf(state_dict):
+        state_dict = _renamed(file, ((from_hf(key), value) for key, value in state_dict.items()))
         naming = f"Hugging Face SamModel{naming}"
-    elif any(is_efficient_name(key) for key in state_dict):
-        state_dict, naming = official_encoder(state_dict), f"EfficientSAM{naming}, image encoder only"
+    elif is_from_efficient_sam(state_dict):
+        state_dict, naming = from_efficient_sam(state_dict), f"EfficientSAM{naming}, image encoder only"
     else:
         state_dict = _renamed(file, ((_WRAPPED_QKV.sub(r"\1\2", key), value) for key, value in state_dict.items()))
         naming = f"official names{naming}"
@@ -131,8 +121,7 @@ def _read_named(path: str | Path, *, values: bool) -> SamCheckpoint:
         geometry = recognise_encoder(state_dict)
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
-    ours = (*_PARTS, "vision_encoder.")
-    foreign = tuple(key for key in state_dict if key.startswith(ours) and not _SAM_NAME.fullmatch(key))
+    foreign = tuple(key for key in state_dict if key.startswith(_PARTS) and not _SAM_NAME.fullmatch(key))
     return SamCheckpoint(file, naming, geometry, foreign, state_dict)
 
 
@@ -147,7 +136,7 @@ def _find_state_dict(path: Path, tensors: dict[str, Any]) -> tuple[dict[str, Ten
         prefixed = ", prefix removed" if seen.keys() != flat.keys() else ""
         if _is_bare_encoder(seen):
             return {_PARTS[0] + key: value for key, value in seen.items()}, f"{prefixed}, image encoder only"
-        return (seen, prefixed) if _has_encoder(seen) else None
+        return (seen, prefixed) if has_encoder(seen) or is_from_hf(seen) else None
 
     found, wrappers = unwrap(tensors, _WRAPPERS, with_encoder)
     if found is None:
@@ -156,10 +145,27 @@ def _find_state_dict(path: Path, tensors: dict[str, Any]) -> tuple[dict[str, Ten
     return state_dict, (f", inside {'.'.join(wrappers)!r}" if wrappers else "") + prefixed
 
 
-def _has_encoder(keys: Iterable[str]) -> bool:
-    """Whether SAM's image encoder is in there; the authors' files and SAM 2 have such keys as well."""
-    keys = set(keys)
-    return has_encoder(keys) or any(is_hf_name(key) for key in keys)
+def unwrap(
+    tensors: Mapping[str, Any], wrappers: tuple[str, ...], wanted: Callable[[Mapping[str, Any]], _Found | None]
+) -> tuple[_Found | None, list[str]]:
+    """Look for a state dict in a file, then in the dicts that wrap it.
+
+    Args:
+        tensors: content of the file.
+        wrappers: names that codes give to the dict with the state dict; the first one present is followed.
+        wanted: the state dict in the form that is wanted, or None if it is not in this dict.
+
+    Returns:
+        what was found, or None; the names of the dicts that were followed.
+    """
+    followed: list[str] = []
+    while (found := wanted(tensors)) is None:
+        wrapper = next((name for name in wrappers if isinstance(tensors.get(name), Mapping)), None)
+        if wrapper is None:
+            break
+        followed.append(wrapper)
+        tensors = tensors[wrapper]
+    return found, followed
 
 
 def _is_bare_encoder(keys: Iterable[str]) -> bool:
@@ -178,7 +184,7 @@ def _renamed(path: Path, items: Iterable[tuple[str, Tensor]]) -> dict[str, Tenso
     """A dict of renamed tensors; two different tensors under one name are an error, equal ones are shared."""
     renamed: dict[str, Tensor] = {}
     for key, value in items:
-        if key in renamed and not _equal(renamed[key], value):
+        if key in renamed and not (renamed[key].dtype == value.dtype and torch.equal(renamed[key], value)):
             remedy = "Save only the state dict of the model that is meant."
             raise bad_file(path, f"two different tensors for {key}", "one", remedy)
         renamed[key] = value
@@ -213,10 +219,6 @@ def _outline(tensors: Mapping[str, Any]) -> str:
     """The first keys of a dict, and those of the dicts in it."""
     inner = (f"{key} with {_outline(value)}" if isinstance(value, Mapping) else key for key, value in tensors.items())
     return f"keys: {shortened(inner, 3)}"
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
 
 
 def _checked(path: Path, key: str, tensor: Tensor) -> Tensor:

@@ -52,7 +52,6 @@ class LoadReport:
     """Report of what became of every key.
 
     Attributes:
-        path: the file.
         loaded: the network's names, taken as they are.
         resized: the network's names → how the checkpoint's tensor was fitted.
         new: the network's names that the checkpoint lacks; they keep their initialisation.

@@ -51,16 +51,6 @@ class ViTGeometry:
         name = f" ({self.preset})" if self.preset else ""
         return f"a ViT of width {self.embed_dim} with {self.depth} blocks and {heads}{name}"
 
-    @property
-    def facts(self) -> dict[str, str]:
-        """What to print about it."""
-        return {
-            "ViT": str(self),
-            "heads": str(self.num_heads or "not recognised"),
-            "global in": f"blocks {', '.join(map(str, self.global_attn_indexes)) or 'not recognised'}",
-            "image size": str(self.image_size or "not recognised"),
-        }
-
 
 @dataclass(frozen=True)
 class TinyViTGeometry:
@@ -103,18 +93,6 @@ class TinyViTGeometry:
         name = f" ({self.preset})" if self.preset else ""
         sizes = f"widths {_joined(self.widths)} and {_joined(self.depths)} blocks"
         return f"a TinyViT of stride {self.stride} with {sizes}{name}"
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What to print about it."""
-        return {
-            "TinyViT": str(self),
-            "stride": f"{self.stride} pixels",
-            "widths": _joined(self.widths),
-            "blocks": _joined(self.depths),
-            "heads": _joined(self.num_heads),
-            "windows": f"{_joined(self.windows)} tokens",
-        }
 
 
 Geometry = ViTGeometry | TinyViTGeometry

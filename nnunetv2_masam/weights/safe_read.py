@@ -68,7 +68,6 @@ def load_checkpoint(path: Path, *, values: bool = True) -> Any:
     Tensors of torch's zip format are mapped from the file.
 
     Args:
-        path: the file.
         values: compare the checksums of the archive. False is for names and shapes, and reads little of the file.
 
     Raises:

@@ -16,10 +16,9 @@ from torch import Tensor
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.adaptation import adapter_parameters
-from nnunetv2_masam.weights.formats import checked_weight
+from nnunetv2_masam.weights.formats import checked_weight, unwrap
 from nnunetv2_masam.weights.load import LoadReport, load_fitted
 from nnunetv2_masam.weights.safe_read import read_tensors
-from nnunetv2_masam.weights.state_dicts import unwrap
 from nnunetv2_masam.weights.weight_files import bad_file, checkpoint_file, reading
 
 _WRAPPERS = ("teacher", "model_ema", "model", "state_dict", "module", "student")
@@ -33,7 +32,6 @@ def load_timm_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
 
     Args:
         network: one that was built with ``encoder="timm:…"``.
-        path: file, or a folder with one.
 
     Returns:
         What became of every key.

@@ -29,7 +29,6 @@ def read_nnunet_checkpoint(path: Path, *, values: bool = True) -> dict[str, Any]
     """Read an nnU-Net checkpoint.
 
     Args:
-        path: the file.
         values: see :func:`~nnunetv2_masam.weights.safe_read.load_checkpoint`.
 
     Raises:

@@ -84,20 +84,10 @@ def kind_of(path: Path) -> str:
         return "pickle"
     if head.startswith(b"version https://git-lfs"):
         raise bad_file(path, "a Git LFS pointer", EXPECTED, "Run `git lfs pull` in its repository.")
-    if _is_text(head):
+    if all(byte > 31 or chr(byte).isspace() for byte in head):
         what = "an HTML page" if b"<html" in head.lower() or b"<!doctype" in head.lower() else "a text file"
         remedy = "It is probably the web page of an error or of a login. " + FETCH_AGAIN
         raise bad_file(path, f"{what} starting with {head[:40]!r}", EXPECTED, remedy)
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return "safetensors"
     raise bad_file(path, f"{path.stat().st_size} bytes of no known format", EXPECTED, FETCH_AGAIN)
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # otherwise a character cut off by the end of the sample
-            return False
-        text = head[: error.start].decode("utf-8")
-    return all(character.isprintable() or character.isspace() for character in text)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from nnunetv2_masam.data_checks import nonfinite_cases
-from nnunetv2_masam.installation import check_data
+from nnunetv2_masam.installation import check_dataset
 from nnunetv2_masam.training.lock import FoldInUse
 from tests.host.conftest import CHECKOUT, TRAINERS, Workspace
 from tests.host.test_trainer import make
@@ -90,7 +90,7 @@ def test_damaged_cases_are_found(workspace, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
     shutil.copytree(workspace.preprocessed / DATASET / "nnUNetPlans_3d_fullres", folder)
     assert list(nonfinite_cases(folder)) == []
-    assert [finding.status for finding in check_data(DATASET)] == ["ok"]
+    assert [finding.status for finding in check_dataset(DATASET)] == ["ok"]
     kind = infer_dataset_class(str(folder))
     data, segmentation, _, properties = kind(str(folder), ["caseTr1"]).load_case("caseTr1")
     data, segmentation = data[:], segmentation[:]
@@ -99,7 +99,7 @@ def test_damaged_cases_are_found(workspace, tmp_path, monkeypatch):
         file.unlink()
     kind.save_case(data, segmentation, properties, str(folder / "caseTr1"))
     assert list(nonfinite_cases(folder)) == [("caseTr1", 2)]
-    (finding,) = check_data(DATASET)
+    (finding,) = check_dataset(DATASET)
     assert (finding.subject, finding.status) == ("nnUNetPlans_3d_fullres/caseTr1", "warning")
     assert finding.detail == "2 values are not finite"
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 pytest.importorskip("monai.networks.blocks")
 
-from nnunetv2_masam.baselines import NNFormer, UXNet3D, load_authors_weights
-from nnunetv2_masam.baselines.authors import NNFORMER_KEYS, UXNET_KEYS, our_key
+from nnunetv2_masam.baselines import NNFormer, UXNet3D
+from tests.parity.baseline_names import NNFORMER_KEYS, UXNET_KEYS, load_authors_weights, our_key
 from tests.parity.seeded_baselines import DATA, Drawn
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "parity"
@@ -47,8 +47,7 @@ def test_drawn_weights(case, build):
     config = json.loads((DATA / "baselines.json").read_text(encoding="utf-8"))[case]
     drawn = Drawn(config["seed"], config["tensors"], config)
     network = build(**config["arguments"]).double().eval()
-    report = load_authors_weights(network, drawn.state_dict)
-    assert (report.fresh, report.unknown) == ((), ())
+    load_authors_weights(network, drawn.state_dict)
     logits, image_grad = drawn.compute(network)
     with np.load(DATA / "baselines.npz") as theirs:
         for index, output in enumerate(logits):
@@ -63,10 +62,7 @@ def test_stored_weights(case):
     config = json.loads((SHARED / case / "config.json").read_text(encoding="utf-8"))
     arguments = {key: value for key, value in config.items() if key not in ("input_shape", "logits")}
     network = (UXNet3D if case == "uxnet" else NNFormer)(**arguments).eval()
-    state_dict = torch.load(SHARED / case / "weights.pth")
-    report = load_authors_weights(network, state_dict)
-    assert (report.fresh, report.unknown) == ((), ())
-    assert len(report.loaded) + len(report.checked) == len(state_dict)
+    load_authors_weights(network, torch.load(SHARED / case / "weights.pth"))
     if case == "uxnet":
         take_signs(network)
 

@@ -17,17 +17,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "nnunetv2_masam"
 ALLOWED = {
     "architecture": set(),
     "network": {"architecture", "network"},
-    "baselines": {"files", "baselines"},
-    "planning": {
-        "plans_file",
-        "processes",
-        "files",
-        "nnunet_files",
-        "planning",
-        "architecture",
-        "network",
-        "catalogue",
-    },
+    "baselines": {"baselines"},
+    "planning": {"plans_file", "files", "nnunet_files", "planning", "architecture", "network", "catalogue"},
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "catalogue", "sharing", "weights", "architecture", "network"},
     "dicom": {"csv_tables", "files", "images", "label_files", "nnunet_files", "dicom"},
@@ -51,7 +42,7 @@ ALLOWED = {
     },
     "folds": {"files", "images", "label_files", "nnunet_files", "splits", "folds"},
     "processes": set(),
-    "datasets": {"processes", "files", "images", "label_files", "nnunet_files", "datasets", "folds"},
+    "datasets": {"files", "images", "label_files", "nnunet_files", "datasets", "folds"},
     "video": {"files", "images", "label_files", "nnunet_files", "video", "splits"},
     "crossval": {
         "plans_file",

@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from nnunetv2_masam.installation import REINSTALL, WARNING, _guarded, check_data, check_network
+from nnunetv2_masam.installation import REINSTALL, WARNING, _guarded, check_dataset, check_network
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def folders(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("dataset", ["77", "Dataset77_Short", "liver"])
 def test_a_dataset_that_is_not_there(folders, dataset):
-    (finding,) = check_data(dataset)
+    (finding,) = check_dataset(dataset)
     assert finding.status == WARNING
     assert f"-d {dataset}" in finding.subject
     assert "correct -d" in finding.remedy
@@ -31,14 +31,14 @@ def test_a_dataset_that_is_not_there(folders, dataset):
 def test_a_variable_that_is_not_set(folders, monkeypatch):
     (folders / "raw" / "Dataset077_Liver").mkdir()
     monkeypatch.delenv("nnUNet_preprocessed")
-    (finding,) = check_data("77")
+    (finding,) = check_dataset("77")
     assert finding.status == WARNING
     assert "nnUNet_preprocessed is not set" in finding.detail
 
 
 def test_a_dataset_that_is_not_preprocessed(folders):
     (folders / "raw" / "Dataset077_Liver").mkdir()
-    (finding,) = check_data("77")
+    finding, _ = check_dataset("77")
     assert (finding.status, finding.remedy) == (WARNING, "nnUNetv2_plan_and_preprocess -d 77")
 
 

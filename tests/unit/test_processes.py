@@ -11,13 +11,12 @@ import time
 import pytest
 
 from nnunetv2_masam.crossval.guard import __file__ as GUARD
-from nnunetv2_masam.datasets.raw_dataset import _map
 from nnunetv2_masam.files import is_alive
 from nnunetv2_masam.processes import torch_threads, usable_cpus
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
-CONVERTERS = """
+WORKERS = """
 import multiprocessing, threading, time
 
 def say():
@@ -26,9 +25,11 @@ def say():
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
 
 if __name__ == "__main__":
-    from nnunetv2_masam.datasets.raw_dataset import _map
+    from concurrent.futures import ProcessPoolExecutor
+    from nnunetv2_masam.processes import start_worker
     threading.Thread(target=say, daemon=True).start()
-    _map(time.sleep, [600, 600], 2)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), start_worker) as pool:
+        list(pool.map(time.sleep, [600, 600]))
 """
 
 # a job of crossval that has started a worker, as nnU-Net's training does
@@ -55,7 +56,7 @@ def lasts(process: int, at_most_s: float = 30.0) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("script", "count", "lines"), [(CONVERTERS, 2, 1), (CROSSVAL, 3, 2)])
+@pytest.mark.parametrize(("script", "count", "lines"), [(WORKERS, 2, 1), (CROSSVAL, 3, 2)])
 def test_killed(tmp_path, script, count, lines):
     (tmp_path / "script.py").write_text(script)
     with subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, text=True) as parent:
@@ -115,15 +116,6 @@ def test_a_guard_that_is_terminated_while_it_starts_the_command_ends_it(tmp_path
         command = int(process.stdout.readline())
         assert process.wait() == 128 + signal.SIGTERM
     assert not lasts(command)
-
-
-def test_a_worker_that_was_killed_is_said():
-    with pytest.raises(ValueError, match=r"a converting process was killed, .* -np 1"):
-        _map(_kill_oneself, [1, 2], 2)
-
-
-def _kill_oneself(_):
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_cpus_are_those_of_the_process_and_threads_follow_the_environment(monkeypatch):

@@ -1,4 +1,4 @@
-"""3D UX-Net and nnFormer at a small size: shapes, gradients, what is refused, and checkpoints of other classes."""
+"""3D UX-Net and nnFormer at a small size: shapes, gradients, what is refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import torch
 
 pytest.importorskip("monai.networks.blocks")
 
-from nnunetv2_masam.baselines import NNFormer, UXNet3D, load_authors_weights
-from nnunetv2_masam.baselines.authors import NNFORMER_KEYS, UXNET_KEYS
+from nnunetv2_masam.baselines import NNFormer, UXNet3D
 from nnunetv2_masam.baselines.window_attention import relative_position_index
 
 
@@ -60,36 +59,3 @@ def test_sizes_that_do_not_fit_are_refused():
         NNFormer(1, 2, embedding_dim=10, num_heads=(3, 6, 12, 24))
     with pytest.raises(ValueError, match="patch_size"):
         NNFormer(1, 2, patch_size=(4, 4, 4))
-
-
-def authors_names(network: torch.nn.Module, table: dict[str, str]) -> dict[str, torch.Tensor]:
-    names = {ours: theirs for theirs, ours in table.items()}
-    found = {}
-    for key, tensor in network.state_dict().items():
-        ours = max((beginning for beginning in names if key.startswith(beginning)), key=len)
-        theirs = names[ours] + key[len(ours) :]
-        found[theirs.replace(".mlp.linear1.", ".mlp.fc1.").replace(".mlp.linear2.", ".mlp.fc2.")] = tensor.clone()
-    return found
-
-
-@pytest.mark.parametrize(("build", "table"), [(small_uxnet, UXNET_KEYS), (small_nnformer, NNFORMER_KEYS)])
-def test_authors_names_are_loaded_and_every_key_is_reported(build, table):
-    source, target = build(), build()
-    report = load_authors_weights(target, {**authors_names(source, table), "epoch": torch.zeros(1)})
-    assert set(report.loaded) == set(source.state_dict())
-    assert (report.fresh, report.unknown) == ((), ("epoch",))
-    assert "not in the network: epoch" in str(report)
-    for name, tensor in source.state_dict().items():
-        assert torch.equal(tensor, target.state_dict()[name])
-
-
-@pytest.mark.parametrize(
-    ("build", "table", "head"),
-    [(small_uxnet, UXNET_KEYS, "out.weight"), (small_nnformer, NNFORMER_KEYS, "heads.0.weight")],
-)
-def test_only_the_classes_may_differ(build, table, head):
-    state_dict = authors_names(build(classes=5), table)
-    assert head in load_authors_weights(build(), state_dict).fresh
-    missing = dict(list(state_dict.items())[6:])
-    with pytest.raises(ValueError, match="does not fit"):
-        load_authors_weights(build(), missing)

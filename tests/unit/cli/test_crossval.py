@@ -124,12 +124,11 @@ def test_examples_run_what_is_left_and_compare(
 ) -> None:
     monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
     dataset = planned
-    dataset.add_model("nnUNetTrainerMASAM_scratch", lambda case: 2)
     for folder in ("raw", "pre", "res"):
         (tmp_path / folder / DATASET).rename(tmp_path / folder / "Dataset004_Blobs")
     dataset.results = tmp_path / "res" / "Dataset004_Blobs"
-    train, status, scratch, slurm = examples(PARSERS["nnUNetv2_masam crossval"])
-    for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch"):
+    train, status, slurm = examples(PARSERS["nnUNetv2_masam crossval"])
+    for trainer in ("nnUNetTrainer", "nnUNetTrainerMASAM"):
         for fold in range(3):
             (dataset.model_folder(trainer) / f"fold_{fold}" / "checkpoint_final.pth").touch()
     (dataset.model_folder("nnUNetTrainerMASAM") / "fold_2" / "validation" / "summary.json").unlink()
@@ -139,8 +138,6 @@ def test_examples_run_what_is_left_and_compare(
     assert main(train) == 0
     assert calls.read_text() == "nnUNetTrainerMASAM 2 gpu=0 --val\n"
     assert (dataset.results / "crossval" / "comparison" / "cases.csv").is_file()
-    assert main(scratch) == 0
-    assert (dataset.results / "crossval" / "weights_nnUNetTrainerMASAM" / "cases.csv").is_file()
     submitted = []
     monkeypatch.setattr(
         "nnunetv2_masam.crossval.slurm.submit",
@@ -153,34 +150,6 @@ def test_examples_run_what_is_left_and_compare(
     assert submitted == [(["nnUNetTrainer fold 1"], {"slurm_partition": "gpu", "timeout_min": 2880})]
     shown = capsys.readouterr().out
     assert "submitted 1 jobs to SLURM, each with slurm_partition=gpu, timeout_min=2880" in shown
-
-
-def test_pretrained_trainers_beside_their_counterparts_from_scratch(
-    planned: Any, calls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
-    monkeypatch.setenv("nnUNet_def_n_proc", "1")
-    dataset = planned
-    dataset.add_model("nnUNetTrainerMASAM_scratch", lambda case: 2)
-    for trainer in ("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch"):
-        (dataset.model_folder(trainer) / "fold_1" / "checkpoint_final.pth").touch()
-    arguments = ["crossval", "-d", "901", "-c", "3d_fullres", "--folds", "1", "--device", "cpu", "--from-scratch"]
-    pretrained = tmp_path / "start.pth"
-    pretrained.touch()
-    (dataset.model_folder("nnUNetTrainerMASAM_scratch") / "fold_1" / "checkpoint_final.pth").unlink()
-    assert main([*arguments, "-tr", "nnUNetTrainerMASAM", "--pretrained-weights", str(pretrained)]) == 0
-    assert calls.read_text() == "nnUNetTrainerMASAM_scratch 1 gpu=- -device cpu\n"  # without the checkpoint
-    shown = capsys.readouterr().out
-    assert "What pretrained weights give: nnUNetTrainerMASAM against nnUNetTrainerMASAM_scratch" in shown
-    assert "starts from random weights and trains everything" in shown
-    written = sorted(path.name for path in (dataset.results / "crossval").iterdir())
-    assert written == ["logs", "weights_nnUNetTrainerMASAM"]
-    for trainer, message in (
-        ("nnUNetTrainerMASAM_decoder", "has no counterpart without"),
-        ("nnUNetTrainerMASAM_tiny", "expected a trainer that starts from pretrained weights"),
-    ):
-        assert main([*arguments, "-tr", trainer]) == 2
-        assert message in capsys.readouterr().err
 
 
 def test_command_reports_failures(

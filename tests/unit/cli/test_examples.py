@@ -51,6 +51,12 @@ def template(tmp_path_factory) -> Path:
     rows = [",".join([f"Ts{n}", *map(str, box)]) for n in range(2)]
     here = base / "raw" / "Dataset007_Pancreas"
     (here / "boxes.csv").write_text("\n".join(["case,x0,y0,z0,x1,y1,z1", *rows]))
+    (here / "markups").mkdir()
+    low, high = np.array(box[:3]), np.array(box[3:])
+    region = {"type": "ROI", "coordinateSystem": "RAS", "center": ((low + high) / 2).tolist()}
+    for n in range(2):
+        content = {"markups": [{**region, "size": np.maximum(np.abs(high - low), 0.1).tolist()}]}
+        (here / "markups" / f"Ts{n}.mrk.json").write_text(json.dumps(content))
     for n, count in enumerate((4, 3, 3)):
         write_video(here / "Surgery" / f"s{n}", count, seed=n, values=tuple(COLOURS.values()))
     colours = json.dumps({name: list(colour) for name, colour in COLOURS.items()})
@@ -81,7 +87,6 @@ def run_examples(prog: str) -> None:
 
 def test_boxes(here):
     run_examples("nnUNetv2_masam boxes dataset")
-    run_examples("nnUNetv2_masam boxes markups")
     run_examples("nnUNetv2_masam boxes drawn")
     run_examples("nnUNetv2_masam boxes oracle")
     assert (here.parent / "Dataset107_PancreasBoxes" / "dataset.json").is_file()
@@ -154,16 +159,10 @@ def test_volumes(btcv, prostate6, folders, tmp_path, monkeypatch):  # noqa: F811
     assert [path.name for path in sorted(folders.raw.iterdir())] == ["Dataset017_BTCV", "Dataset018_Prostate6"]
 
 
-def test_plans(folder, monkeypatch):  # noqa: F811
-    """Without nnU-Net's preprocessing, for which there are no images."""
-    preprocessed = []
-    monkeypatch.setattr(
-        "nnunetv2.experiment_planning.plan_and_preprocess_api.preprocess_dataset",
-        lambda dataset, plans, configurations, **_: preprocessed.append((dataset, plans, configurations)),
-    )
+def test_plans(folder, capsys):  # noqa: F811
     (folder / "nnUNetMASAMPlans.json").unlink()
     run_examples("nnUNetv2_masam plan")
-    assert preprocessed == 2 * [(4, "nnUNetPlans", ["3d_fullres"])]
+    assert "preprocess with: nnUNetv2_preprocess -d 4 -plans_name nnUNetPlans -c 3d_fullres" in capsys.readouterr().out
     written = {path.stem for path in folder.glob("nnUNetMASAMPlans*.json")}
     assert written == {"nnUNetMASAMPlans", "nnUNetMASAMPlans_24G", "nnUNetMASAMPlans_11G"}
 

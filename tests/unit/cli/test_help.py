@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_masam.cli import build_parser
-from nnunetv2_masam.cli.subcommands import all_parsers
+from nnunetv2_masam.cli.parser import all_parsers
 
 NNUNETS_OWN = {"-gpu_memory_target", "-overwrite_plans_name"}  # as in nnU-Net's commands, without a second spelling
 PARSERS = {parser.prog: parser for parser in all_parsers(build_parser())}
@@ -41,7 +41,7 @@ def test_help_is_quick_and_needs_no_torch():
     code = (
         "import sys, time\n"
         "from nnunetv2_masam.cli import build_parser\n"
-        "from nnunetv2_masam.cli.subcommands import all_parsers\n"
+        "from nnunetv2_masam.cli.parser import all_parsers\n"
         "texts = [parser.format_help() for parser in all_parsers(build_parser())]\n"
         f"print(len(texts), time.process_time(), *(set({HEAVY!r}) & set(sys.modules)))"
     )

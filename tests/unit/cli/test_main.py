@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_masam.cli import COMMANDS, main
-from nnunetv2_masam.cli.subcommands import LazyParser
+from nnunetv2_masam.cli import commands, main
+from nnunetv2_masam.cli.parser import Command
 
 ROOT = Path(__file__).resolve().parents[3]
 version = metadata.version
@@ -20,20 +20,14 @@ version = metadata.version
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Every subcommand's module replaced by one whose ``run`` raises."""
+    """Every subcommand replaced by one that raises, when it runs or when its arguments are declared."""
 
     def fail_with(error: BaseException, when: str = "run") -> None:
         def raise_it(_: object) -> int:
             raise error
 
-        def load(parser: LazyParser) -> None:
-            if parser.module is not None:
-                parser.module = None
-                parser.set_defaults(run=raise_it, prog=parser.prog)
-                if when == "import":
-                    raise error
-
-        monkeypatch.setattr(LazyParser, "load", load)
+        failing = Command("Fail", raise_it, add_arguments=raise_it if when == "declare" else None)
+        monkeypatch.setattr(commands, "COMMANDS", dict.fromkeys(commands.COMMANDS, failing))
 
     return fail_with
 
@@ -66,15 +60,15 @@ def test_a_bug_of_ours_keeps_its_traceback(failing):
         main(["plan"])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands.COMMANDS)
 def test_ctrl_c_ends_every_command_quietly(failing, capsys, command):
     failing(KeyboardInterrupt())
     assert main([command]) == 130
     assert capsys.readouterr().err == f"\nnnUNetv2_masam {command}: interrupted\n"
 
 
-def test_ctrl_c_while_modules_are_imported(failing, capsys):
-    failing(KeyboardInterrupt(), when="import")
+def test_ctrl_c_while_arguments_are_declared(failing, capsys):
+    failing(KeyboardInterrupt(), when="declare")
     assert main(["plan"]) == 130
 
 
@@ -92,7 +86,7 @@ def test_ctrl_c_while_modules_are_imported(failing, capsys):
         (NotImplementedError(), "NotImplementedError"),
     ],
 )
-@pytest.mark.parametrize("when", ["run", "import"])
+@pytest.mark.parametrize("when", ["run", "declare"])
 def test_errors_are_sentences(failing, capsys, error, said, when):
     failing(error, when)
     assert main(["plan"]) == 2
@@ -113,12 +107,9 @@ def test_a_traceback_is_printed_on_request_and_for_bugs(failing, capsys, monkeyp
 
 
 def test_what_nnunet_asserts_of_a_dataset_is_a_sentence(monkeypatch, capsys):
-    def load(parser: LazyParser) -> None:
-        parser.set_defaults(run=host["check"], prog=parser.prog)
-
     host: dict = {"__name__": "nnunetv2.experiment_planning.verify_dataset_integrity"}
     exec("def check(args):\n    assert args is None, 'Missing files in labelsTr.'", host)
-    monkeypatch.setattr(LazyParser, "load", load)
+    monkeypatch.setitem(commands.COMMANDS, "plan", Command("Check", host["check"]))
     assert main(["plan"]) == 2
     assert capsys.readouterr().err == "nnUNetv2_masam plan: Missing files in labelsTr.\n"
     host["__name__"] = "nnunetv2_masam.planning"
@@ -207,7 +198,7 @@ def test_json_of_another_shape(dataset, capsys, name, content, message):
     ("line", "expected"),
     [
         ("nnUNetv2_masam fixed", {"fixed-folds"}),
-        ("nnUNetv2_masam boxes ", {"dataset", "drawn", "oracle", "markups"}),
+        ("nnUNetv2_masam boxes ", {"dataset", "drawn", "oracle"}),
         ("nnUNetv2_masam boxes drawn --coo", {"--coordinates"}),
         ("nnUNetv2_masam fixed-folds btcv", {"btcv-paper"}),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,7 @@ from tests.unit.datasets.conftest import Folders, image_array, label_array, writ
 
 
 def convert(source: Path, *options: str) -> int:
-    return main(["convert", "btcv", str(source), "-d", "17", "-np", "1", *options])
+    return main(["convert", "btcv", str(source), "-d", "17", *options])
 
 
 def test_labels_and_report(btcv: Path, folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,23 +137,8 @@ def test_same_number_twice(tmp_path: Path, folders: Folders, capsys: pytest.Capt
     assert "two files for number 1" in capsys.readouterr().err
 
 
-def test_same_image_twice_is_said(tmp_path: Path, folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:
-    source = write_btcv(tmp_path / "source", TRAINING[:3])
-    images = source / "RawData" / "Training" / "img"
-    shutil.copy(images / "img0001.nii.gz", images / "img0003.nii.gz")
-    assert convert(source, "--partial") == 0
-    assert "note: the same image: BTCV_0001, BTCV_0003" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("where", ["raw", "preprocessed", "results"])
 def test_taken_number(btcv: Path, folders: Folders, capsys: pytest.CaptureFixture[str], where: str) -> None:
     (getattr(folders, where) / "Dataset017_Other").mkdir()
     assert convert(btcv) == 2
     assert "dataset number 17: taken by Dataset017_Other" in capsys.readouterr().err
-
-
-def test_several_processes(tmp_path: Path, folders: Folders) -> None:
-    source = write_btcv(tmp_path / "source", TRAINING[:2])
-    assert main(["convert", "btcv", str(source), "-d", "17", "-np", "2", "--partial"]) == 0
-    written = sorted(path.name for path in (folders.raw / "Dataset017_BTCV" / "labelsTr").iterdir())
-    assert written == ["BTCV_0001.nii.gz", "BTCV_0002.nii.gz"]

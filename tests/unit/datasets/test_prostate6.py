@@ -16,7 +16,7 @@ from tests.unit.datasets.conftest import PROSTATE_NUMBERS, Folders, label_array,
 
 
 def convert(source: Path, *options: str) -> int:
-    return main(["convert", "prostate6", str(source), "-d", "18", "-np", "1", *options])
+    return main(["convert", "prostate6", str(source), "-d", "18", *options])
 
 
 def test_conversion_and_folds(prostate6: Path, folders: Folders, capsys: pytest.CaptureFixture[str]) -> None:

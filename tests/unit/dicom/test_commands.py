@@ -63,7 +63,7 @@ def test_the_commands_help_needs_neither_pydicom_nor_highdicom():
     code = (
         "import sys\n"
         "from nnunetv2_masam.cli import build_parser\n"
-        "from nnunetv2_masam.cli.subcommands import all_parsers\n"
+        "from nnunetv2_masam.cli.parser import all_parsers\n"
         "texts = [parser.format_help() for parser in all_parsers(build_parser())]\n"
         "print(sorted({'pydicom', 'highdicom', 'pandas'} & set(sys.modules)))"
     )

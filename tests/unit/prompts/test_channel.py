@@ -136,13 +136,15 @@ def test_inputs_from_references_and_from_a_file_are_the_same(raw, tmp_path):
     ],
 )
 def test_boxes_that_do_not_fit_the_images_are_refused_and_nothing_is_left(raw, tmp_path, capsys, boxes, message):
-    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    rows = [[case, *box] for case, found in boxes.items() for box in found or [[""] * 6]]
+    lines = ["case,x0,y0,z0,x1,y1,z1", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
     images = raw / "Dataset901_Balls" / "imagesTs"
-    arguments = ["-i", str(images), "-o", str(tmp_path / "inputs"), "--from", str(tmp_path / "boxes.json")]
+    arguments = ["-i", str(images), "-o", str(tmp_path / "inputs"), "--from", str(tmp_path / "boxes.csv")]
     assert main(["boxes", "drawn", *arguments, "--coordinates", "voxel"]) == 2
     with pytest.raises(ValueError, match=message):
         raise ValueError(capsys.readouterr().err)
-    assert {path.name for path in tmp_path.iterdir()} == {"raw", "boxes.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "boxes.csv"}
 
 
 def test_cases_of_other_channels_are_named_with_the_remedy(raw):
@@ -160,8 +162,7 @@ def test_cases_of_other_channels_are_named_with_the_remedy(raw):
     [
         ("dataset -d 901 -o Boxes --label core", "expected DatasetXXX_Name"),
         ("dataset -d 901 -o Dataset905_../../x --label core", "Paths are not names"),
-        ("dataset -d 901 -o Dataset901_Other --label core", "the number 901 is taken by Dataset901_Balls"),
-        ("dataset -d 901 -o Dataset901_Balls --label core", "is a folder with files in it"),
+        ("dataset -d 901 -o Dataset901_Other --label core", "dataset number 901: taken by Dataset901_Balls"),
         ("dataset -d 901 -o Dataset902_Boxes --label tumour", "got tumour, the labels are shell, core"),
         ("dataset -d 999 -o Dataset902_Boxes --label core", "Could not find a dataset with the ID 999"),
     ],

@@ -1,8 +1,7 @@
-"""Boxes that a person drew: two file formats, three coordinate systems, and what is refused."""
+"""Boxes that a person drew: three coordinate systems, and what is refused."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +82,10 @@ def test_parts_of_voxels_are_refused():
         voxel_box((5, 8, 4, 11.5, 14, 6), "voxel", image())
 
 
-def test_csv_and_json_say_the_same(tmp_path: Path):
+def test_boxes_by_case(tmp_path: Path):
     rows = ["case,x0,y0,z0,x1,y1,z1", "a,5,8,4,11,14,6", "a,1,1,1,2,2,2.5", "b,,,,,,"]
     (tmp_path / "boxes.csv").write_text("\n".join(rows))
-    boxes = {"a": [[5, 8, 4, 11, 14, 6], [1, 1, 1, 2, 2, 2.5]], "b": []}
-    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    from_csv = read_boxes(tmp_path / "boxes.csv")
-    assert from_csv == read_boxes(tmp_path / "boxes.json")
-    assert from_csv == {case: [tuple(box) for box in found] for case, found in boxes.items()}
+    assert read_boxes(tmp_path / "boxes.csv") == {"a": [(5, 8, 4, 11, 14, 6), (1, 1, 1, 2, 2, 2.5)], "b": []}
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -112,10 +107,7 @@ def test_a_table_as_spreadsheets_save_it(tmp_path, separator):
         ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,5,6\nb,1,9,3,4,5,6", "line 3, b: reversed along y"),
         ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,five,6", "expected six numbers"),
         ("b.csv", "case,x0,y0,z0,x1,y1,z1\na,1,2,3,4,5,", "expected six numbers"),
-        ("b.json", '{"a": [[1, 2, 3, 4, 5]]}', "box 1, a: got"),
-        ("b.json", "[1, 2]", 'expected {"case"'),
-        ("b.json", "{", "cannot be read as JSON"),
-        ("b.txt", "", r"expected a \.csv or \.json file"),
+        ("b.txt", "", r"expected a \.csv file"),
     ],
 )
 def test_faulty_files_are_refused(tmp_path, name, text, message):

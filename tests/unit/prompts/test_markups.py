@@ -1,4 +1,4 @@
-"""3D Slicer's markups: what Slicer saves is read, what is written comes back, rotation is refused."""
+"""3D Slicer's markups: what Slicer saves is read, rotation is refused."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_masam.cli import main
 from nnunetv2_masam.prompts.drawn import read_drawn
-from nnunetv2_masam.prompts.markups import read_markups, write_markups
-from tests.host.dataset import write_dataset
+from nnunetv2_masam.prompts.markups import read_markups
 
 BOX = [[4, 7], [8, 15], [5, 12]]  # (D, H, W)
 # as Slicer writes its default region: axes of the patient's right, front and head, given in LPS
@@ -204,19 +202,6 @@ def test_a_region_as_slicer_saves_it(tmp_path, changes):
     assert region.voxel_box(image()) == BOX
 
 
-@pytest.mark.parametrize(
-    "direction",
-    [(1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0), (-1, 0, 0, 0, 1, 0, 0, 0, 1), turned("y", 20)],
-)
-def test_boxes_come_back(tmp_path, direction):
-    boxes = [BOX, [[0, 1], [0, 20], [29, 30]]]
-    grid = image(direction)
-    write_markups(tmp_path / "case.mrk.json", boxes, grid)
-    assert [region.voxel_box(grid) for region in read_markups(tmp_path)["case"]] == boxes
-    orientation = json.loads((tmp_path / "case.mrk.json").read_text())["markups"][0]["orientation"]
-    assert np.linalg.det(np.reshape(orientation, (3, 3))) == pytest.approx(1)
-
-
 def test_a_region_along_the_world_in_a_turned_image_becomes_the_box_around_it(tmp_path):
     ((region,),) = read_markups(save(tmp_path / "case.mrk.json", size=[2.0, 2.0, 2.0])).values()
     low_and_high = np.array(region.voxel_box(image(turned("z", 10))))
@@ -260,21 +245,3 @@ def test_files_of_a_case_and_a_case_without_a_box(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"has no CASE\.mrk\.json"):
         read_drawn(tmp_path / "empty")
-
-
-def test_markups_of_references_give_the_same_inputs_as_the_references(tmp_path):
-    dataset = write_dataset(tmp_path, "Dataset901_Balls", cases=1)
-    references, images = dataset / "labelsTs", dataset / "imagesTs"
-    rule = ["--references", str(references), "--label", "core", "--margin-mm", "3"]
-    assert main(["boxes", "markups", *rule, "-o", str(tmp_path / "markups")]) == 0
-    assert main(["boxes", "oracle", "-i", str(images), *rule, "-o", str(tmp_path / "oracle")]) == 0
-    drawn = ["-i", str(images), "--from", str(tmp_path / "markups"), "-o", str(tmp_path / "drawn")]
-    assert main(["boxes", "drawn", *drawn]) == 0
-    written = sorted(path.name for path in (tmp_path / "drawn").glob("*_0001.nii.gz"))
-    assert len(written) == 2
-    for name in written:
-        found, expected = (
-            sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / kind / name))) for kind in ("drawn", "oracle")
-        )
-        assert expected.any()
-        assert np.array_equal(found, expected)

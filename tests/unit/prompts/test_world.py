@@ -57,15 +57,10 @@ def test_two_places_or_none(tmp_path, qform, codes, message):
 def test_every_command_with_millimetres_refuses_and_voxels_are_taken(tmp_path, capsys):
     (tmp_path / "images").mkdir()
     save(tmp_path / "images" / "c_0000.nii.gz", SFORM, turned(90), (2, 1))
-    (tmp_path / "masks").mkdir()
-    save(tmp_path / "masks" / "c.nii.gz", SFORM, turned(90), (2, 1))
-    labels = {"labels": {"background": 0, "a": 1}, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}
-    (tmp_path / "dataset.json").write_text(json.dumps(labels))
     (tmp_path / "boxes.csv").write_text("case,x0,y0,z0,x1,y1,z1\nc,1,2,3,4,5,6\n")
     drawn = ["boxes", "drawn", "-i", str(tmp_path / "images"), "-o", str(tmp_path / "out")]
     table = ["--from", str(tmp_path / "boxes.csv"), "--coordinates"]
-    markups = ["boxes", "markups", "--references", str(tmp_path / "masks"), "--label", "a", "-o", str(tmp_path / "m")]
-    for command in ([*drawn, *table, "ras"], [*drawn, *table, "lps"], markups):
+    for command in ([*drawn, *table, "ras"], [*drawn, *table, "lps"]):
         assert main(command) == 2
         assert "could mean either" in capsys.readouterr().err
     (tmp_path / "c.mrk.json").write_text(

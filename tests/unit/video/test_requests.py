@@ -9,7 +9,7 @@ import pytest
 from nnunetv2_masam.video.convert import DEFAULT_SCALING, scaling_of
 from nnunetv2_masam.video.frame_map import Scaling
 from nnunetv2_masam.video.masks import write_masks
-from nnunetv2_masam.video.requests import CaseSize, InputSize, MasksRequest
+from nnunetv2_masam.video.requests import CaseSize, MasksRequest
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from nnunetv2_masam.video.requests import CaseSize, InputSize, MasksRequest
     [
         (CaseSize(), DEFAULT_SCALING),
         (CaseSize(size=(6, 8)), Scaling(size=(6, 8))),
-        (InputSize(longest_side=640), Scaling(longest_side=640)),
+        (CaseSize(longest_side=640), Scaling(longest_side=640)),
         (CaseSize(original_size=True), Scaling()),
     ],
 )
@@ -26,8 +26,8 @@ def test_size_of_cases(cases, expected):
 
 
 def test_inputs_of_a_model_have_its_size():
-    assert scaling_of(InputSize(), Scaling(size=(6, 8))) == Scaling(size=(6, 8))
-    assert scaling_of(InputSize(original_size=True), Scaling(size=(6, 8))) == Scaling()
+    assert scaling_of(CaseSize(), Scaling(size=(6, 8))) == Scaling(size=(6, 8))
+    assert scaling_of(CaseSize(original_size=True), Scaling(size=(6, 8))) == Scaling()
 
 
 def test_options_that_exclude_each_other_are_refused():

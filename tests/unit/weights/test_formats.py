@@ -20,7 +20,7 @@ from nnunetv2_masam.weights.formats import (
     read_tensors,
     recognise_file,
 )
-from nnunetv2_masam.weights.hf_names import HF_TO_OFFICIAL, official_name
+from nnunetv2_masam.weights.key_names import from_hf
 
 StateDict = dict[str, Tensor]
 
@@ -33,21 +33,40 @@ def assert_same(ours: StateDict, theirs: StateDict) -> None:
         assert torch.equal(tensor, theirs[key]), key
 
 
+# official name: the one of transformers' modeling_sam.py
+TO_HF = {
+    r"image_encoder\.blocks\.(\d+)\.norm": r"vision_encoder.layers.\1.layer_norm",
+    r"image_encoder\.blocks": "vision_encoder.layers",
+    r"image_encoder\.patch_embed\.proj": "vision_encoder.patch_embed.projection",
+    r"image_encoder\.neck\.0": "vision_encoder.neck.conv1",
+    r"image_encoder\.neck\.1": "vision_encoder.neck.layer_norm1",
+    r"image_encoder\.neck\.2": "vision_encoder.neck.conv2",
+    r"image_encoder\.neck\.3": "vision_encoder.neck.layer_norm2",
+    r"image_encoder": "vision_encoder",
+    r"prompt_encoder\.pe_layer\.positional_encoding_gaussian_matrix": "shared_image_embedding.positional_embedding",
+    r"point_embeddings": "point_embed",
+    r"mask_downscaling\.0": "mask_embed.conv1",
+    r"mask_downscaling\.1": "mask_embed.layer_norm1",
+    r"mask_downscaling\.3": "mask_embed.conv2",
+    r"mask_downscaling\.4": "mask_embed.layer_norm2",
+    r"mask_downscaling\.6": "mask_embed.conv3",
+    r"output_upscaling\.0": "upscale_conv1",
+    r"output_upscaling\.1": "upscale_layer_norm",
+    r"output_upscaling\.3": "upscale_conv2",
+    r"transformer\.norm_final_attn": "transformer.layer_norm_final_attn",
+    r"transformer\.layers\.(\d+)\.norm": r"transformer.layers.\1.layer_norm",
+    r"(mlps\.\d+|iou_prediction_head)\.layers\.0": r"\1.proj_in",
+    r"(mlps\.\d+|iou_prediction_head)\.layers\.2": r"\1.proj_out",
+    r"(mlps\.\d+|iou_prediction_head)\.layers\.1": r"\1.layers.0",
+}
+
+
 def to_hf(state_dict: StateDict) -> StateDict:
-    """Our table backwards; the literal names below hold the table itself against transformers'."""
-    backwards = [
-        (re.compile(re.escape(official).replace(r"\{n\}", r"(\d+)") + r"(\..+)?"), theirs)
-        for theirs, official in HF_TO_OFFICIAL.items()
-    ]
     renamed = {}
     for key, tensor in state_dict.items():
-        for pattern, theirs in backwards:
-            if match := pattern.fullmatch(key):
-                *numbers, rest = match.groups()
-                renamed[theirs.replace("{n}", numbers[0] if numbers else "") + (rest or "")] = tensor
-                break
-        else:
-            raise AssertionError(f"the table has no name for {key}")
+        for official, theirs in TO_HF.items():
+            key = re.sub(official, theirs, key)
+        renamed[key] = tensor
     return renamed
 
 
@@ -148,11 +167,7 @@ def test_hugging_face_names_are_translated(file_name: str, sam_state_dict: State
     ],
 )
 def test_literal_hugging_face_names(theirs: str, official: str) -> None:
-    assert official_name(theirs) == official
-
-
-def test_no_name_for_keys_that_sam_model_does_not_have() -> None:
-    assert official_name("vision_encoder.layers.0.lora_A.weight") is None
+    assert from_hf(theirs) == official
 
 
 def test_shared_position_matrix_may_be_in_the_file_twice(sam_state_dict: StateDict, tmp_path: Path) -> None:

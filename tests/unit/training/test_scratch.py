@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nnunetv2_masam import trainers
-from nnunetv2_masam.crossval.counterparts import SUFFIX, check_same_input, counterpart_of, describe_pair, is_pretrained
 from nnunetv2_masam.planning import plan_configuration
 
+SUFFIX = "_scratch"
 CONTROLS = [name for name in dir(trainers) if name.endswith(SUFFIX)]
 BASELINE = {
     "data_identifier": "nnUNetPlans_3d_fullres",
@@ -21,8 +21,8 @@ BASELINE = {
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_is_the_pretrained_network_on_the_same_input(name):
     control, pretrained = getattr(trainers, name), getattr(trainers, name.removesuffix(SUFFIX))
-    assert is_pretrained(pretrained)
-    assert not is_pretrained(control)
+    assert pretrained.needs_pretrained_weights
+    assert not control.needs_pretrained_weights
     planned = [plan_configuration(BASELINE, recipe.rules, 14) for recipe in (pretrained, control)]
     arguments = [plan["architecture"]["arch_kwargs"] for plan in planned]
     assert arguments[1].pop("trainable") == "all"
@@ -34,22 +34,10 @@ def test_a_control_is_the_pretrained_network_on_the_same_input(name):
     assert arguments[0] == arguments[1]
 
 
-def test_the_rule_and_where_there_is_no_counterpart():
-    assert counterpart_of("nnUNetTrainerMASAM") == "nnUNetTrainerMASAM_scratch"
-    assert counterpart_of("nnUNetTrainerMASAM_tiny") is None
-    with pytest.raises(ValueError, match=r"nnUNetTrainerMASAM_decoder .* has no counterpart .* one: .*nnUNetTrainerMA"):
-        counterpart_of("nnUNetTrainerMASAM_decoder")
-    text = describe_pair("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch")
-    assert "trainable='masam', learning rate 0.0008 and weight decay 0.1;" in text
-    assert text.endswith("learning rate 0.0003 and weight decay 0.05. The difference is that of the two recipes")
-    lite = describe_pair("nnUNetTrainerMASAM_lite", "nnUNetTrainerMASAM_lite_scratch")
-    assert "weight decay 0.05, on nnU-Net's z-scores as they are. " in lite
-
-
 def test_plans_of_the_pretrained_network_are_refused():
     """They freeze what the control has to train."""
     planned = plan_configuration(BASELINE, trainers.nnUNetTrainerMASAM.rules, 3)
     plans = {"plans_name": "nnUNetMASAMPlans", "dataset_name": "Dataset001_A", "configurations": {"3d": planned}}
     labels = {"labels": {"background": 0, "a": 1, "b": 2}, "channel_names": {"0": "CT"}, "file_ending": ".nii.gz"}
     with pytest.raises(ValueError, match="have trainable 'masam'; nnUNetTrainerMASAM_scratch trains trainable 'all'"):
-        check_same_input("nnUNetTrainerMASAM", "nnUNetTrainerMASAM_scratch", plans, "3d", labels)
+        trainers.nnUNetTrainerMASAM_scratch.planned(plans, "3d", labels)
