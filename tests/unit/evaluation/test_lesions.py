@@ -36,7 +36,7 @@ def test_counts(reference: str, prediction: str, iou: float, expected: tuple[int
 def test_as_many_as_possible_are_matched() -> None:
     """The best pair first would leave the other two lesions without a partner."""
     reference, prediction = row("######.####"), row(".#########.")
-    assert count_lesions(reference, prediction, 0.3).matched == 1
+    assert count_lesions(reference, prediction, 0.3)[2] == 1
     reference = np.zeros((2, 12), bool)
     prediction = np.zeros((2, 12), bool)
     reference[0, 0:4] = reference[0, 5:12] = True  # A, B
@@ -46,7 +46,7 @@ def test_as_many_as_possible_are_matched() -> None:
 
 def test_corners_connect() -> None:
     diagonal = np.eye(3, dtype=bool)
-    assert count_lesions(diagonal, diagonal).reference == 1
+    assert count_lesions(diagonal, diagonal)[0] == 1
     volume = np.zeros((2, 2, 2), bool)
     volume[0, 0, 0] = volume[1, 1, 1] = True
     assert count_lesions(volume, volume) == (1, 1, 1)

@@ -14,10 +14,9 @@ from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
+from nnunetv2_masam.evaluation.lesions import LESION_RULES
 from nnunetv2_masam.evaluation.metrics import LESION_RULES as RULES
-from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, SURFACES_IN_WORDS, MetricSettings
-from nnunetv2_masam.evaluation.surfaces import SURFACES
+from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, MetricSettings
 from nnunetv2_masam.evaluation.units import MILLIMETRES
 from tests.unit.evaluation.label_arrays import structure_metrics
 
@@ -274,7 +273,6 @@ def test_optional_metrics_of_empty_masks() -> None:
 
 def test_the_options_offer_what_there_is() -> None:
     """The choices are spelled out, so that ``--help`` imports nothing."""
-    assert set(SURFACES_IN_WORDS) == set(SURFACES)
     assert set(RULES) == set(LESION_RULES)
     everything = MetricSettings(OPTIONS)
     assert everything.metrics == tuple(METRICS)

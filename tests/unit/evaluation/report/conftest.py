@@ -75,8 +75,6 @@ def made_up() -> Callable[..., Comparison]:
             cases=files.assign(prediction=Path("f"), reference=Path("r"), image=None),
             structures=dict.fromkeys(models, structures),
             reader=reader,
-            file_ending=".nii.gz",
-            images=None,
             settings={
                 "metrics": list(settings.metrics),
                 "definitions": settings.definitions(),
