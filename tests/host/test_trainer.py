@@ -44,6 +44,17 @@ def make(
     return trainer(plans, configuration, 0, dataset_json, CPU)
 
 
+def test_a_training_takes_the_threads_that_its_job_may_use(workspace, monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(7)  # as nnU-Net's command does on a machine with seven CPUs
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    try:
+        make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("dataset", ["Dataset901_Plain", "Dataset902_Regions", "Dataset903_Ignore"])
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_trains_and_validates(workspace, dataset, configuration):
