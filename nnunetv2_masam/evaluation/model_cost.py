@@ -119,7 +119,7 @@ def pretraining_notes(cases: pd.DataFrame) -> list[str]:
 
 def _read(checkpoint: Path) -> dict[str, Any]:
     """The content of a checkpoint, with tensors mapped from the file; code in it is refused."""
-    kinds = [np.dtype, *(type(np.dtype(kind)) for kind in "fdilq?")]
+    kinds: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in "fdilq?")]
     # nnU-Net logs NumPy's numbers, whose module has another name in NumPy 1 than in 2
     with torch.serialization.safe_globals([_scalar("core"), _scalar("_core"), *kinds]):
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
