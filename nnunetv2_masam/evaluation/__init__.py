@@ -7,6 +7,7 @@ One tidy pandas frame goes through: a row per model, run, case and label. The da
     nnunet_results.py   the request → the table of cases with their files: ``find_cases``. places.py finds the folders,
                         value_tables.py reads CSV files, lineup.py refuses what does not line up
     labels.py           dataset.json → structures (a label or region with its values in reference and prediction)
+    dicom_cases.py      DICOM SEG among the files → label images
     measure.py          files → values: several processes, cached by content; segmentation.py compares the places
     label_arrays.py     two label arrays → the metrics of all structures. label_masks.py cuts them out; surfaces.py,
                         lesions.py and centerlines.py measure; metrics.py has a record of each metric

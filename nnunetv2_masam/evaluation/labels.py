@@ -9,6 +9,7 @@ from typing import Any
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunetv2_masam.label_files import plain_name
 from nnunetv2_masam.nnunet_files import foreground_labels
 
 
@@ -177,8 +178,3 @@ def _first_complete(alternatives: Sequence[Sequence[str]], there: Mapping[str, A
 
 def _union(named: Mapping[str, tuple[int, ...]], names: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted({value for name in names for value in named[name]}))
-
-
-def plain_name(name: str) -> str:
-    """A label's name without what people write differently: case, underscores, hyphens, spaces."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

@@ -108,10 +108,10 @@ def pretraining_notes(cases: pd.DataFrame) -> list[str]:
             checkpoint = _checkpoint(folder)
             with contextlib.suppress(Exception):  # as above
                 stored = _read(checkpoint)["init_args"][WEIGHTS_KEY] if checkpoint else {}
-                if stored.get("seen"):
+                if trained_on := stored.get("trained_on", stored.get("seen")):  # the second is its first name
                     notes.append(
                         f"{model} started from weights ({stored.get('name') or stored['file']}) that were trained on: "
-                        f"{stored['seen']}. If the cases are among these, mark the model with --seen"
+                        f"{trained_on}. If the cases are among these, mark the model with --seen"
                     )
                     break
     return notes

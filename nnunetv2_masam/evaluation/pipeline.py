@@ -23,6 +23,7 @@ from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation import report
 from nnunetv2_masam.evaluation.calibration import read_calibration
 from nnunetv2_masam.evaluation.comparison import Comparison, Setup, analyse
+from nnunetv2_masam.evaluation.dicom_cases import with_label_images
 from nnunetv2_masam.evaluation.labels import LabelScheme, Structure, match_by_name, read_label_map, read_label_scheme
 from nnunetv2_masam.evaluation.lineup import leave_out
 from nnunetv2_masam.evaluation.measure import Protocol, measure_all
@@ -64,6 +65,9 @@ def compare_models(request: CompareRequest) -> Comparison:
     scheme = read_label_scheme(found.dataset_json, plans)
     labels, label_notes = _labels_by_model(request, models, scheme, found.dataset_json)
     structures = {name: of.structures for name, of in labels.items()}
+    meanings = {model.name: _labels_of_predictions(request, model) or found.dataset_json for model in models}
+    cases, errors = with_label_images(cases, found.dataset_json, meanings)
+    cases, dicom_notes = _without(request, cases, errors)
     tolerances = _tolerances(structures[models[0].name], request)
     reader = find_reader(found.dataset_json, plans, cases["reference"].iloc[0])
     ignored = frozenset() if scheme.ignore_label is None else frozenset({scheme.ignore_label})
@@ -90,7 +94,7 @@ def compare_models(request: CompareRequest) -> Comparison:
         reader=reader,
         settings=_settings(request, tolerances, scheme),
     )
-    notes = [*request.notes, *found.notes, *label_notes, *notes, *table_notes]
+    notes = [*request.notes, *found.notes, *label_notes, *dicom_notes, *notes, *table_notes]
     bins = None
     if request.calibration:
         bins = read_calibration(cases, structures, reader, found.dataset_json["file_ending"], scheme.ignore_label)
@@ -136,21 +140,27 @@ def _labels_by_model(
         label_map = read_label_map(read_json(request.label_map), str(request.label_map))
     named: dict[str, dict[str, Any]] = {}
     for model in models:
-        given = model.name.removesuffix(SEEN)
-        path = request.prediction_labels.get(given, request.prediction_labels.get(None))
-        content = model.dataset_json
-        if path is not None:
-            content = read_json(path, dict)
-            check_labels(path, content or {})
+        content = _labels_of_predictions(request, model)
         if model.values is not None:
             content = content or dataset_json  # a table has names, and no values to match
         if content is None:
             raise ValueError(
                 f"{model.folder}: no dataset.json says what its labels mean. "
-                f"Give it with --prediction-labels {given}=dataset.json."
+                f"Give it with --prediction-labels {model.name.removesuffix(SEEN)}=dataset.json."
             )
         named[model.name] = content
     return match_by_name(dataset_json, named, label_map)
+
+
+def _labels_of_predictions(request: CompareRequest, model: Model) -> dict[str, Any] | None:
+    """The ``dataset.json`` of a model's label values: the request's, else the one beside the model, if any."""
+    given = model.name.removesuffix(SEEN)
+    path = request.prediction_labels.get(given, request.prediction_labels.get(None))
+    if path is None:
+        return model.dataset_json
+    content: dict[str, Any] = read_json(path, dict)
+    check_labels(path, content)
+    return content
 
 
 def _tolerances(structures: Sequence[Structure], request: CompareRequest) -> dict[str, float]:
@@ -186,17 +196,10 @@ def _measure(
     """Measure all files; returns the cases without those that could not be measured, the values, and notes."""
     files = cases[~cases["prediction"].map(lambda path: path.name.lower().endswith(".csv"))]
     measured = measure_all(files, protocols, request.memory, request.processes, request.progress)
-    errors = sorted({result.error for result in measured if result.error})
-    if errors and not request.skip_bad:
-        listing = "\n".join(f"  {error}" for error in errors)
-        raise ValueError(f"cases that cannot be measured:\n{listing}\nCompare the other cases with --skip-bad.")
     rows = list(zip(files[["model", "run", "case", "fold", "group"]].to_dict("records"), measured, strict=True))
-    notes = []
-    if errors:
-        bad = [keys["case"] for keys, result in rows if result.error]
-        cases, note = leave_out(cases, bad, "; ".join(errors))
-        notes.append(note)
-        rows = [(keys, result) for keys, result in rows if keys["case"] not in bad]
+    bad = [(str(keys["case"]), result.error) for keys, result in rows if result.error]
+    cases, notes = _without(request, cases, bad)
+    rows = [(keys, result) for keys, result in rows if keys["case"] not in dict(bad)]
     if off := {keys["case"]: result.note for keys, result in rows if result.note}:
         notes.append(
             f"the header of {len(off)} of {cases['case'].nunique()} references is slightly off, so these cases "
@@ -207,6 +210,20 @@ def _measure(
     values = [keys | {"label": label} | of for keys, result in rows for label, of in result.values.items()]
     columns = [*KEYS, *request.metrics.columns, "in_reference", "in_prediction"]
     return cases, pd.DataFrame(values, columns=columns), notes
+
+
+def _without(
+    request: CompareRequest, cases: pd.DataFrame, bad: Sequence[tuple[str, str]]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The cases without those that have errors, if the request allows it, and a note on them."""
+    if not bad:
+        return cases, []
+    errors = sorted({error for _, error in bad})
+    if not request.skip_bad:
+        listing = "\n".join(f"  {error}" for error in errors)
+        raise ValueError(f"cases that cannot be measured:\n{listing}\nCompare the other cases with --skip-bad.")
+    kept, note = leave_out(cases, dict(bad), "; ".join(errors))
+    return kept, [note]
 
 
 def _with_tables(
