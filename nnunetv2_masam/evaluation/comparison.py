@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,8 +18,7 @@ from nnunetv2_masam.evaluation.model_cost import model_costs, pretraining_notes
 from nnunetv2_masam.evaluation.nnunet_results import Model
 from nnunetv2_masam.evaluation.prompted import Prompt, prompt_notes
 from nnunetv2_masam.evaluation.ranking import ranking
-from nnunetv2_masam.evaluation.runs import run_spread
-from nnunetv2_masam.evaluation.scores import metrics_in, over_runs, scores, summary
+from nnunetv2_masam.evaluation.scores import metrics_in, over_runs, run_spread, scores, summary
 from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS, Units
 
 
@@ -35,8 +32,6 @@ class Setup:
         cases: a row per model, run and case, with its files (`nnunet_results.Cases.table`).
         structures: labels or regions by model, the same names in the same order.
         reader: nnU-Net's reader of the files.
-        file_ending: of the files.
-        images: folder of the images that were segmented, if they are at hand.
         settings: tolerances, seed, library versions and the like, for the record.
     """
 
@@ -45,8 +40,6 @@ class Setup:
     cases: pd.DataFrame
     structures: Mapping[str, tuple[Structure, ...]]
     reader: type[BaseReaderWriter]
-    file_ending: str
-    images: Path | None
     settings: Mapping[str, Any]
 
     @property
@@ -77,13 +70,13 @@ class Comparison:
         by_fold: the same by fold too; empty without folds.
         differences: from the baseline, of the models that are comparable with it (`differences.differences`).
         margins: what `differences` say about margins (`margins.margin_claims`); empty without margins.
-        run_spread: spread between trainings (`runs.run_spread`); empty where each model was trained once.
+        run_spread: spread between trainings (`scores.run_spread`); empty where each model was trained once.
         detection: whether structures are found (`detection.detection`), by the first training of each model.
         detection_differences: the models of `differences` against the baseline.
         ranking: of the models without a prompt (`ranking.ranking`).
         group_summary: `summary` within groups of cases; empty without groups.
         group_differences: `differences` within groups of cases.
-        calibration: by model, case, label and bin of probabilities (`probabilities.read_calibration`); empty if it was
+        calibration: by model, case, label and bin of probabilities (`calibration.read_calibration`); empty if it was
             not asked for.
         costs: by model (`model_cost.model_costs`).
         notes: what a reader must know.
@@ -153,7 +146,7 @@ def analyse(
         recorded: what nnU-Net's ``summary.json`` files say (`nnunet_results.Cases.recorded`).
         notes: what a reader must know, before what the values and prompts say.
         across_prompts: also test differences between models with and without box prompts.
-        calibration: what `probabilities.read_calibration` found.
+        calibration: what `calibration.read_calibration` found.
     """
     prompts, baseline, seed = setup.prompts, setup.baseline, setup.settings.get("seed", 0)
     prompted = {name for name, prompt in prompts.items() if prompt is not None}
@@ -198,16 +191,13 @@ def _changed_files(values: pd.DataFrame, setup: Setup, recorded: pd.DataFrame | 
     keys = {part.name: part.key for part in setup.structures[setup.baseline]}
     ours = values.assign(key=values["label"].map(keys))
     both = ours.merge(recorded, on=["model", "run", "case", "key"], suffixes=("", "_recorded"))
+    both = both.astype({"Dice_recorded": float}).dropna(subset=["Dice", "Dice_recorded"], how="all")
     notes = []
-    for model, rows in both.groupby("model", sort=False):
-        differing = [
-            f"{row['case']} {row['label']}: {row['Dice']!r}, summary.json {row['Dice_recorded']!r}"
-            for row in rows.to_dict("records")
-            if row["Dice"] != row["Dice_recorded"] and not (math.isnan(row["Dice"]) and pd.isna(row["Dice_recorded"]))
-        ]
-        if differing:
-            notes.append(
-                f"{model}: Dice differs from nnU-Net's summary.json, so predictions or references have "
-                f"changed since it was written ({len(differing)} values; {differing[0]})"
-            )
+    for model, rows in both[both["Dice"] != both["Dice_recorded"]].groupby("model", sort=False):
+        first = rows.to_dict("records")[0]
+        notes.append(
+            f"{model}: Dice differs from nnU-Net's summary.json, so predictions or references have changed since it "
+            f"was written ({len(rows)} values; {first['case']} {first['label']}: {first['Dice']!r}, summary.json "
+            f"{first['Dice_recorded']!r})"
+        )
     return notes

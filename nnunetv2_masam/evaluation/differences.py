@@ -12,8 +12,8 @@ One quantity decides: the mean of the paired differences. Its interval, its test
 * With few non-zero differences no test can reach the significance level: the smallest two-sided p-value of m of them
   is 2^(1-m), times the number of labels. Where that is above the level, there are too few cases to tell.
 * Cases of one fold share a trained model. A verdict is about these trained models, unless a test over trainings agrees:
-  over several runs of each method (`runs.over_trainings`), or over folds (the corrected resampled t-test). Then it is
-  about training with the two methods.
+  over several runs of each method (`paired_tests.over_trainings`), or over folds (the corrected resampled t-test).
+  Then it is about training with the two methods.
 * Beside the test stands the probability that the order of the two means is false (`paired_tests.false_order`).
 """
 
@@ -34,12 +34,12 @@ from nnunetv2_masam.evaluation.paired_tests import (
     false_order,
     holm,
     mean_interval,
+    over_trainings,
     rank_biserial,
     sign_flip_p,
     wilcoxon_p,
 )
-from nnunetv2_masam.evaluation.runs import over_trainings, run_means
-from nnunetv2_masam.evaluation.scores import AVERAGE, over_runs, tall
+from nnunetv2_masam.evaluation.scores import AVERAGE, over_runs, run_means, tall
 
 BETTER, WORSE = "better", "worse"
 NO_DIFFERENCE = "no difference shown"

@@ -26,16 +26,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnunetv2_masam.evaluation.centerlines import cldice
-from nnunetv2_masam.evaluation.label_masks import MaskPair, Structure, mask_pairs
-from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES, lesion_wise
-from nnunetv2_masam.evaluation.lesions import count_lesions, panoptic_quality
+from nnunetv2_masam.evaluation.label_masks import MaskPair, mask_pairs
+from nnunetv2_masam.evaluation.lesions import LESION_RULES, count_lesions, lesion_wise, panoptic_quality
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, VOLUMES, MetricSettings
-from nnunetv2_masam.evaluation.surfaces import Surface, boundary_iou, surface_metrics
+from nnunetv2_masam.evaluation.surfaces import boundary_iou, surface_metrics
+
+if TYPE_CHECKING:
+    from nnunetv2_masam.evaluation.labels import Structure
 
 COUNTS = ("lesion_false_positives", *LESION_COUNTS)
 # raised when a number that is returned for the same input changes, so that cached values expire
@@ -122,7 +124,7 @@ def _measure(
     if not (in_reference and in_prediction):
         values |= {"HD95_mm": diagonal_mm, "ASSD_mm": diagonal_mm, "NSD": 0.0}
     else:
-        surfaces = cast("tuple[Surface, Surface]", (settings.distance_surface, settings.nsd_surface))
+        surfaces = settings.distance_surface, settings.nsd_surface
         values |= surface_metrics(pair.reference, pair.prediction, spacing_mm, tolerance_mm, *surfaces)
     values |= _optional(pair, spacing_mm, tolerance_mm, diagonal_mm, settings)
     return {**values, **volumes, "in_reference": in_reference, "in_prediction": in_prediction}
@@ -146,8 +148,8 @@ def _optional(
     if "lesions" in wanted:
         found |= _lesion_counts(*masks, settings.lesion_iou)
     if "lesion_wise" in wanted:
-        lesions = lesion_wise(*masks, spacing_mm, LESION_RULES[settings.lesion_rule], diagonal_mm)
-        found |= {"lesion_Dice": lesions.dice, "lesion_HD95_mm": lesions.hd95_mm}
+        pair_of_means = lesion_wise(*masks, spacing_mm, LESION_RULES[settings.lesion_rule], diagonal_mm)
+        found |= dict(zip(("lesion_Dice", "lesion_HD95_mm"), pair_of_means, strict=True))
     if "panoptic" in wanted:
         found |= dict(zip(("PQ", "SQ", "RQ"), panoptic_quality(*masks), strict=True))
     if "cldice" in wanted:
@@ -156,14 +158,7 @@ def _optional(
 
 
 def _lesion_counts(reference: np.ndarray, prediction: np.ndarray, iou: float) -> dict[str, float]:
-    lesions = count_lesions(reference, prediction, iou)
-    found = {
-        "lesion_F1": 2 * lesions.matched / (lesions.reference + lesions.prediction),
-        "lesion_false_positives": float(lesions.prediction - lesions.matched),
-        "lesions_reference": float(lesions.reference),
-        "lesions_prediction": float(lesions.prediction),
-        "lesions_matched": float(lesions.matched),
-    }
-    if lesions.reference:
-        found["lesion_sensitivity"] = lesions.matched / lesions.reference
-    return found
+    there, predicted, matched = count_lesions(reference, prediction, iou)
+    found = dict(zip(LESION_COUNTS, map(float, (there, predicted, matched)), strict=True))
+    found |= {"lesion_F1": 2 * matched / (there + predicted), "lesion_false_positives": float(predicted - matched)}
+    return found | ({"lesion_sensitivity": matched / there} if there else {})

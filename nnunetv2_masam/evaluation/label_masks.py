@@ -8,25 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from nnunetv2_masam.evaluation.lesions import bounding_box
+from nnunetv2_masam.evaluation.segmentation import mask_of
 
-
-class Structure(Protocol):
-    """A label or region: its name, and the label values that make it up in the reference and in the prediction."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def reference_values(self) -> Sequence[int]: ...
-
-    @property
-    def prediction_values(self) -> Sequence[int]: ...
+if TYPE_CHECKING:
+    from nnunetv2_masam.evaluation.labels import Structure
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ def mask_pairs(
             if number <= len(found) and found[number - 1]
         ]
         box = bounding_box(occupied) if occupied else (slice(0, 0),) * 3
-        masks = [_members(array[box], chosen) for array, chosen in zip(numbered, (rows, columns), strict=True)]
+        masks = [mask_of(array[box], chosen) for array, chosen in zip(numbered, (rows, columns), strict=True)]
         yield MaskPair(tp, fp, fn, *(mask[0] if in_plane and occupied else mask for mask in masks))
 
 
@@ -114,7 +105,3 @@ def _meetings(reference: np.ndarray, prediction: np.ndarray, shape: tuple[int, i
         together = rows.astype(np.intp).ravel() * shape[1] + columns.ravel()
         total += np.bincount(together, minlength=len(total))
     return total.reshape(shape)
-
-
-def _members(array: np.ndarray, numbers: list[int]) -> np.ndarray:
-    return array == numbers[0] if len(numbers) == 1 else np.isin(array, numbers)

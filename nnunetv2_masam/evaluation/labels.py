@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_masam.evaluation.request import SEEN
-from nnunetv2_masam.files import read_json
 from nnunetv2_masam.label_files import plain_name
-from nnunetv2_masam.nnunet_files import check_labels, foreground_labels
-
-if TYPE_CHECKING:
-    from nnunetv2_masam.evaluation.nnunet_results import Model
-    from nnunetv2_masam.evaluation.request import CompareRequest
+from nnunetv2_masam.nnunet_files import foreground_labels
 
 
 @dataclass(frozen=True)
@@ -38,10 +32,11 @@ class Structure:
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """The labels of one dataset.
+    """The labels of a dataset, or of one model's predictions in a comparison.
 
     Attributes:
-        structures: foreground labels, or regions where the dataset has regions, in nnU-Net's order.
+        structures: foreground labels, or regions where the dataset has regions, in nnU-Net's order; in a comparison,
+            the same names in the same order for all models.
         defined_values: every label value that may occur, background included, ignore label excluded.
         ignore_label: the value of voxels that do not count, if there is one.
     """
@@ -81,74 +76,6 @@ def _as_tuple(label_or_region: Any) -> tuple[int, ...]:
     return (int(label_or_region),)
 
 
-@dataclass(frozen=True)
-class ModelLabels:
-    """Label values of one model's predictions, and the structures that they mean.
-
-    Attributes:
-        structures: what to measure; the same names in the same order for all models of a comparison.
-        prediction_values: label values that its predictions may hold.
-    """
-
-    structures: tuple[Structure, ...]
-    prediction_values: frozenset[int]
-
-
-def labels_by_model(
-    request: CompareRequest, models: Sequence[Model], scheme: LabelScheme, dataset_json: dict[str, Any]
-) -> tuple[dict[str, ModelLabels], list[str]]:
-    """Find what each model's label values mean, with notes on labels that were merged or left out.
-
-    Args:
-        request: whether labels are matched by name, and with which files.
-        models: the models.
-        scheme: labels of the references.
-        dataset_json: of the references.
-
-    Raises:
-        ValueError: a model was trained on other labels, or nothing says on which.
-    """
-    if not request.match_labels_by_name:
-        for model in models:
-            if model.dataset_json is not None and model.dataset_json["labels"] != dataset_json["labels"]:
-                raise ValueError(
-                    f"{model.folder}/dataset.json: its labels {model.dataset_json['labels']} "
-                    f"are not those of the references ({dataset_json['labels']}). "
-                    "Compare the labels they share with --match-labels-by-name."
-                )
-        return {model.name: ModelLabels(scheme.structures, scheme.defined_values) for model in models}, []
-    label_map = None
-    if request.label_map is not None:
-        label_map = read_label_map(read_json(request.label_map), str(request.label_map))
-    named: dict[str, dict[str, Any]] = {}
-    for model in models:
-        content = labels_of_predictions(request, model)
-        if model.values is not None:
-            content = content or dataset_json  # a table has names, and no values to match
-        if content is None:
-            raise ValueError(
-                f"{model.folder}: no dataset.json says what its labels mean. "
-                f"Give it with --prediction-labels {model.name.removesuffix(SEEN)}=dataset.json."
-            )
-        named[model.name] = content
-    return match_by_name(dataset_json, named, label_map)
-
-
-def labels_of_predictions(request: CompareRequest, model: Model) -> dict[str, Any] | None:
-    """The ``dataset.json`` that says what a model's label values mean: the request's, else what is beside it, if any.
-
-    Raises:
-        ValueError: the file cannot be read, or has no labels.
-    """
-    given = model.name.removesuffix(SEEN)
-    path = request.prediction_labels.get(given, request.prediction_labels.get(None))
-    if path is None:
-        return model.dataset_json
-    content: dict[str, Any] = read_json(path, dict)
-    check_labels(path, content)
-    return content
-
-
 # a name → the ways to make it up: another name for it, or names that are merged into it
 LabelMap = Mapping[str, Sequence["str | Sequence[str]"]]
 
@@ -182,7 +109,7 @@ def match_by_name(
     reference_json: Mapping[str, Any],
     prediction_jsons: Mapping[str, Mapping[str, Any]],
     label_map: LabelMap | None = None,
-) -> tuple[dict[str, ModelLabels], list[str]]:
+) -> tuple[dict[str, LabelScheme], list[str]]:
     """Match labels by name, over the references and all models.
 
     Names are equal where they differ only in case, underscores, hyphens or spaces.
@@ -229,7 +156,7 @@ def match_by_name(
     if left_out:
         notes.append(f"labels left out: {', '.join(left_out)}")
     defined = {model: read_label_scheme(content).defined_values for model, content in prediction_jsons.items()}
-    return {model: ModelLabels(tuple(found), defined[model]) for model, found in structures.items()}, notes
+    return {model: LabelScheme(tuple(found), defined[model], None) for model, found in structures.items()}, notes
 
 
 def _ways_to_make_up(label_map: LabelMap) -> dict[str, list[list[str]]]:

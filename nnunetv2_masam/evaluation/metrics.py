@@ -143,7 +143,6 @@ class MetricSettings:
         group="metrics",
         help="With --metrics lesions: IoU from which a lesion counts as found",
     )
-
     lesion_rule: str = option(
         default="every",
         choices=LESION_RULES,
@@ -162,7 +161,6 @@ class MetricSettings:
                 f"lesion_iou (--lesion-iou) is {self.lesion_iou}, but no lesions are counted. "
                 "Add the metrics lesions (--metrics lesions), or leave it out."
             )
-
         if self.lesion_rule not in LESION_RULES:
             raise ValueError(f"lesion_rule (--lesion-rule) is {self.lesion_rule!r}; expected one of {LESION_RULES}")
         if self.lesion_rule != "every" and "lesion_wise" not in self.optional:
@@ -177,14 +175,9 @@ class MetricSettings:
         return tuple(name for name, metric in METRICS.items() if metric.option in ("", *self.optional))
 
     @property
-    def counts(self) -> tuple[str, ...]:
-        """Columns of ``cases.csv`` beside the metrics."""
-        return LESION_COUNTS if "lesions" in self.optional else ()
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """All numbers that a measured structure has."""
-        return (*self.metrics, *self.counts, *VOLUMES)
+        return (*self.metrics, *(LESION_COUNTS if "lesions" in self.optional else ()), *VOLUMES)
 
     def definitions(self) -> dict[str, str]:
         """A phrase for each metric, for captions."""

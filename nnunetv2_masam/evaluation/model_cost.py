@@ -16,37 +16,34 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from nnunetv2_masam.files import read_json
-from nnunetv2_masam.weights.provenance import stored_provenance
-from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
 
+WEIGHTS_KEY = "masam_weights"  # of the record of pretrained weights in our trainers' checkpoints
 MODEL_FILES = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NOT_PARAMETERS = ("running_mean", "running_var", "num_batches_tracked")
-TIMED_LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): +(.*?) *$")
-EPOCH_TIME = re.compile(r"Epoch time: (\d+(?:\.\d+)?) s")
-
-
-COSTS = (
-    "parameters",
-    "trained_parameters",
-    "training_hours_per_fold",
-    "seconds_per_epoch",
-    "epochs",
-    "inference_seconds_per_case",
-    "peak_memory_gib",
-    "checkpoint_mib",
-)
+EPOCH = re.compile(r"^\S+ \S+: +Epoch (?:(\d+)|time: (\d+(?:\.\d+)?) s) *$", re.MULTILINE)
+PREDICTING = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): +predicting (\S+) *$", re.MULTILINE)
+COSTS = {  # heading in tables, factor, decimals
+    "parameters": ("parameters (million)", 1e-6, 2),
+    "trained_parameters": ("trained (million)", 1e-6, 2),
+    "training_hours_per_fold": ("training per fold (h)", 1, 2),
+    "seconds_per_epoch": ("epoch (s)", 1, 1),
+    "epochs": ("epochs", 1, 0),
+    "inference_seconds_per_case": ("inference per case (s)", 1, 1),
+    "peak_memory_gib": ("peak memory (GiB)", 1, 2),
+    "checkpoint_mib": ("checkpoint (MiB)", 1, 1),
+}
 
 
 def model_costs(cases: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +54,7 @@ def model_costs(cases: pd.DataFrame) -> pd.DataFrame:
     """
     found = {}
     for model, files in cases.groupby("model", sort=False)["prediction"]:
-        found[model] = pd.DataFrame(map(fold_cost, _fold_folders(files)), columns=COSTS).astype(float).mean()
+        found[model] = pd.DataFrame(map(fold_cost, _fold_folders(files)), columns=list(COSTS)).astype(float).mean()
     return pd.DataFrame(found).T
 
 
@@ -68,7 +65,8 @@ def fold_cost(folder: Path) -> dict[str, float | None]:
     if checkpoint is not None:
         costs["checkpoint_mib"] = checkpoint.stat().st_size / 2**20
         costs["parameters"], costs["trained_parameters"] = count_parameters(checkpoint)
-    costs |= _times(list(_timed_lines(sorted(folder.glob("training_log_*.txt")))))
+    logs = sorted(folder.glob("training_log_*.txt"))
+    costs |= _times("\n".join(log.read_text(encoding="utf-8", errors="replace") for log in logs))
     if (folder / "masam_cost.json").is_file():
         stated = _read_stated(folder / "masam_cost.json")
         if (peak := stated.get("peak_memory_bytes")) is not None:
@@ -88,12 +86,9 @@ def _read_stated(path: Path) -> dict[str, float | None]:
 
 
 def count_parameters(checkpoint: Path) -> tuple[int | None, int | None]:
-    """Parameters and trained parameters in a checkpoint; None where it is no such checkpoint.
-
-    Tensors are mapped from the file rather than read, and no code in it is executed.
-    """
+    """Parameters and trained parameters in a checkpoint; None where it is no such checkpoint."""
     try:
-        content = read_nnunet_checkpoint(checkpoint, values=False)
+        content = _read(checkpoint)
         tensors = [t for key, t in content["network_weights"].items() if not key.endswith(NOT_PARAMETERS)]
         counted = {(t.data_ptr(), t.shape): t.numel() for t in tensors}
         return sum(counted.values()), _with_optimizer_state(content.get("optimizer_state"))
@@ -112,14 +107,31 @@ def pretraining_notes(cases: pd.DataFrame) -> list[str]:
         for folder in _fold_folders(files):
             checkpoint = _checkpoint(folder)
             with contextlib.suppress(Exception):  # as above
-                stored = stored_provenance(read_nnunet_checkpoint(checkpoint, values=False)) if checkpoint else None
-                if stored is not None and stored.trained_on:
+                stored = _read(checkpoint)["init_args"][WEIGHTS_KEY] if checkpoint else {}
+                if trained_on := stored.get("trained_on", stored.get("seen")):  # the second is its first name
                     notes.append(
-                        f"{model} started from weights ({stored.name or stored.file}) that were trained on: "
-                        f"{stored.trained_on}. If the cases are among these, mark the model with --seen"
+                        f"{model} started from weights ({stored.get('name') or stored['file']}) that were trained on: "
+                        f"{trained_on}. If the cases are among these, mark the model with --seen"
                     )
                     break
     return notes
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    """The content of a checkpoint, with tensors mapped from the file; code in it is refused."""
+    kinds: list[Any] = [np.dtype, *(type(np.dtype(kind)) for kind in "fdilq?")]
+    # nnU-Net logs NumPy's numbers, whose module has another name in NumPy 1 than in 2
+    with torch.serialization.safe_globals([_scalar("core"), _scalar("_core"), *kinds]):
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return content
+
+
+def _scalar(core: str) -> Callable[..., Any]:
+    def scalar(*args: Any) -> Any:
+        return np.float64(0).__reduce__()[0](*args)
+
+    scalar.__module__, scalar.__qualname__ = f"numpy.{core}.multiarray", "scalar"
+    return scalar
 
 
 def _fold_folders(files: Iterable[Path]) -> list[Path]:
@@ -141,34 +153,21 @@ def _with_optimizer_state(optimizer_state: Any) -> int | None:
     return total or None
 
 
-def _timed_lines(logs: Sequence[Path]) -> Iterator[tuple[datetime, str]]:
-    for log in logs:
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-            if match := TIMED_LINE.match(line):
-                with contextlib.suppress(ValueError):  # a damaged line is no date
-                    yield datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S.%f"), match[2]
-
-
-def _times(lines: Sequence[tuple[datetime, str]]) -> dict[str, float | None]:
-    seconds_of_epoch: dict[int, float] = {}
-    predictions: dict[str, datetime] = {}
-    epoch = 0
-    for moment, text in lines:
-        words = text.split()
-        if len(words) == 2 and words[0] == "Epoch" and words[1].isdigit():
-            epoch = int(words[1])
-        elif match := EPOCH_TIME.match(text):
-            seconds_of_epoch[epoch] = float(match[1])
-        elif len(words) == 2 and words[0] == "predicting":
-            if words[1] in predictions:  # the validation was run again
-                predictions.clear()
-            predictions[words[1]] = moment
-    moments = list(predictions.values())
-    gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(moments)]
+def _times(logs: str) -> dict[str, float | None]:
+    seconds_of_epoch: dict[str, float] = {}
+    epoch = "0"
+    for number, seconds in EPOCH.findall(logs):
+        if number:
+            epoch = number
+        else:
+            seconds_of_epoch[epoch] = float(seconds)
     epochs = list(seconds_of_epoch.values())
+    # the last time of each case, where the validation was run again; a damaged line is no date
+    moments = sorted({case: moment for moment, case in PREDICTING.findall(logs)}.values())
+    gaps = np.diff(pd.to_datetime(pd.Series(moments, dtype=object), errors="coerce").dropna()) / np.timedelta64(1, "s")
     return {
         "epochs": float(len(epochs)) if epochs else None,
         "seconds_per_epoch": statistics.median(epochs) if epochs else None,
         "training_hours_per_fold": sum(epochs) / 3600 if epochs else None,
-        "inference_seconds_per_case": statistics.median(gaps) if gaps else None,
+        "inference_seconds_per_case": float(np.median(gaps)) if len(gaps) else None,
     }

@@ -66,7 +66,6 @@ class Cases:
         models: by name, the baseline first.
         recorded: what nnU-Net's ``summary.json`` files say: ``model, run, case, key, Dice, n_ref``.
         dataset_json: of the references.
-        images: folder of the images that were segmented, if it is known.
         title: what is compared; ``{n}`` stands for the number of cases.
         notes: what a reader must know, such as that cases were left out.
     """
@@ -75,7 +74,6 @@ class Cases:
     models: dict[str, Model]
     recorded: pd.DataFrame
     dataset_json: dict[str, Any]
-    images: Path | None
     title: str
     notes: tuple[str, ...]
 
@@ -128,7 +126,7 @@ def find_cases(request: CompareRequest) -> Cases:
         reference=[references[case] for case in table["case"]],
         image=[first_channel(places.images, case, file_ending) for case in table["case"]],
     )
-    return Cases(table, models, recorded, places.dataset_json, places.images, places.title, (*notes, *seen_notes))
+    return Cases(table, models, recorded, places.dataset_json, places.title, (*notes, *seen_notes))
 
 
 def _seen_notes(request: CompareRequest, models: list[str]) -> list[str]:

@@ -201,6 +201,36 @@ def corrected_resampled_t(fold_differences: Sequence[float]) -> tuple[float, flo
     return mean - quantile * error, mean + quantile * error, p
 
 
+def over_trainings(ours: np.ndarray, theirs: np.ndarray, sd: float, cases: int) -> tuple[float, float, float]:
+    """Lower and upper 95 % limit and two-sided p-value of the difference of two methods, each trained several times.
+
+    The same method trained again gives another model. Åkesson et al. (2024, doi:10.1016/j.compbiomed.2024.108944)
+    trained nnU-Net with 50 seeds and found means that vary by more than many published gains. A claim on the methods
+    has to hold for other trainings and for other cases, so the variances of both are added: Welch's t-test of the
+    means of the trainings, with the variance of the mean over cases as a third term; degrees of freedom by
+    Satterthwaite's formula.
+
+    Args:
+        ours: mean over cases of each training of a method.
+        theirs: the same of the other method.
+        sd: standard deviation over cases of the differences between the means over trainings.
+        cases: how many.
+
+    Returns:
+        the limits and the p-value; NaN below two trainings of each, two cases, or where nothing varies.
+    """
+    if min(len(ours), len(theirs), cases) < 2:
+        return math.nan, math.nan, math.nan
+    variances = [float(np.var(means, ddof=1)) / len(means) for means in (ours, theirs)] + [sd**2 / cases]
+    error = math.sqrt(sum(variances))
+    if error <= 10.0**-DECIMALS:
+        return math.nan, math.nan, math.nan
+    freedom = error**4 / sum(v**2 / (n - 1) for v, n in zip(variances, (len(ours), len(theirs), cases), strict=True))
+    mean, quantile = float(ours.mean() - theirs.mean()), float(stats.t.ppf(1 - SIGNIFICANCE / 2, freedom))
+    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    return mean - quantile * error, mean + quantile * error, p
+
+
 def proportion_interval(count: int, total: int) -> tuple[float, float]:
     """95 % Wilson interval of a proportion; NaN without cases."""
     if total == 0:

@@ -21,21 +21,15 @@ import pandas as pd
 
 from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation import report
+from nnunetv2_masam.evaluation.calibration import read_calibration
 from nnunetv2_masam.evaluation.comparison import Comparison, Setup, analyse
 from nnunetv2_masam.evaluation.dicom_cases import with_label_images
-from nnunetv2_masam.evaluation.labels import (
-    LabelScheme,
-    Structure,
-    labels_by_model,
-    labels_of_predictions,
-    read_label_scheme,
-)
+from nnunetv2_masam.evaluation.labels import LabelScheme, Structure, match_by_name, read_label_map, read_label_scheme
 from nnunetv2_masam.evaluation.lineup import leave_out
 from nnunetv2_masam.evaluation.measure import Protocol, measure_all
 from nnunetv2_masam.evaluation.metrics import library_versions
-from nnunetv2_masam.evaluation.nnunet_results import find_cases
+from nnunetv2_masam.evaluation.nnunet_results import Model, find_cases
 from nnunetv2_masam.evaluation.paired_tests import BOOTSTRAP_RESAMPLES, PERMUTATIONS, SIGNIFICANCE
-from nnunetv2_masam.evaluation.probabilities import read_calibration
 from nnunetv2_masam.evaluation.request import (
     SEEN,
     CompareCrossValidation,
@@ -45,8 +39,9 @@ from nnunetv2_masam.evaluation.request import (
 )
 from nnunetv2_masam.evaluation.scores import KEYS
 from nnunetv2_masam.evaluation.value_tables import measured_elsewhere
-from nnunetv2_masam.files import shortened
+from nnunetv2_masam.files import read_json, shortened
 from nnunetv2_masam.images import find_reader
+from nnunetv2_masam.nnunet_files import check_labels
 
 __all__ = [
     "CompareCrossValidation",
@@ -68,9 +63,9 @@ def compare_models(request: CompareRequest) -> Comparison:
     found = find_cases(request)
     cases, models, plans = found.table, list(found.models.values()), found.plans
     scheme = read_label_scheme(found.dataset_json, plans)
-    labels, label_notes = labels_by_model(request, models, scheme, found.dataset_json)
+    labels, label_notes = _labels_by_model(request, models, scheme, found.dataset_json)
     structures = {name: of.structures for name, of in labels.items()}
-    meanings = {model.name: labels_of_predictions(request, model) or found.dataset_json for model in models}
+    meanings = {model.name: _labels_of_predictions(request, model) or found.dataset_json for model in models}
     cases, errors = with_label_images(cases, found.dataset_json, meanings)
     cases, dicom_notes = _without(request, cases, errors)
     tolerances = _tolerances(structures[models[0].name], request)
@@ -83,7 +78,7 @@ def compare_models(request: CompareRequest) -> Comparison:
             tuple(tolerances.values()),
             scheme.ignore_label,
             scheme.defined_values | ignored,
-            of.prediction_values,
+            of.defined_values,
             request.metrics,
         )
         for name, of in labels.items()
@@ -97,14 +92,12 @@ def compare_models(request: CompareRequest) -> Comparison:
         cases=cases,
         structures=structures,
         reader=reader,
-        file_ending=found.dataset_json["file_ending"],
-        images=found.images,
         settings=_settings(request, tolerances, scheme),
     )
     notes = [*request.notes, *found.notes, *label_notes, *dicom_notes, *notes, *table_notes]
     bins = None
     if request.calibration:
-        bins = read_calibration(cases, structures, reader, setup.file_ending, scheme.ignore_label)
+        bins = read_calibration(cases, structures, reader, found.dataset_json["file_ending"], scheme.ignore_label)
         without = [name for name in found.models if bins.empty or name not in set(bins["model"])]
         notes += [f"no probabilities (case.npz) beside the predictions of {', '.join(without)}"] if without else []
     return analyse(values, setup, found.recorded, notes, request.across_prompts, bins)
@@ -127,6 +120,47 @@ def check_output(folder: Path) -> None:
                     f"{path}: may not be written to, but is to hold the output (-o). Choose another folder."
                 )
             return
+
+
+def _labels_by_model(
+    request: CompareRequest, models: Sequence[Model], scheme: LabelScheme, dataset_json: dict[str, Any]
+) -> tuple[dict[str, LabelScheme], list[str]]:
+    """What each model's label values mean, and notes on labels that were merged or left out."""
+    if not request.match_labels_by_name:
+        for model in models:
+            if model.dataset_json is not None and model.dataset_json["labels"] != dataset_json["labels"]:
+                raise ValueError(
+                    f"{model.folder}/dataset.json: its labels {model.dataset_json['labels']} "
+                    f"are not those of the references ({dataset_json['labels']}). "
+                    "Compare the labels they share with --match-labels-by-name."
+                )
+        return {model.name: scheme for model in models}, []
+    label_map = None
+    if request.label_map is not None:
+        label_map = read_label_map(read_json(request.label_map), str(request.label_map))
+    named: dict[str, dict[str, Any]] = {}
+    for model in models:
+        content = _labels_of_predictions(request, model)
+        if model.values is not None:
+            content = content or dataset_json  # a table has names, and no values to match
+        if content is None:
+            raise ValueError(
+                f"{model.folder}: no dataset.json says what its labels mean. "
+                f"Give it with --prediction-labels {model.name.removesuffix(SEEN)}=dataset.json."
+            )
+        named[model.name] = content
+    return match_by_name(dataset_json, named, label_map)
+
+
+def _labels_of_predictions(request: CompareRequest, model: Model) -> dict[str, Any] | None:
+    """The ``dataset.json`` of a model's label values: the request's, else the one beside the model, if any."""
+    given = model.name.removesuffix(SEEN)
+    path = request.prediction_labels.get(given, request.prediction_labels.get(None))
+    if path is None:
+        return model.dataset_json
+    content: dict[str, Any] = read_json(path, dict)
+    check_labels(path, content)
+    return content
 
 
 def _tolerances(structures: Sequence[Structure], request: CompareRequest) -> dict[str, float]:

@@ -87,3 +87,25 @@ def foreground_mean(values: pd.DataFrame) -> pd.DataFrame:
     """nnU-Net's ``foreground_mean`` by model and metric: the mean of the labels' means over cases with a value."""
     means = values.groupby(["model", "label"], sort=False)[metrics_in(values)].mean()
     return means.groupby("model", sort=False).mean()
+
+
+def run_means(scores: pd.DataFrame) -> pd.DataFrame:
+    """The mean over cases of each training, by model, label and metric; over the cases in which all have a score."""
+    long = tall(scores)
+    gap = long["value"].isna().groupby([long["case"], long["label"], long["metric"]]).transform("any")
+    keys = ["model", "label", "metric", "run"]
+    return long[~gap].groupby(keys, sort=False)["value"].mean().rename("mean").reset_index()
+
+
+def run_spread(scores: pd.DataFrame) -> pd.DataFrame:
+    """Spread between trainings beside the spread between cases.
+
+    Returns:
+        a row per model, label and metric: ``runs``, ``mean``, ``sd_between_runs`` of the means over cases (NaN for one
+        training), ``lowest`` and ``highest`` of these means, and ``sd_between_cases`` of the means over trainings.
+    """
+    keys = ["model", "label", "metric"]
+    by_run = run_means(scores).groupby(keys, sort=False)["mean"]
+    found = by_run.agg(runs="count", mean="mean", sd_between_runs="std", lowest="min", highest="max")
+    by_case = tall(scores).groupby([*keys, "case"], sort=False)["value"].mean()
+    return found.join(by_case.groupby(keys).std().rename("sd_between_cases")).reset_index()

@@ -37,7 +37,6 @@ ALLOWED = {
         "box_record",
         "splits",
         "folds",
-        "weights",
         "processes",
     },
     "folds": {"files", "images", "label_files", "nnunet_files", "splits", "folds"},
@@ -121,7 +120,7 @@ def test_folders_import_few_others_and_never_in_a_circle():
     for folder, files in folders.items():
         named = {name.split(".")[1] for file in files for name in imports(file) if name.startswith("nnunetv2_masam.")}
         arrows[folder] = named & folders.keys() - {folder}
-    assert sum(map(len, arrows.values())) <= 28
+    assert sum(map(len, arrows.values())) <= 27
     graphlib.TopologicalSorter(arrows).prepare()  # refuses circles
 
 

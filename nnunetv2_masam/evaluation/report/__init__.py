@@ -6,7 +6,7 @@
     quality.py     the comparison → tables of what was measured
     claims.py      the comparison → tables of what may be claimed
     svg.py         Matplotlib figures as SVG for light and dark pages
-    figures.py     the comparison → plots; forest.py that of the differences
+    figures.py     the comparison → plots
     overlays.py    one slice of a case with contours
     page.py        tables, figures and overlays → report.html
     outputs.py     the other files
@@ -39,7 +39,6 @@ def all_tables(comparison: Comparison) -> list[Table]:
             claims.detection_difference_table(comparison),
             claims.ranking_table(comparison),
             quality.volume_table(comparison),
-            quality.margin_table(comparison),
             quality.fold_table(comparison),
             quality.run_table(comparison),
             quality.group_table(comparison),
@@ -60,7 +59,6 @@ def terminal_text(comparison: Comparison) -> str:
         quality.run_table(comparison),
         claims.detection_table(comparison),
         claims.detection_difference_table(comparison),
-        quality.margin_table(comparison),
         quality.cost_table(comparison),
     )
     parts = [comparison.setup.title, *(f"Note: {note}" for note in comparison.notes)]

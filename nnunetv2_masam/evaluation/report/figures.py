@@ -1,25 +1,27 @@
-"""Plots of a comparison for the page: distributions, and each case against the baseline."""
+"""Plots of a comparison for the page: distributions, differences, pairs of cases, reliability."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import cbook
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
+from nnunetv2_masam.evaluation.calibration import calibration_errors, reliability_curve
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import METRICS
-from nnunetv2_masam.evaluation.probabilities import calibration_errors, reliability_curve
-from nnunetv2_masam.evaluation.report.quality import margins, mean_dice
 from nnunetv2_masam.evaluation.report.svg import COLOURS, GRID, INK, SOFT, Picture, as_svg, drawing, new_axes
 from nnunetv2_masam.evaluation.report.text_table import interval, number, with_minus
 from nnunetv2_masam.files import shortened
 
 PANEL_IN, PAIR_IN = 3.7, 4.25  # three and two beside each other on a wide page
 MOST_NUMBERS = 6  # numbers in an alternative text
+# rows that reach so many times farther from 0 than the median row are cut at the edge of the forest plot
+MOST_TIMES_THE_MEDIAN = 5.0
 
 
 def colours(comparison: Comparison) -> dict[str, str]:
@@ -79,43 +81,82 @@ def _distribution_alt(comparison: Comparison, metric: str, name: str) -> str:
     return f"{comparison.setup.units.heading(metric)} of {name}, medians: {shortened(found, MOST_NUMBERS)}."
 
 
-def case_against_case(comparison: Comparison, model: str, metric: str) -> list[Picture]:
-    """Each case with the baseline (x) and the model (y), and the Bland-Altman plot of the two."""
+def forest(comparison: Comparison, metric: str) -> Picture:
+    """Mean differences from the baseline with 95 % intervals, by label and model; filled where one is shown.
+
+    Rows that are far longer than the others end in an arrow at the edge, so that they do not squeeze them.
+    """
+    labels, heading = comparison.labels, comparison.setup.units.heading(metric)
+    found = comparison.differences[comparison.differences["metric"] == metric]
+    models = list(found["model"].unique())
+    with drawing():
+        figure, axes = new_axes(PANEL_IN, 1.0 + len(labels) * (0.12 + 0.15 * len(models)))
+        axes.axvline(0, color=INK, linewidth=0.9, zorder=0)
+        axes.set_xlim(*axis_limits(found[["ci_low", "mean", "ci_high"]].to_numpy()))
+        for i, model in enumerate(models):
+            colour, offset = colours(comparison)[model], (i - (len(models) - 1) / 2) / (len(models) + 1)
+            for row in found[found["model"] == model].to_dict("records"):
+                _draw_row(axes, row, labels.index(row["label"]) + offset, colour)
+            axes.plot([], [], "o-", color=colour, markersize=4.5, label=in_legend(model))
+        axes.set_yticks(range(len(labels)), [wrap(label, 22) for label in labels])
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="x")
+        side = "right" if METRICS[metric].higher_is_better else "left"
+        axes.set_title(f"{heading}: {side} of 0 is better")
+        axes.set_xlabel(f"difference from {wrap(comparison.baseline, 30)}")
+        if len(models) > 1:
+            figure.legend(loc="outside lower left", ncols=1 if max(map(len, models)) > 14 else 2)
+        return as_svg(figure, _forest_alt(comparison, found[found["label"] == labels[-1]], metric))
+
+
+def axis_limits(rows: np.ndarray) -> tuple[float, float]:
+    """Limits of an axis that shows 0 and all rows (lower end, mean, upper end; or NaN) but those far outside."""
+    reaches = np.nanmax(np.abs(rows), axis=1, initial=0)
+    median = np.quantile(reaches[reaches > 0], 0.5, method="lower") if reaches.any() else 0.0
+    shown = rows[reaches <= MOST_TIMES_THE_MEDIAN * median]
+    low, high = (float(end(shown, initial=0)) for end in (np.nanmin, np.nanmax))
+    margin = 0.08 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _draw_row(axes: Axes, row: dict[str, Any], place: float, colour: str) -> None:
+    """One mean with its interval, and an arrow on each side on which they leave the plot."""
+    mean, low, high = row["mean"], row["ci_low"], row["ci_high"]
+    kind, (left, right) = row["verdict"].partition(":")[0], axes.get_xlim()
+    face = colour if kind in ("better", "worse") else "none"
+    mark: dict[str, Any] = {"color": colour, "markersize": 4.5, "markerfacecolor": face}
+    axes.errorbar(mean, place, xerr=np.abs([[mean - low], [high - mean]]), fmt="D" if kind == "mixed" else "o", **mark)
+    for arrow, edge, beyond in (("<", left, min(mean, low) < left), (">", right, max(mean, high) > right)):
+        if beyond:
+            axes.plot([edge], [place], arrow, clip_on=False, **mark)
+
+
+def _forest_alt(comparison: Comparison, rows: pd.DataFrame, metric: str) -> str:
+    digits, words = METRICS[metric].digits, []
+    for row in rows.to_dict("records"):
+        ends, mean = interval(row["ci_low"], row["ci_high"], digits), number(row["mean"], digits, True)
+        words.append(f"{row['model']} {mean} (95 % interval {ends}; {row['verdict']})")
+    about = f"{comparison.setup.units.heading(metric)} from {comparison.baseline}, {comparison.labels[-1]}"
+    return with_minus(f"Mean difference in {about}: {shortened(words, MOST_NUMBERS)}.")
+
+
+def bland_altman(comparison: Comparison, model: str, metric: str) -> Picture:
+    """The difference of the model from the baseline in each case, against the mean of the two."""
     names = list(comparison.values["label"].unique())
     tables = [comparison.by_case(name, metric) for name in names]
     ours, theirs = (np.array([table[who] for table in tables]) for who in (model, comparison.baseline))
-    both = ~np.isnan(ours - theirs)
-    heading = comparison.setup.units.heading(metric)
+    differences, heading = ours - theirs, comparison.setup.units.heading(metric)
     with drawing():
-        legend = 0.17 * ((len(names) + 2) // 3) if len(names) > 1 else 0
-        figure, scatter = new_axes(PAIR_IN, 3.5 + legend)
+        figure, axes = new_axes(PAIR_IN, 3.5 + (0.17 * ((len(names) + 2) // 3) if len(names) > 1 else 0))
         for i, name in enumerate(names):
-            scatter.scatter(theirs[i], ours[i], s=16, label=in_legend(name), **_marker(i))
-        if both.any():
-            ends = [min(ours[both].min(), theirs[both].min()), max(ours[both].max(), theirs[both].max())]
-            scatter.plot(ends, ends, color=INK, linewidth=0.8, zorder=0)
-        scatter.set(title=f"{heading}, case against case", xlabel=comparison.baseline, ylabel=in_legend(model))
-        scatter.grid()
+            axes.scatter((ours[i] + theirs[i]) / 2, differences[i], s=16, label=in_legend(name), **_marker(i))
+        agreement = _limits_of_agreement(axes, differences[~np.isnan(differences)], METRICS[metric].digits)
+        axes.set(xlabel=f"mean of both, {heading}", ylabel=f"{model} {with_minus('-1')[0]} {comparison.baseline}")
+        axes.grid(axis="y")
         if len(names) > 1:
             figure.legend(loc="outside lower left", ncols=3)
-        above = int(((ours - theirs)[both] > 0).sum())
-        alt = f"{heading} of {model} against {comparison.baseline}: higher in {above} of {both.sum()} pairs."
-        pictures = [as_svg(figure, alt)]
-
-        figure, axes = new_axes(PAIR_IN, 3.5)
-        for i in range(len(names)):
-            axes.scatter((ours[i] + theirs[i]) / 2, ours[i] - theirs[i], s=16, **_marker(i))
-        agreement = _limits_of_agreement(axes, (ours - theirs)[both], METRICS[metric].digits)
-        axes.set(
-            title="Bland-Altman",
-            xlabel=f"mean of both, {heading}",
-            ylabel=f"{model} {with_minus('-1')[0]} {comparison.baseline}",
-        )
-        axes.grid(axis="y")
-        pictures.append(
-            as_svg(figure, f"Bland-Altman plot of {model} and {comparison.baseline}, {heading}: {agreement}.")
-        )
-    return pictures
+        return as_svg(figure, f"Bland-Altman plot of {model} and {comparison.baseline}, {heading}: {agreement}.")
 
 
 def _limits_of_agreement(axes: Axes, difference: np.ndarray, digits: int) -> str:
@@ -136,32 +177,6 @@ def _limits_of_agreement(axes: Axes, difference: np.ndarray, digits: int) -> str
 def _marker(i: int) -> dict[str, Any]:
     shape = "os^Dv"[i // len(COLOURS) % 5]
     return {"color": COLOURS[i % len(COLOURS)], "marker": shape, "alpha": 0.75, "linewidths": 0}
-
-
-def margin_curve(comparison: Comparison) -> Picture | None:
-    """Mean Dice against the margin of oracle boxes, a curve per label; dashed: the best model without prompts."""
-    found = margins(comparison)
-    if found.empty:
-        return None
-    means = mean_dice(comparison)
-    automatic = [name for name, prompt in comparison.setup.prompts.items() if prompt is None]
-    once = found.is_unique  # else models are mixed, and a line would mislead
-    with drawing():
-        figure, axes = new_axes(5.2, 3.4)
-        for i, name in enumerate(comparison.labels):
-            colour = COLOURS[i % len(COLOURS)]
-            line = "o-" if once else "o"
-            axes.plot(found.to_numpy(), means.loc[found.index, name], line, color=colour, label=in_legend(name))
-            if automatic:
-                axes.axhline(means.loc[automatic, name].max(), color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
-        figure.legend(loc="outside lower left", ncols=3)
-        axes.set_title("Oracle boxes" + (" (dashed: the best without a prompt)" if automatic else ""))
-        axes.set(xlabel="margin of the box (mm)", ylabel="mean Dice")
-        axes.grid(axis="y")
-        last = comparison.labels[-1]
-        by_margin = [f"{margin:g} mm {number(means.at[model, last], 3)}" for model, margin in found.items()]
-        words = shortened(by_margin, MOST_NUMBERS)
-        return as_svg(figure, f"Mean Dice of {last} against the margin of boxes around the reference: {words}.")
 
 
 def reliability_diagrams(comparison: Comparison) -> list[Picture]:

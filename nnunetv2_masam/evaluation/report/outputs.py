@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
+from nnunetv2_masam.evaluation.calibration import calibration_errors
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.differences import FOLD_LEVEL, RUN_LEVEL
 from nnunetv2_masam.evaluation.lineup import NO_FOLD
 from nnunetv2_masam.evaluation.metrics import LESION_COUNTS, VOLUMES
-from nnunetv2_masam.evaluation.probabilities import calibration_errors
 from nnunetv2_masam.evaluation.ranking import RANKING_RESAMPLES
-from nnunetv2_masam.evaluation.scores import foreground_mean
+from nnunetv2_masam.evaluation.scores import foreground_mean, summary
 from nnunetv2_masam.files import write_json
 
 BY_LABEL = ("model", "label", "metric")
@@ -60,7 +60,7 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "labels": [asdict(part) for part in setup.structures[comparison.baseline]],
         "cases": comparison.cases,
         "groups": groups,
-        "summaries": _summaries(comparison, comparison.summary, comparison.by_fold),
+        "summaries": _summaries(comparison.summary, comparison.scores),
         "foreground_mean": foreground_mean(values).to_dict("index"),
         "differences": nested(_with_folds(comparison.differences), BY_LABEL),
         "margins": nested(comparison.margins, BY_LABEL),
@@ -70,15 +70,11 @@ def write_summary_json(comparison: Comparison, path: Path) -> None:
         "rankings": _rankings(comparison.ranking),
         "by_group": _by_group(comparison, groups),
         "empty": nested(counts, ("model", "label")),
-        "calibration": _calibration(comparison.calibration),
+        "calibration": nested(calibration_errors(comparison.calibration), ("model", "label")),
         "costs": comparison.costs.to_dict("index"),
         "values": measured.sort_values(["model", "case", "label"]).to_dict("records"),
     }
     write_json(path, without_nan(content))
-
-
-def _calibration(bins: pd.DataFrame) -> dict[str, Any]:
-    return {} if bins.empty else nested(calibration_errors(bins), ("model", "label"))
 
 
 def nested(frame: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
@@ -94,12 +90,12 @@ def nested(frame: pd.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _summaries(comparison: Comparison, summary: pd.DataFrame, by_fold: pd.DataFrame) -> dict[str, Any]:
-    folds: dict[tuple[str, ...], dict[int, float]] = {}
-    for row in by_fold.to_dict("records"):
-        folds.setdefault(tuple(row[key] for key in BY_LABEL), {})[row["fold"]] = row["mean"]
-    keys = zip(*(summary[key] for key in BY_LABEL), strict=True)
-    return nested(summary.assign(fold_means=[folds.get(key, {}) for key in keys]), BY_LABEL)
+def _summaries(found: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Any]:
+    """Summaries of the scores, with the mean of each fold."""
+    by_fold = summary(scores[scores["fold"] >= 0], by=(*BY_LABEL[:2], "fold"))
+    folds = {key: dict(zip(of["fold"], of["mean"], strict=True)) for key, of in by_fold.groupby([*BY_LABEL])}
+    keys = found[[*BY_LABEL]].itertuples(index=False, name=None)
+    return nested(found.assign(fold_means=[folds.get(key, {}) for key in keys]), BY_LABEL)
 
 
 def _with_folds(differences: pd.DataFrame) -> pd.DataFrame:
@@ -128,20 +124,14 @@ def _by_group(comparison: Comparison, groups: dict[str, str]) -> dict[str, Any]:
     found = {}
     scores, differences = comparison.scores, comparison.group_differences
     for group in sorted(set(groups.values())):
-        summary = comparison.group_summary[comparison.group_summary["group"] == group].drop(columns="group")
+        of_group = comparison.group_summary[comparison.group_summary["group"] == group]
         of = differences[differences["group"] == group].drop(columns="group")
         found[group] = {
             "cases": [case for case, name in groups.items() if name == group],
-            "summaries": _summaries(comparison, summary, _fold_means(scores[scores["group"] == group])),
+            "summaries": _summaries(of_group.drop(columns="group"), scores[scores["group"] == group]),
             "differences": nested(_with_folds(of), BY_LABEL),
         }
     return found
-
-
-def _fold_means(scores: pd.DataFrame) -> pd.DataFrame:
-    from nnunetv2_masam.evaluation.scores import summary
-
-    return summary(scores[scores["fold"] >= 0], by=("model", "label", "fold"))
 
 
 def without_nan(content: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,21 +13,12 @@ from jinja2 import Environment, StrictUndefined
 from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import figures, overlays
-from nnunetv2_masam.evaluation.report.forest import forest
-from nnunetv2_masam.evaluation.report.quality import CALIBRATION_TITLE, MAIN_METRICS, MARGIN_TITLE
+from nnunetv2_masam.evaluation.report.quality import CALIBRATION_TITLE, MAIN_METRICS
 from nnunetv2_masam.evaluation.report.svg import Picture
 from nnunetv2_masam.evaluation.report.text_table import Table, with_minus
 from nnunetv2_masam.files import write_text
 
 LONG_TABLE = 60  # rows from which a table is folded on the page
-
-
-@dataclass(frozen=True)
-class ShownCase:
-    """A case in the report, and why it is there."""
-
-    reason: str
-    picture: Picture
 
 
 def write_report(comparison: Comparison, tables: Sequence[Table], path: Path) -> None:
@@ -45,13 +35,11 @@ def write_report(comparison: Comparison, tables: Sequence[Table], path: Path) ->
         tables=tables if len(comparison.labels) > 1 else [table.without_constant_keys() for table in tables],
         colours=figures.colours(comparison),
         distributions=distributions(comparison),
-        forests=[forest(comparison, metric) for metric in MAIN_METRICS] if models else [],
-        pairs={model: figures.case_against_case(comparison, model, "Dice") for model in models},
+        forests=[figures.forest(comparison, metric) for metric in MAIN_METRICS] if models else [],
+        pairs=[figures.bland_altman(comparison, model, "Dice") for model in models],
         long=LONG_TABLE,
-        margin_title=MARGIN_TITLE,
         calibration_title=CALIBRATION_TITLE,
         reliability=figures.reliability_diagrams(comparison),
-        margin_curve=figures.margin_curve(comparison),
         shown=shown_cases(comparison),
     )
     write_text(path, page)
@@ -73,8 +61,8 @@ def distributions(comparison: Comparison) -> dict[str, list[Picture]]:
     }
 
 
-def shown_cases(comparison: Comparison) -> Mapping[str, list[ShownCase]]:
-    """Overlays by heading: the best, the median and the worst case of each model against the baseline."""
+def shown_cases(comparison: Comparison) -> Mapping[str, list[tuple[str, Picture]]]:
+    """Reasons and overlays by heading: the best, the median and the worst case of each model against the baseline."""
     dice, baseline = comparison.by_case(comparison.labels[-1], "Dice"), comparison.baseline
     if len(comparison.models) == 1:
         return {baseline: _pick(comparison, dice[baseline], "Dice {:.3f}", [baseline])}
@@ -86,7 +74,7 @@ def shown_cases(comparison: Comparison) -> Mapping[str, list[ShownCase]]:
     }
 
 
-def _pick(comparison: Comparison, values: pd.Series, form: str, models: list[str]) -> list[ShownCase]:
+def _pick(comparison: Comparison, values: pd.Series, form: str, models: list[str]) -> list[tuple[str, Picture]]:
     ordered = values.dropna().sort_values(kind="stable")
     if ordered.empty:
         return []
@@ -95,7 +83,7 @@ def _pick(comparison: Comparison, values: pd.Series, form: str, models: list[str
         case = str(ordered.index[place])
         shown[case] = f"{shown[case]}, {reason}" if case in shown else reason
     return [
-        ShownCase(
+        (
             with_minus(f"{reason.capitalize()}: {case}, {form.format(values[case])}"),
             overlays.overlay(comparison, case, models),
         )

@@ -6,28 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from nnunetv2_masam.evaluation.calibration import calibration_errors
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.metrics import METRICS, VOLUMES
-from nnunetv2_masam.evaluation.probabilities import calibration_errors
-from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, number, numbers, spread
+from nnunetv2_masam.evaluation.model_cost import COSTS
+from nnunetv2_masam.evaluation.report.text_table import NOTHING, Table, numbers, spread
 from nnunetv2_masam.evaluation.scores import AVERAGE
 
 MAIN_METRICS = ("Dice", "HD95_mm", "NSD")  # those of the terminal, the plots and the groups
-MARGIN_TITLE, CALIBRATION_TITLE = "Dice against box margin", "Calibration"
+CALIBRATION_TITLE = "Calibration"
 EMPTY_RULE = (
     "Where reference and prediction are empty, the score is the best (1, distances 0); where one of them is, "
     "it is the worst (0, distances the image diagonal)."
 )
-COSTS = {  # heading, factor, decimals
-    "parameters": ("parameters (million)", 1e-6, 2),
-    "trained_parameters": ("trained (million)", 1e-6, 2),
-    "training_hours_per_fold": ("training per fold (h)", 1, 2),
-    "seconds_per_epoch": ("epoch (s)", 1, 1),
-    "epochs": ("epochs", 1, 0),
-    "inference_seconds_per_case": ("inference per case (s)", 1, 1),
-    "peak_memory_gib": ("peak memory (GiB)", 1, 2),
-    "checkpoint_mib": ("checkpoint (MiB)", 1, 1),
-}
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
@@ -159,9 +150,10 @@ def run_table(comparison: Comparison) -> Table | None:
 
 def calibration_table(comparison: Comparison) -> Table | None:
     """Expected calibration error by label and model; None without probabilities."""
-    if comparison.calibration.empty:
+    found = calibration_errors(comparison.calibration)
+    if found.empty:
         return None
-    rows = in_order(comparison, calibration_errors(comparison.calibration), "label", "model")
+    rows = in_order(comparison, found, "label", "model")
     cells = {
         "cases": rows["cases"].astype(str),
         "expected calibration error": numbers(rows["expected_error"], 4),
@@ -185,29 +177,6 @@ def group_table(comparison: Comparison) -> Table | None:
     cells.insert(0, "cases", found[found["metric"] == "Dice"].set_index(keys)["n"].astype(str))
     caption = "Mean ± standard deviation (median) over the cases of a group."
     return Table("Groups", cells.reset_index(), 3, caption)
-
-
-def margin_table(comparison: Comparison) -> Table | None:
-    """Mean Dice against the margin of oracle boxes; None with fewer than two margins."""
-    models = margins(comparison)
-    if models.nunique() < 2:
-        return None
-    means = mean_dice(comparison).loc[models.index].map(lambda mean: number(mean, 4))
-    keys = pd.DataFrame({"margin (mm)": models.map("{:g}".format), "model": models.index}, models.index)
-    caption = "Mean Dice with boxes around the reference that are wider by the margin on every side."
-    return Table(MARGIN_TITLE, keys.join(means), 2, caption)
-
-
-def margins(comparison: Comparison) -> pd.Series:
-    """Margin in mm by model, for models with oracle boxes of a known margin, tightest first."""
-    known = {name: prompt.margin_mm for name, prompt in comparison.setup.prompts.items() if prompt is not None}
-    return pd.Series(known, dtype=float).dropna().sort_index().sort_values(kind="stable")
-
-
-def mean_dice(comparison: Comparison) -> pd.DataFrame:
-    """Mean Dice, a row per model and a column per label."""
-    rows = comparison.summary[comparison.summary["metric"] == "Dice"]
-    return rows.pivot(index="model", columns="label", values="mean")[comparison.labels]
 
 
 def cost_table(comparison: Comparison) -> Table | None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-from nnunetv2_masam.evaluation.label_arrays import measure_labels
-from nnunetv2_masam.evaluation.metrics import MetricSettings
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -34,25 +31,6 @@ class Case(NamedTuple):
 
 def labels(*values: int) -> tuple[Label, ...]:
     return tuple(Label(str(value), (value,), (value,)) for value in values)
-
-
-def structure_metrics(
-    reference: np.ndarray,
-    prediction: np.ndarray,
-    spacing_mm: tuple[float, ...],
-    tolerance_mm: float = 2.0,
-    ignore: np.ndarray | None = None,
-    settings: MetricSettings | None = None,
-) -> dict[str, Any]:
-    """Measure two boolean masks; `ignore` is where voxels do not count."""
-    truth = reference.astype(np.uint8)
-    if ignore is not None:
-        truth[ignore] = 2
-    found = prediction.astype(np.uint8)
-    (row,) = measure_labels(
-        truth, found, labels(1), spacing_mm, (tolerance_mm,), None if ignore is None else 2, settings
-    )
-    return {name: value for name, value in row.items() if name != "label"}
 
 
 def boxes(seed: int, shape: tuple[int, ...], values: tuple[int, ...], each: int = 4) -> np.ndarray:

@@ -17,8 +17,8 @@ from benchmarks import verdicts
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.evaluation.differences import METHODS, NO_DIFFERENCE, THESE_MODELS, differences
 from nnunetv2_masam.evaluation.margins import UNDECIDED, cases_needed, margin_claim, margin_claims
-from nnunetv2_masam.evaluation.paired_tests import false_order
-from nnunetv2_masam.evaluation.runs import over_trainings, run_spread
+from nnunetv2_masam.evaluation.paired_tests import false_order, over_trainings
+from nnunetv2_masam.evaluation.scores import run_spread
 from tests.unit.evaluation.conftest import score_rows
 
 NAN = math.nan

@@ -44,7 +44,7 @@ def comparison(gains: dict[str, float], prompted: tuple[str, ...] = ()) -> Compa
         for name in gains
     }
     files = values[["model", "run", "case", "fold", "group"]].drop_duplicates().assign(prediction=Path("p"))
-    setup = Setup("test", models, files, dict.fromkeys(gains, STRUCTURES), object, ".nii.gz", None, {})  # type: ignore[arg-type]
+    setup = Setup("test", models, files, dict.fromkeys(gains, STRUCTURES), object, {})  # type: ignore[arg-type]
     return analyse(values, setup)
 
 

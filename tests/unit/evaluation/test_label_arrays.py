@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from nnunetv2_masam.evaluation.label_arrays import measure_labels
-from nnunetv2_masam.evaluation.metrics import OPTIONS, MetricSettings
-from nnunetv2_masam.evaluation.surfaces import SURFACES
+from nnunetv2_masam.evaluation.metrics import OPTIONS, SURFACES_IN_WORDS, MetricSettings
 from tests.unit.evaluation.label_arrays import Case, Label, cases, labels, real_cases
 
 # of `structure_metrics` of version 0.1, which used the package surface-distance and distance transforms
@@ -37,7 +36,7 @@ def numbers_of(row: dict[str, float | bool | str]) -> dict[str, float | bool | s
     return {name: value for name, value in row.items() if name not in ("label", "empty", *FLAGS)}
 
 
-@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("surface", SURFACES_IN_WORDS)
 @pytest.mark.parametrize("name", RECORDED)
 def test_values_equal_the_recorded_ones(name: str, surface: str) -> None:
     if name not in MADE_UP | REAL:
@@ -90,7 +89,7 @@ def test_every_metric_of_empty_masks(reference: int, prediction: int, dimensions
         array[-1:, 2:4, 3:6] = filled
     spacing_mm = (3.0, 1.0, 2.0)[-dimensions:]
     with np.errstate(all="raise"):
-        for surface in SURFACES:
+        for surface in SURFACES_IN_WORDS:
             (row,) = measured(
                 Case(*arrays, labels(1), spacing_mm, (1.0,)),
                 optional=OPTIONS,

@@ -14,12 +14,12 @@ from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from nnunetv2_masam.evaluation.lesion_wise import LESION_RULES
+from nnunetv2_masam.evaluation.label_arrays import measure_labels
+from nnunetv2_masam.evaluation.lesions import LESION_RULES
 from nnunetv2_masam.evaluation.metrics import LESION_RULES as RULES
-from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, SURFACES_IN_WORDS, MetricSettings
-from nnunetv2_masam.evaluation.surfaces import SURFACES
+from nnunetv2_masam.evaluation.metrics import METRICS, OPTIONS, STANDARD, MetricSettings, structure_metrics
 from nnunetv2_masam.evaluation.units import MILLIMETRES
-from tests.unit.evaluation.label_arrays import structure_metrics
+from tests.unit.evaluation.label_arrays import labels
 
 SPACING_MM = (5.0, 2.0, 0.5)
 MESH = MetricSettings(distance_surface="mesh")
@@ -216,7 +216,8 @@ def test_voxels_under_the_ignore_label_do_not_count() -> None:
     prediction = reference | block((6, 8, 8), (1, 4), (6, 8), (6, 8))
     ignore = block((6, 8, 8), (0, 6), (6, 8), (0, 8))
     assert structure_metrics(reference, prediction, SPACING_MM)["Dice"] < 1
-    found = structure_metrics(reference, prediction, SPACING_MM, ignore=ignore)
+    truth = np.where(ignore, 2, reference).astype(np.uint8)
+    (found,) = measure_labels(truth, prediction.astype(np.uint8), labels(1), SPACING_MM, (2.0,), ignore_label=2)
     assert (found["Dice"], found["HD95_mm"]) == (1.0, 0.0)
     assert found["volume_difference_ml"] == 0
 
@@ -274,7 +275,6 @@ def test_optional_metrics_of_empty_masks() -> None:
 
 def test_the_options_offer_what_there_is() -> None:
     """The choices are spelled out, so that ``--help`` imports nothing."""
-    assert set(SURFACES_IN_WORDS) == set(SURFACES)
     assert set(RULES) == set(LESION_RULES)
     everything = MetricSettings(OPTIONS)
     assert everything.metrics == tuple(METRICS)

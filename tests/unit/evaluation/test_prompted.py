@@ -68,11 +68,9 @@ def test_marked_in_every_output_and_kept_out_of_the_tests(arguments, tmp_path, c
     table = (tmp_path / "out" / "table.md").read_text()
     assert "| kidney | tight | oracle box, 0 mm | 6 | 1.0000" in table  # the best, and not in bold
     assert "| kidney | plain | none | 6 | **" in table
-    assert "| 5 | wide |" in table.split("## Dice against box margin")[1]
     assert "no difference from plain is tested for tight, wide, person" in table
     assert "oracle box, 5 mm" in capsys.readouterr().out
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "against the margin of boxes around the reference: 0 mm 1.000, 5 mm 0." in page
     assert "oracle box, 0 mm" in page
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nnunetv2_masam.evaluation.surface_elements import corner_codes, element_areas
-from nnunetv2_masam.evaluation.surfaces import border_of, surface_metrics
+from nnunetv2_masam.evaluation.surfaces import border_of, corner_codes, element_areas, surface_metrics
 
 SPACING_MM = (5.0, 2.0, 0.5)
 

@@ -13,9 +13,8 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.evaluation.comparison import Comparison, Setup, analyse
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.metrics import MetricSettings
+from nnunetv2_masam.evaluation.metrics import MetricSettings, structure_metrics
 from nnunetv2_masam.evaluation.nnunet_results import Model, Run
-from tests.unit.evaluation.label_arrays import structure_metrics
 
 EMPTY = np.zeros((1, 2, 2), bool)
 
@@ -75,8 +74,6 @@ def made_up() -> Callable[..., Comparison]:
             cases=files.assign(prediction=Path("f"), reference=Path("r"), image=None),
             structures=dict.fromkeys(models, structures),
             reader=reader,
-            file_ending=".nii.gz",
-            images=None,
             settings={
                 "metrics": list(settings.metrics),
                 "definitions": settings.definitions(),

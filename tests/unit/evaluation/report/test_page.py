@@ -18,7 +18,7 @@ import pytest
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.evaluation.comparison import Comparison
 from nnunetv2_masam.evaluation.report import all_tables, page, write_report
-from nnunetv2_masam.evaluation.report.forest import axis_limits, forest
+from nnunetv2_masam.evaluation.report.figures import axis_limits, forest
 
 
 class _Page(HTMLParser):
@@ -65,8 +65,8 @@ def test_page_needs_nothing_else(dataset: Any, tmp_path: Path) -> None:
     assert {"Quality", "Distribution", "Difference from the baseline", "Folds", "Cases"} <= set(page.headings)
     shown = [heading.split(":")[0] for heading in page.headings if ", Dice" in heading]
     assert shown == ["Best", "Median", "Worst"]
-    # distributions of two labels and the average, differences: three metrics each; one pair twice; three cases
-    assert len(page.addresses) == 3 * 3 + 3 + 2 + 3
+    # distributions of two labels and the average, differences: three metrics each; one pair; three cases
+    assert len(page.addresses) == 3 * 3 + 3 + 1 + 3
     assert all(re.search(r"\d", alternative) for alternative in page.alternatives)
     tables, captions = (sum(tag == name for tag, _ in page.tags) for name in ("table", "caption"))
     assert tables == captions > 3
@@ -132,17 +132,19 @@ def test_plots_are_readable_on_dark_and_state_numbers(made_up: Callable[..., Com
     assert "fill: #333333" in text  # what the rules for dark pages replace
 
 
-def test_a_far_or_endless_interval_is_cut_with_its_value(made_up: Callable[..., Comparison]) -> None:
-    inf, nan = math.inf, math.nan
-    assert axis_limits([(-1, 0, 1), (0, 1, 2), (-2, 0, 2)]) == pytest.approx((-2.32, 2.32))
-    assert axis_limits([(-1, 0, 1), (0, 1, 2), (90, 95, 99)]) == pytest.approx((-1.24, 2.24))
-    assert axis_limits([(-inf, 0, inf), (nan, 3, nan)]) == pytest.approx((-0.24, 3.24))
-    assert axis_limits([(nan, nan, nan)]) == axis_limits([(0, 0, 0)]) == (-1, 1)
+def test_a_far_interval_is_cut_and_marked(made_up: Callable[..., Comparison]) -> None:
+    def limits(*rows: tuple[float, float, float]) -> tuple[float, float]:
+        return axis_limits(np.array(rows, dtype=float))
+
+    nan = math.nan
+    assert limits((-1, 0, 1), (0, 1, 2), (-2, 0, 2)) == pytest.approx((-2.32, 2.32))
+    assert limits((-1, 0, 1), (0, 1, 2), (90, 95, 99)) == pytest.approx((-1.24, 2.24))
+    assert limits((nan, 3, nan)) == pytest.approx((-0.24, 3.24))
+    assert limits((nan, nan, nan)) == limits((0, 0, 0)) == (-1, 1)
 
     comparison = made_up(("kidney", "liver", "spleen"))
+    plain = forest(comparison, "Dice").data.count(b"<use ")
     found = comparison.differences
     one = (found["label"] == "kidney") & (found["metric"] == "Dice")
-    found.loc[one, ["mean", "ci_low", "ci_high"]] = 8.0, -inf, 9.5
-    text = forest(comparison, "Dice").data.decode()
-    assert "mean +8.0000, to +9.5000" in text
-    assert "to \N{MINUS SIGN}\N{INFINITY}" in text
+    found.loc[one, ["mean", "ci_low", "ci_high"]] = 8.0, -9.0, 9.5
+    assert forest(comparison, "Dice").data.count(b"<use ") > plain
