@@ -1,4 +1,4 @@
-"""Worker processes that end when the process that started them ends or is killed."""
+"""The CPUs that this process may use, and workers that end when the process that started them ends or is killed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import os
 import signal
 import threading
 from multiprocessing.connection import wait
+
+
+def usable_cpus() -> int:
+    """CPUs that the system lets this process run on: in a job of a cluster, fewer than :func:`os.cpu_count` counts."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def torch_threads() -> int:
+    """Threads for torch on a CPU: ``OMP_NUM_THREADS`` where it is set, else one for each usable CPU."""
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(threads) if threads.isdecimal() and int(threads) else usable_cpus()
 
 
 def start_worker() -> None:

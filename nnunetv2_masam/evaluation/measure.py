@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +29,7 @@ from nnunetv2_masam.evaluation.segmentation import (
 from nnunetv2_masam.files import read_json, sha256_of, write_text
 from nnunetv2_masam.images import unreadable
 from nnunetv2_masam.label_files import check_defined, read_labels
-from nnunetv2_masam.processes import start_worker
+from nnunetv2_masam.processes import start_worker, usable_cpus
 
 Values = dict[str, dict[str, Any]]  # by structure, by column
 FLAGS = ("in_reference", "in_prediction")
@@ -133,7 +132,7 @@ def measure_all(
         ValueError: a process was killed. What was measured before is remembered.
     """
     if processes is None:
-        processes = min(default_num_processes, os.cpu_count() or 1)
+        processes = min(default_num_processes, usable_cpus())
     done: dict[int, Measured] = {}
     jobs: list[tuple[int, Pair, Path | None]] = []
     hashes: dict[Path, str] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from nnunetv2_masam.nnunet_files import (
 )
 from nnunetv2_masam.options import option
 from nnunetv2_masam.planning.rules import PLANS_NAME
+from nnunetv2_masam.processes import usable_cpus
 
 
 @dataclass(frozen=True)
@@ -151,4 +151,4 @@ def _preprocess_missing(
 
 
 def _processes(request: PlanRequest) -> int:
-    return request.processes or min(8, os.cpu_count() or 1)
+    return request.processes or min(8, usable_cpus())

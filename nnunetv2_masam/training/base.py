@@ -21,6 +21,7 @@ from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_masam.files import atomic_file, shortened
+from nnunetv2_masam.processes import torch_threads
 from nnunetv2_masam.training import seed
 from nnunetv2_masam.training.clock import StepClock
 from nnunetv2_masam.training.continued import changed_dataset
@@ -67,6 +68,7 @@ class BaseTrainer(nnUNetTrainer):
         self.skipped = SkippedSteps(self.skipped_share)
         if self.device.type == "cpu":
             torch.set_flush_denormal(True)  # gradients of a well-fitted background are denormal, and slow
+            torch.set_num_threads(torch_threads())  # nnU-Net takes as many as the machine has, whatever a job may use
 
     @property
     def bare_network(self) -> nn.Module:

@@ -56,6 +56,17 @@ def replaced_by(planned: dict, **changes):
     return edit
 
 
+def test_a_training_takes_the_threads_that_its_job_may_use(workspace, monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(7)  # as nnU-Net's command does on a machine with seven CPUs
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    try:
+        make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("dataset", "configuration"),
     [("Dataset901_Plain", "2d"), ("Dataset902_Regions", "3d_fullres"), ("Dataset903_Ignore", "3d_fullres")],

@@ -13,6 +13,7 @@ import pytest
 from nnunetv2_masam.crossval.guard import __file__ as GUARD
 from nnunetv2_masam.datasets.raw_dataset import _map
 from nnunetv2_masam.files import is_alive
+from nnunetv2_masam.processes import torch_threads, usable_cpus
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -100,3 +101,18 @@ def test_a_worker_that_was_killed_is_said():
 
 def _kill_oneself(_):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_cpus_are_those_of_the_process_and_threads_follow_the_environment(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert 1 <= usable_cpus() == torch_threads() <= os.cpu_count()
+    if hasattr(os, "sched_getaffinity"):
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(before)})
+        try:
+            assert usable_cpus() == torch_threads() == 1
+        finally:
+            os.sched_setaffinity(0, before)
+    for value, threads in (("3", 3), ("2,1", 2), ("0", usable_cpus()), ("all", usable_cpus())):
+        monkeypatch.setenv("OMP_NUM_THREADS", value)
+        assert torch_threads() == threads

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from nnunetv2_masam.cli.arguments import group, positive_int
 from nnunetv2_masam.cli.fixed_folds import print_folds
+from nnunetv2_masam.processes import usable_cpus
 
 if TYPE_CHECKING:
     from nnunetv2_masam.datasets.convert import ConvertedDataset
@@ -19,7 +19,7 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
         "-np",
         "--processes",
         type=positive_int,
-        default=min(4, os.cpu_count() or 1),
+        default=min(4, usable_cpus()),
         metavar="N",
         help="Number of processes (default: %(default)s)",
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from nnunetv2_masam.architecture import complete_arguments, resolve_vit
 from nnunetv2_masam.network import MASAM, TINY_VIT_PRESETS, TinyViTSize, block
@@ -33,6 +34,9 @@ def build(channels: int = 1, **changes: Any) -> MASAM:
     for name, buffer in network.image_encoder.named_buffers():  # statistics that those of a batch would not equal
         if "running" in name:
             buffer.uniform_(0.5, 1.5)
+    for name, parameter in network.adapter_parameters():  # as if it had been trained
+        if name.endswith("up.weight"):
+            nn.init.normal_(parameter, std=0.1)
     return network
 
 
@@ -74,6 +78,15 @@ def test_a_frozen_network_computes_the_same_in_both_modes():
     network = build()
     with torch.no_grad():
         torch.testing.assert_close(network.train()(X), network.eval()(X))
+
+
+def test_training_starts_at_the_pretrained_network():
+    torch.manual_seed(0)
+    network = MASAM(1, 2, vit=SIZE, image_size=(16, 20)).eval()
+    with torch.no_grad():
+        adapted = network(X)
+        with network.adapters_disabled():
+            torch.testing.assert_close(adapted, network(X), rtol=0, atol=0)
 
 
 def test_factors_are_shared_by_the_blocks_of_one_width():
