@@ -8,8 +8,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def no_other_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty cache, and no named checkpoint."""
     monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MASAM_CHECKPOINT", raising=False)
-    return tmp_path / "cache"

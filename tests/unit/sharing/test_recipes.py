@@ -26,13 +26,19 @@ UNCHANGED = {"image_encoder.layers.1.blocks.0.attn.qkv.weight", "image_encoder.l
 SUMMED = "image_encoder.patch_embed.seq.0.c.weight"
 
 
-@pytest.fixture(params=MODELS)
-def model(request, cache, tmp_path):
-    """Of one fold; its SAM file is in the cache."""
-    cache.mkdir()
-    arch_kwargs = MODELS[request.param]
-    sam = write_sam_file(cache / "sam.pth", arch_kwargs["vit"])
-    return write_model(tmp_path / "model", arch_kwargs, sam)
+@pytest.fixture(scope="module", params=MODELS)
+def written(request, tmp_path_factory):
+    """A model of one fold beside its SAM file; to be read only."""
+    folder, arch_kwargs = tmp_path_factory.mktemp("written"), MODELS[request.param]
+    sam = write_sam_file(folder / "sam.pth", arch_kwargs["vit"])
+    return write_model(folder / "model", arch_kwargs, sam)
+
+
+@pytest.fixture
+def model(written, monkeypatch):
+    """The same, with its SAM file in the cache."""
+    monkeypatch.setenv("MASAM_CACHE", str(written.parent))
+    return written
 
 
 def test_slim_leaves_out_what_is_not_trained(model, tmp_path):
@@ -69,9 +75,8 @@ def test_folded_increments_give_the_same(model, tmp_path):
     assert all(torch.equal(before[name], after[name]) != has_increments for name in projections)
 
 
-def test_lora_is_fitted_to_another_image_size_and_to_no_other_recipe(cache, tmp_path):
-    cache.mkdir()
-    sam = write_sam_file(cache / "sam.pth", TINY_VIT)
+def test_lora_is_fitted_to_another_image_size_and_to_no_other_recipe(tmp_path):
+    sam = write_sam_file(tmp_path / "sam.pth", TINY_VIT)
     model = write_model(tmp_path / "model", MODELS["nnUNetTrainerSAMed"], sam, trainer_name="nnUNetTrainerSAMed")
     checkpoint = model / "fold_0" / "checkpoint_final.pth"
     size = {"vit": TINY_VIT, "image_size": [64, 64]}

@@ -39,21 +39,28 @@ ARCHITECTURE = {
 }
 
 
-@pytest.fixture
-def sam(tmp_path) -> Path:
-    return write_sam_file(tmp_path / "sam.pth", TINY_VIT)
-
-
-@pytest.fixture
-def model_folder(tmp_path, sam) -> Path:
-    """Of two folds, with what nnU-Net stores besides the weights."""
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A SAM file, and a model of two folds with what nnU-Net stores besides the weights."""
+    folder = tmp_path_factory.mktemp("template")
     content = {
         "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-3}]},
         "_best_ema": np.float64(0.5),
         "logging": {"mean_fg_dice": [np.float32(0.25)], "epoch_end_timestamps": [1.0]},
         "trainer_name": "nnUNetTrainerMASAM_paper",
     }
-    return write_model(tmp_path / "model", ARCHITECTURE, sam, folds=2, **content)
+    write_model(folder / "model", ARCHITECTURE, write_sam_file(folder / "sam.pth", TINY_VIT), folds=2, **content)
+    return folder
+
+
+@pytest.fixture
+def sam(template, tmp_path) -> Path:
+    return Path(shutil.copy(template / "sam.pth", tmp_path))
+
+
+@pytest.fixture
+def model_folder(template, sam, tmp_path) -> Path:
+    return Path(shutil.copytree(template / "model", tmp_path / "model"))
 
 
 def build() -> MASAM:
