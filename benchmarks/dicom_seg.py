@@ -24,8 +24,8 @@ import SimpleITK as sitk
 from environment import describe_environment
 
 from nnunetv2_masam.dicom.importing import import_folder
-from nnunetv2_masam.dicom.labels import write_labels
-from nnunetv2_masam.dicom.requests import FORMS, ImportRequest, LabelsRequest, SegRequest
+from nnunetv2_masam.dicom.labels import read_segmentation
+from nnunetv2_masam.dicom.requests import FORMS, ImportRequest, SegRequest
 from nnunetv2_masam.dicom.segments import write_segs
 from tests.dicom_files import write_series
 
@@ -73,11 +73,9 @@ def measure(folder: Path, slices: int) -> tuple[dict[str, float], dict[str, floa
             lambda out, form=form: write_segs(replace(request, output=out, form=form)), segs
         )
         sizes[form] = round(next(segs.glob("*.dcm")).stat().st_size / 1e6, 1)
-        back = folder / f"labels_{form}"
-        seconds[f"labels, {form}"] = timed(
-            lambda out, segs=segs: write_labels(LabelsRequest((segs,), out, folder / "source")), back
-        )
-        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(back / name))), labels)
+        (seg,) = segs.glob("*.dcm")
+        seconds[f"read, {form}"] = timed(lambda out, seg=seg: read_segmentation(seg, prediction), folder)
+        assert np.array_equal(sitk.GetArrayFromImage(read_segmentation(seg, prediction)[0]), labels)
     return seconds, sizes
 
 

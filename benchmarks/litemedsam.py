@@ -2,7 +2,7 @@
 
     python benchmarks/litemedsam.py --data Dataset004_Hippocampus --workspace FOLDER
 
-``--data`` is the dataset in the raw layout of nnU-Net. A run is a stock training of 300 steps with a seed, and one file
+``--data`` is the dataset in the raw layout of nnU-Net. A run is a stock training of 150 steps with a seed, and one file
 in ``benchmarks/results/litemedsam-hippocampus``; runs that are there are skipped, so the same command resumes, and
 ``--recipes``, ``--seeds`` and ``--training-cases`` choose some. The validation cases are those of fold 0, also where a
 training has fewer cases. ``table.md`` there has the runs that are finished.

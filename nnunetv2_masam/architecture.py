@@ -22,6 +22,8 @@ ADAPTER_CHANNELS = 384  # of the paper's 3D adapters
 EMBEDDING_CHANNELS = 256  # channels between image encoder, prompt encoder and mask decoder
 
 TIMM = "timm:"  # before the name of an encoder that timm builds
+HIERA = TIMM + "sam2_hiera_"  # before the size of SAM 2's
+HIERA_STEP = 32  # pixels: eight tokens of the first stage, which its position table repeats after
 PROMPTS = ("none", "box")
 TRAINABLE = ("masam", "decoder", "all")
 
@@ -292,6 +294,7 @@ def complete_arguments(arch_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {**asdict(DEFAULTS), **arch_kwargs}
     size = resolve_vit(arguments["vit"]) if arguments["encoder"] == DEFAULTS.encoder else VIT_PRESETS["vit_b"]
     arguments["decoder_doublings"] = resolve_doublings(arguments["decoder_doublings"], size.stride)
-    if arguments["adapter_channels"] is None and isinstance(size, ViTSize):
+    is_open = arguments["adapter_channels"] is None and not arguments["encoder"].startswith(HIERA)
+    if is_open and isinstance(size, ViTSize):
         arguments["adapter_channels"] = size.adapter_channels(size.embed_dim)
     return arguments

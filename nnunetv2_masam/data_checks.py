@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnunetv2_masam.images import check_scalar, find_reader, read_header
-from nnunetv2_masam.label_files import REPAIR, defined_values, read_labels
+from nnunetv2_masam.label_files import REPAIR, check_segment_names, defined_values, read_labels
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
@@ -76,9 +76,13 @@ def faults_of_files(dataset: str) -> Iterator[Fault]:
             note = read_labels(path, reader, allowed).note
         except ValueError as error:
             yield Fault(case, str(error), f"{REPAIR}, then preprocess again")
-        else:
-            if note:
-                yield Fault(case, note, "save it with an integer type, then preprocess again")
+            continue
+        if note:
+            yield Fault(case, note, "save it with an integer type, then preprocess again")
+        try:
+            check_segment_names(path, dataset_json["labels"])
+        except ValueError as error:
+            yield Fault(case, str(error), "correct the label files, then preprocess again")
     if reader.__name__ != "NaturalImage2DIO":  # which takes the colours of a picture for channels
         yield from _faults_of_images(name, dataset_json)
     splits_file = preprocessed_dataset(name) / SPLITS_FILE

@@ -194,6 +194,13 @@ def list_folder(folder: Path) -> list[Path]:
         raise ValueError(f"{folder}: cannot be read as a folder ({error.strerror})") from error
 
 
+def files_by_case(folder: Path, *endings: str) -> dict[str, Path]:
+    """The files in a folder by case, without hidden ones: those with the first ending that any has."""
+    paths = [path for path in list_folder(folder) if not path.name.startswith(".")]
+    found = ({p.name.removesuffix(ending): p for p in paths if p.name.endswith(ending)} for ending in endings)
+    return next(filter(None, found), {})
+
+
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file in hex, read in pieces."""
     digest = hashlib.sha256()

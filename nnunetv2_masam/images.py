@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 _NIFTI_HEADER_BYTES = 352
+_NIFTI_MOST_VOXELS = 2**15 - 1  # along an axis: the header has two bytes for it
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 
 
@@ -134,8 +135,14 @@ def write_image(image: sitk.Image, path: Path) -> None:
     """Write an image, compressed where the format allows it.
 
     Raises:
+        ValueError: the format cannot hold so many voxels along an axis.
         OSError: it could not be written. SimpleITK says nothing of a full disk for NIfTI, and leaves a file cut off.
     """
+    if path.name.endswith((".nii", ".nii.gz")) and max(image.GetSize()) > _NIFTI_MOST_VOXELS:
+        raise ValueError(
+            f"{path.name}: the image has {' x '.join(map(str, image.GetSize()))} voxels, expected at most "
+            f"{_NIFTI_MOST_VOXELS} along an axis of a NIfTI file. Make it smaller, or use another format such as .nrrd"
+        )
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import platform
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +17,10 @@ from pathlib import Path
 
 from nnunetv2_masam import __version__
 from nnunetv2_masam.catalogue import class_names, find_planner, is_checkout, planners_folder, trainers_folder
+from nnunetv2_masam.requirements import DISTRIBUTION, required, wrong_versions
 
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 _ABSENT = "not here; training downloads it (nnUNetTrainerMASAM_tiny needs none)"
-DISTRIBUTION = "nnunetv2-masam"
 REINSTALL = f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
 TRAINERS_VARIABLE = "nnUNet_extTrainer"
 EXPORT = "export nnUNet_extTrainer=$(nnUNetv2_masam trainers-path)"
@@ -67,12 +68,16 @@ def check_all(dataset: str | None = None) -> Iterator[tuple[str, Iterator[Findin
 def _guarded(title: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """The findings of ``check``, and an exception as a last one: a broken environment must not end the report."""
     try:
-        yield from check()
-    except ModuleNotFoundError as error:
-        yield Finding(title, FAILED, str(error), f"pip install {error.name}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # for those who call a library
+            yield from check()
     except Exception as error:  # a doctor that dies of what it should report is of no use
         remedy = f"fix what the message names, or {REINSTALL}"
-        if "torchvision" in str(error):  # nnU-Net imports all its own trainers, some with timm, before it finds ours
+        if wrong_versions():
+            remedy = "install the versions that are needed, see the remedies under Versions"
+        elif isinstance(error, ModuleNotFoundError):
+            remedy = f"pip install {str(error.name).partition('.')[0]}"
+        elif "torchvision" in str(error):  # nnU-Net imports all its own trainers, some with timm, before it finds ours
             remedy = "torchvision does not match torch: install both from the same index, in one pip command"
         yield Finding(title, FAILED, f"{type(error).__name__}: {error}", remedy)
 
@@ -126,16 +131,13 @@ def check_versions() -> Iterator[Finding]:
     mode = "editable or source tree" if is_checkout() else "installed"
     where = Path(__file__).resolve().parents[1]
     try:
-        requirements = metadata.requires(DISTRIBUTION) or []
+        requirements = required()
         yield Finding(DISTRIBUTION, OK, f"{__version__}, {mode}, in {where}")
     except metadata.PackageNotFoundError:
         requirements = []
         yield Finding(DISTRIBUTION, WARNING, f"{__version__}, not installed, from {where}", f"pip install -e {where}")
-    from packaging.requirements import Requirement
-
-    for requirement in map(Requirement, requirements):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield _check_requirement(requirement.name, str(requirement.specifier), requirement.specifier.contains)
+    for requirement in requirements:
+        yield _check_requirement(requirement.name, str(requirement.specifier), requirement.specifier.contains)
 
 
 def check_folders() -> Iterator[Finding]:
@@ -197,17 +199,20 @@ def check_network() -> Iterator[Finding]:
         yield Finding("network", FAILED, f"cannot be built: {type(error).__name__}: {error}", REINSTALL)
     else:
         yield Finding("network", OK, "a small MA-SAM was built and run")
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(index)
-            precision = "bf16" if properties.major >= 8 else "fp16, no bf16"
-            detail = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {precision}"
-            yield Finding(f"cuda:{index}", OK, detail)
-    else:
+    with warnings.catch_warnings(record=True) as said:  # such as a driver that is too old
+        warnings.simplefilter("always")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index in range(count):
+        properties = torch.cuda.get_device_properties(index)
+        precision = "bf16" if properties.major >= 8 else "fp16, no bf16"
+        detail = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {precision}"
+        yield Finding(f"cuda:{index}", OK, detail)
+    if not count:
+        without_cuda = [] if torch.version.cuda else [f"torch {torch.__version__} is built without CUDA"]
         yield Finding(
             "device",
             WARNING,
-            "no CUDA device" + ("" if torch.version.cuda else f"; torch {torch.__version__} is built without CUDA"),
+            "; ".join(["no CUDA device", *without_cuda, *(str(warning.message) for warning in said)]),
             "on the CPU, train nnUNetTrainerMASAM_tiny with -device cpu; for ViT-B and larger use a GPU",
         )
 

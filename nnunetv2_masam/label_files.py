@@ -7,6 +7,7 @@ a label 1 may be stored as 0.99608 or 1.0000153. Such values are rounded and the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 ROUNDING = 0.01  # distance from a whole number that is rounding whatever the header says
 LARGEST = 2**31 - 1
 HOW = "a label file that was interpolated, averaged or scaled, or a probability map, holds such values"
+_SEGMENT_NAME = re.compile(r"Segment\d+_Name$")
 REPAIR = "resample label files with nearest neighbours, and save them with an integer type"
 
 
@@ -124,9 +126,45 @@ def check_defined(path: Path, labels: np.ndarray, allowed: Collection[int]) -> N
         )
 
 
+def check_segment_names(path: Path, labels: Mapping[str, Any]) -> None:
+    """Refuse a file whose own names of segments give a label of ``dataset.json`` another number.
+
+    3D Slicer and VolView number segments in the order in which they were made, and write names and numbers into the
+    header of a ``.nrrd`` file. nnU-Net reads the numbers only.
+
+    Args:
+        path: the file.
+        labels: number, or numbers of a region, by name.
+
+    Raises:
+        ValueError: naming the file, the label and both numbers.
+    """
+    if not path.name.endswith((".nrrd", ".nhdr")):
+        return
+    try:
+        header = read_header(path)
+    except RuntimeError:  # it is named as unreadable where its labels are read
+        return
+    numbers = {name.lower(): int(np.ravel(value)[0]) for name, value in labels.items() if np.size(value) == 1}
+    for key in filter(_SEGMENT_NAME.match, header.GetMetaDataKeys()):
+        name, number = header.GetMetaData(key), key.replace("_Name", "_LabelValue")
+        value = header.GetMetaData(number) if header.HasMetaDataKey(number) else ""
+        expected = numbers.get(name.lower())
+        if expected is not None and value.isdecimal() and int(value) != expected:
+            raise ValueError(
+                f"{path}: its header names the segment {name!r} and gives it the value {value}, dataset.json has "
+                f"{expected}. Change the numbers of the file, or export it with a table of these labels"
+            )
+
+
 def defined_values(dataset_json: Mapping[str, Any]) -> frozenset[int]:
     """Every value that ``dataset.json`` has a name for: background, labels, those of regions, and the ignore label."""
     return frozenset({0, *(int(v) for value in dataset_json["labels"].values() for v in np.atleast_1d(value))})
+
+
+def plain_name(name: str) -> str:
+    """A label's name without what people write differently: case, underscores, hyphens, spaces."""
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _rounded(array: np.ndarray, path: Path) -> tuple[np.ndarray, str]:

@@ -12,7 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_masam.files import list_folder, read_json, shortened
+from nnunetv2_masam.files import files_by_case, read_json, shortened
 
 _DATASET = re.compile(r"Dataset(\d{3})_.+")
 _IN_NAMES = re.compile(r"[^\W_][\w .+=@()-]*")
@@ -235,16 +235,15 @@ def reference_folder(dataset: str) -> Path:
     raise ValueError(f"{dataset}: no reference segmentations; looked in {_listed(folders)}")
 
 
-def segmentations_in(folder: Path, file_ending: str) -> dict[str, Path]:
-    """The segmentations in a folder by case, without hidden files.
+def segmentations_in(folder: Path, *endings: str) -> dict[str, Path]:
+    """The segmentations in a folder, see :func:`files_by_case`.
 
     Raises:
         ValueError: there are none.
     """
-    files = [path for path in list_folder(folder) if path.name.endswith(file_ending) and not path.name.startswith(".")]
-    if not files:
-        raise ValueError(f"{folder}: no reference segmentations (*{file_ending})")
-    return {path.name.removesuffix(file_ending): path for path in files}
+    if files := files_by_case(folder, *endings):
+        return files
+    raise ValueError(f"{folder}: no reference segmentations ({', '.join(f'*{ending}' for ending in endings)})")
 
 
 def training_labels(dataset: str, dataset_json: Mapping[str, Any]) -> dict[str, Path]:

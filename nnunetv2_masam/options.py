@@ -64,6 +64,17 @@ def options_of(request: type) -> dict[str, tuple[dataclasses.Field[Any], Option]
     return {field.name: (field, field.metadata[_KEY]) for field in fields if _KEY in field.metadata}
 
 
+def read_number(word: str, kind: type[int] | type[float] = float) -> float:
+    """A number as people write it; Python's own ``1_000`` and digits of other scripts are none.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if "_" in word or not word.isascii():
+        raise ValueError(f"{word!r} is no number")
+    return kind(word)
+
+
 def check_exclusive(request: Any) -> None:
     """Refuse a request made in Python, as the parser does, with two options that exclude each other.
 
@@ -72,7 +83,8 @@ def check_exclusive(request: Any) -> None:
     """
     given: dict[str, str] = {}
     for name, (_, found) in options_of(type(request)).items():
-        if found.exclusive and getattr(request, name) not in (None, False):
+        value = getattr(request, name)
+        if found.exclusive and value is not None and value is not False:  # 0 is a value
             other = given.setdefault(found.exclusive, name)
             if other != name:
                 raise ValueError(f"{other} and {name} are both given, expected one of them. Leave the other out")

@@ -1,8 +1,9 @@
 """MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for small images and CPUs, MobileSAM for small GPUs.
 
 ``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and a step has
-two samples. Rotations are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so,
-and inference without mirroring is four times as fast.
+two samples. LiteMedSAM's decoder was trained with boxes only, so without boxes the decoder starts at random. Rotations
+are small and nothing is mirrored, as in ``nnUNetTrainerMASAM_tiny``: short runs learn faster so, and inference without
+mirroring is four times as fast.
 """
 
 from dataclasses import replace
@@ -24,6 +25,7 @@ class nnUNetTrainerMASAM_lite(MASAMTrainer):
         max_upsampling=1.0,
         min_image_side=56,
     )
+    pretrained_decoder = False
     base_lr = 1e-3
     weight_decay_masam = 0.05
     warmup_steps = 50
@@ -89,6 +91,7 @@ class nnUNetTrainerMASAM_lite_all(nnUNetTrainerMASAM_lite):
 class nnUNetTrainerMASAM_lite_box(MASAMBoxTrainer, nnUNetTrainerMASAM_lite):
     """LiteMedSAM with a box prompt, for CPUs and small images."""
 
+    pretrained_decoder = True
     rules = replace(nnUNetTrainerMASAM_lite.rules, arch_kwargs={"prompt": "box"})
 
 

@@ -1,4 +1,4 @@
-"""Trainers of ``litemedsam.py``: ``nnUNetTrainerMASAM_lite``, its ablations and its control, in 300 steps on a CPU."""
+"""Trainers of ``litemedsam.py``: ``nnUNetTrainerMASAM_lite``, its ablations and its control, in 150 steps on a CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnUNetTrainerMASAM_lite import (
 class Short:
     """Length of all of them; stands before the recipe as a base."""
 
-    epochs = 6
+    epochs = 3
     steps_per_epoch = 50
     validation_steps_per_epoch = 1
     warmup_steps = 20

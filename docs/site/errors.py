@@ -28,6 +28,7 @@ PARTS = {
     "data_checks": "Folds and splits",
     "crossval": "Commands",
     "plans_file": "Plans",
+    "requirements": "Commands",
     "installation": "Commands",
     "planning": "Plans",
     "planners": "Plans",

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from nnunetv2_masam import __version__
 from nnunetv2_masam.cli.subcommands import HelpFormatter, add_subcommands, all_parsers
 from nnunetv2_masam.files import env_flag
+from nnunetv2_masam.requirements import wrong_versions
 
 # name: (module in this package, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -91,10 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # nnU-Net and torch raise RuntimeError for what a user can fix
     except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         return _report(prog, error)
-    except AssertionError as error:
-        if not _raised_by_nnunet(error):
-            raise
-        return _report(prog, error)
+    except Exception as error:
+        if (isinstance(error, AssertionError) and _raised_by_nnunet(error)) or wrong_versions():
+            return _report(prog, error)
+        raise
 
 
 def _report(prog: str, error: Exception) -> int:
@@ -112,6 +113,8 @@ def _raised_by_nnunet(error: BaseException) -> bool:
 
 def describe(error: BaseException) -> str:
     """An error as a sentence that names what to do where the system's own message does not."""
+    if not isinstance(error, (ValueError, OSError, RuntimeError, MemoryError)) and (others := wrong_versions()):
+        return f"{type(error).__name__} ({error}), because of other versions than are needed. {'; '.join(others)}"
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.split(".")[0]
         return f"the Python package {package} is missing ({error}). Install it, for instance: pip install {package}"

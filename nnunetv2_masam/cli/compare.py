@@ -11,6 +11,7 @@ from nnunetv2_masam.cli.arguments import add_dataset, add_output_folder, group
 from nnunetv2_masam.cli.options import add_options, request_from
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM
 from nnunetv2_masam.evaluation.request import CompareCrossValidation, CompareRequest, CompareTestSet, ModelSource
+from nnunetv2_masam.options import read_number
 
 if TYPE_CHECKING:
     from nnunetv2_masam.evaluation.comparison import Comparison
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predictions",
         nargs="+",
         metavar="NAME=DIR",
-        help="Folders with test set predictions (or CSV files), instead of -d",
+        help="Folders with test set predictions, DICOM SEG too (or CSV files), instead of -d",
     )
     add_options(parser, CompareCrossValidation, leave_out=("dataset",))
     words: dict[str, Any] = {"nargs": "+", "default": []}
@@ -123,7 +124,7 @@ def _numbers(option: str, words: Sequence[str], expected: str, named: bool = Tru
     for word in words:
         name, _, value = word.rpartition("=")
         try:
-            found[name] = float(value)
+            found[name] = read_number(value)
         except ValueError:
             raise ValueError(f"{option} {word!r}: expected {expected}") from None
         if named and not name:
@@ -145,7 +146,7 @@ def _oracles(words: Sequence[str]) -> dict[str, float | None]:
     for word in words:
         name, _, margin = word.partition("=")
         try:
-            found[name] = float(margin) if margin else None
+            found[name] = read_number(margin) if margin else None
         except ValueError:
             raise ValueError(f"--oracle {word}: expected NAME or NAME=millimetres of margin") from None
     return found

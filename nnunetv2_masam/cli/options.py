@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nnunetv2_masam.cli.arguments import group
-from nnunetv2_masam.options import Option, options_of
+from nnunetv2_masam.options import Option, options_of, read_number
 
 Request = TypeVar("Request")
 
@@ -106,13 +106,13 @@ def _checked(of_one: type, option: Option) -> Callable[[str], Any]:
 
     def parse(word: str) -> Any:
         try:
-            value = of_one(word)
+            value = read_number(word, of_one)
         except ValueError:
             value = math.nan
         in_range = (option.at_least is None or value >= option.at_least) and (
             option.above is None or value > option.above
         )
-        if not math.isfinite(value) or not in_range or (of_one is int and not word.isascii()):
+        if not math.isfinite(value) or not in_range:
             raise argparse.ArgumentTypeError(f"got {word!r}, expected {_expected(of_one, option)}")
         return value
 

@@ -95,17 +95,19 @@ def _list() -> int:
     print(f"cache: {cache_folder()}\n")
     for known in CHECKPOINTS.values():
         print(f"{known.name} ({known.vit})")
-        print(f"  file     {known.file_name}")
-        print(f"  size     {known.size_text if known.bytes is None else _size(known.bytes)}")
-        print(f"  sha256   {known.sha256_text}")
-        print(f"  licence  {known.licence}")
-        print(f"  source   {known.source}")
-        print(f"  from     {known.origin}")
-        for citation in known.citations:
-            print(f"  cite     {citation}")
-        print(f"  seen     {known.seen or 'not known'}")
-        print(f"  tried    {'the file itself was loaded' if known.loaded else 'not with the file itself'}")
-        print(f"  here     {_where(known)}")
+        facts = [
+            ("file", known.file_name),
+            ("size", known.size_text if known.bytes is None else _size(known.bytes)),
+            ("sha256", known.sha256_text),
+            ("licence", known.licence),
+            ("source", known.source),
+            ("from", known.origin),
+            *(("cite", citation) for citation in known.citations),
+            ("trained on", known.trained_on or "not known"),
+            ("tried", "the file itself was loaded" if known.loaded else "not with the file itself"),
+            ("here", _where(known)),
+        ]
+        print("\n".join(f"  {label:<11} {fact}" for label, fact in facts))
     return 0
 
 
@@ -177,9 +179,9 @@ def _describe_trained(path: Path) -> int:
 
 
 def _describe_pretrained(path: Path) -> int:
-    """What a file with pretrained weights holds: a SAM, or a ViT that timm can build."""
+    """What a file with pretrained weights holds: a SAM, or an encoder that timm can build."""
     from nnunetv2_masam.weights.formats import read_sam_checkpoint
-    from nnunetv2_masam.weights.timm_weights import read_timm_weights
+    from nnunetv2_masam.weights.timm_weights import kind_of, read_timm_weights
     from nnunetv2_masam.weights.weight_files import CheckpointError
 
     try:
@@ -189,7 +191,7 @@ def _describe_pretrained(path: Path) -> int:
             tensors = read_timm_weights(path)
         except CheckpointError:
             raise error from None
-        print("format      a ViT of timm or DINO; it is compared with the trainer's encoder when it is loaded")
+        print(f"format      {kind_of(tensors)}, of timm, DINO or SAM 2; compared with the trainer's encoder on loading")
         print(f"keys        {len(tensors)}, all values finite")
         return 0
     print(f"format      {checkpoint.naming}")
@@ -207,7 +209,7 @@ def _origin(provenance: Provenance) -> list[str]:
     lines = [f"known as    {known} ({provenance.source})" if provenance.source else f"known as    {known}"]
     lines += [f"package     {provenance.package}"] * bool(provenance.package)
     lines += [f"licence     {provenance.licence}"] * bool(provenance.licence)
-    lines += [f"trained on  {provenance.seen}"] * bool(provenance.seen)
+    lines += [f"trained on  {provenance.trained_on}"] * bool(provenance.trained_on)
     return lines + [f"cite        {citation}" for citation in provenance.citations]
 
 

@@ -128,7 +128,7 @@ def check_same_input(
 
 
 def _network_of(trainer: type[Any]) -> Any:
-    """The recipe's rules without what is trained and the range of values that pretrained weights have seen."""
+    """The recipe's rules without what is trained and the range of values that pretrained weights were trained on."""
     free = ("trainable", "input_range")
     kept = {name: value for name, value in trainer.rules.arch_kwargs.items() if name not in free}
     return replace(trainer.rules, arch_kwargs=kept)

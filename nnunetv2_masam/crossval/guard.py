@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 GRACE_S = 10.0  # between asking the group to end and killing it
@@ -36,22 +37,24 @@ def guarded(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
 
 def main(command: Sequence[str]) -> int:
     """Run the command, and return its exit code; 128 and the signal's number where one has ended it."""
+    asked: SimpleQueue[None] = SimpleQueue()  # a signal may interrupt its put
+    signal.signal(signal.SIGTERM, lambda *_: asked.put(None))  # first: what has started can be ended
+    threading.Thread(target=_wait_for_parent, args=(asked,), daemon=True).start()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    end = threading.Thread(target=_end_group, args=(child,), daemon=True)
-    signal.signal(signal.SIGTERM, lambda *_: None if end.is_alive() else end.start())
-    threading.Thread(target=_end_with_parent, args=(child,), daemon=True).start()
+    threading.Thread(target=_end_when_asked, args=(child, asked), daemon=True).start()
     code = child.wait()
     _send(child, "SIGKILL")  # workers whose parent was killed
     return code if code >= 0 else 128 - code
 
 
-def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
+def _wait_for_parent(asked: SimpleQueue[None]) -> None:
     while os.read(0, 1):  # until the process that holds the other end is gone
         pass
-    _end_group(child)
+    asked.put(None)
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+def _end_when_asked(child: subprocess.Popen[bytes], asked: SimpleQueue[None]) -> None:
+    asked.get()
     _send(child, "SIGTERM")
     time.sleep(GRACE_S)
     _send(child, "SIGKILL")

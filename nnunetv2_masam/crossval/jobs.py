@@ -209,7 +209,8 @@ def run_locally(
         every_s: seconds between reports of where it stands.
 
     Returns:
-        the jobs that failed. An interruption (Ctrl-C) stops the running commands first.
+        the jobs that failed. An interruption (Ctrl-C) or an error, such as that of a terminal that was closed, stops
+        the running commands first.
     """
     free: Queue[str | None] = Queue()
     for gpu in gpus:
@@ -220,7 +221,7 @@ def run_locally(
 
     def started(job: Job, process: subprocess.Popen[bytes]) -> None:
         processes[job.name] = process
-        if stop.is_set():  # an interruption came while the command was being started
+        if stop.is_set():  # while the command was being started
             process.terminate()
 
     def work(job: Job) -> int:
@@ -248,7 +249,7 @@ def run_locally(
                     failed.append(job)
                 outcome = f"failed with code {code}, see {job.log}" if job in failed else "finished"
                 report(f"{job.name}: {outcome} ({number} of {len(jobs)})")
-        except KeyboardInterrupt:
+        except BaseException:
             stop.set()
             for process in list(processes.values()):
                 process.terminate()

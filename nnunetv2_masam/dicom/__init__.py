@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+SEG_ENDING = ".dcm"
+
 
 def dicom_module(name: str) -> Any:
     """Module ``name`` of pydicom or highdicom, which are optional dependencies and imported when they are needed.

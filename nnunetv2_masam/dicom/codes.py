@@ -52,7 +52,7 @@ class Segment:
     @property
     def labels(self) -> list[int]:
         """Values of the label image."""
-        return [int(value) for value in self.label.split()]
+        return sorted({int(value) for value in self.label.split()})
 
 
 def read_segments(path: Path) -> list[Segment]:
@@ -75,8 +75,8 @@ def read_segments(path: Path) -> list[Segment]:
             if form.fullmatch(text) is None:
                 raise ValueError(f"{path}, line {line}: {column}: got {text!r}, expected {expected}")
         segments.append(replace(propose(len(segments), row["name"] or f"label {row['label']}", row["label"]), **given))
-    if len({segment.label for segment in segments}) < len(segments):
-        raise ValueError(f"{path}: has two rows for one label, expected one for each")
+    if len({tuple(segment.labels) for segment in segments}) < len(segments):
+        raise ValueError(f"{path}: has two rows for the same labels, expected one")
     return segments
 
 

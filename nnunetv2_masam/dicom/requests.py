@@ -1,4 +1,4 @@
-"""Options of ``dicom import``, ``seg`` and ``labels``. ``--help`` imports this module, so it stays light."""
+"""Options of ``dicom import`` and ``dicom seg``. ``--help`` imports this module, so it stays light."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ class ImportRequest:
 
     source: Path = option("source", help="Folder of DICOM files, at any depth", group="input", metavar="FOLDER")
     output: Path = option("-o", "--output", help="New folder of images", group="output", metavar="DIR")
-    channels: tuple[str, ...] = option(
-        "--channels", default=(), group="input", metavar="TEXT",
-        help="For each channel a text that the description of one series of each study contains "
-        "(default: each series is a case of one channel)",
-    )  # fmt: skip
     columns: tuple[str, ...] = option(
         "--columns", default=("SeriesInstanceUID", "Modality"), group="output", metavar="KEYWORD",
         help="DICOM attributes that the table of series gets as columns",
@@ -48,21 +43,4 @@ class SegRequest:
     form: str = option(
         "--form", default=FORMS[0], choices=FORMS, group="output", metavar="FORM",
         help="Form of the segments: binary, labelmap, or fractional from what nnU-Net saves with --save_probabilities",
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class LabelsRequest:
-    """DICOM SEG files, to label images."""
-
-    segs: tuple[Path, ...] = option("segs", help="DICOM SEG files, or folders of *.dcm", group="input", metavar="SEG")
-    output: Path = option("-o", "--output", help="New folder of label images", group="output", metavar="DIR")
-    source: Path | None = option(
-        "--source", default=None, group="input", metavar="DIR",
-        help="Folder of their DICOM series, for its grids and the names of dicom import "
-        "(default: the grid of the file's own slices)",
-    )  # fmt: skip
-    file_ending: str = option(
-        "--file-ending", default=FILE_ENDINGS[0], choices=FILE_ENDINGS, group="output", metavar="ENDING",
-        help=f"Format of the images: {', '.join(FILE_ENDINGS)}",
     )  # fmt: skip

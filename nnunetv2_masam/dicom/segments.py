@@ -41,14 +41,19 @@ def write_segs(request: SegRequest) -> tuple[list[Segment], list[str]]:
     paths = [path for path in list_folder(request.predictions) if _case(path)]
     if not paths:
         raise ValueError(f"{request.predictions}: has no predictions, expected files of {', '.join(FILE_ENDINGS)}")
-    found = [stack for stack in find_stacks(scan_folder(request.source).values()) if stack.affine is not None]
+    scanned = list(find_stacks(scan_folder(request.source).values()))
+    found = [stack for stack in scanned if stack.affine is not None]
     stacks = {stack.case: stack for stack in found}
     uids = Counter(stack.series.uid for stack in found)
     stacks |= {stack.series.uid: stack for stack in found if uids[stack.series.uid] == 1}
     if missing := [_case(path) for path in paths if _case(path) not in stacks]:
+        refused = {
+            name: stack.note for stack in scanned for name in (stack.case, stack.series.uid) if stack.affine is None
+        }
+        reasons = [f"{case}: the series {refused[case]}" for case in missing if case in refused]
         raise ValueError(
-            f"{request.predictions}: no usable series in {request.source} for {shortened(missing)}, expected cases "
-            "named by dicom import or by their Series Instance UIDs"
+            f"{request.predictions}: no usable series in {request.source} for {shortened(missing)}, "
+            + (shortened(reasons) or "expected cases named by dicom import or by their Series Instance UIDs")
         )
     with atomic_folder(request.output) as folder:
         pd.DataFrame(segments).to_csv(folder / TABLE, index=False)
@@ -64,8 +69,8 @@ def _case(path: Path) -> str:
     return path.name.removesuffix(endings[0]) if endings else ""
 
 
-def _masks(path: Path, stack: Stack, segments: Sequence[Segment], form: str) -> np.ndarray:
-    """Segment numbers (D, H, W) on the grid of the source; masks or probabilities (D, H, W, K) where they overlap."""
+def _masks(path: Path, stack: Stack, segments: Sequence[Segment], form: str) -> Any:
+    """Volume of segment numbers (D, H, W) on the source's grid; of masks (D, H, W, K) where they overlap."""
     listed = [label for segment in segments for label in segment.labels]
     image, _ = read_label_image(path, {0, *listed})
     labels = sitk.GetArrayFromImage(image)
@@ -93,39 +98,23 @@ def _probabilities(prediction: Path, shape: tuple[int, ...], segments: Sequence[
         raise ValueError(f"{path}: is missing, expected what nnUNetv2_predict --save_probabilities writes")
     with np.load(path) as content:
         probabilities = content["probabilities"]  # (C, D, H, W)
-    channels = _labels_of_channels(prediction.parent)
+    values = foreground_labels(read_dataset_json(prediction.parent, with_channels=False)).values()
+    channels = [set(np.atleast_1d(value).tolist()) for value in values]
+    if all(len(channel) == 1 for channel in channels):  # without regions, the background has a channel, too
+        channels.insert(0, {0})
     if probabilities.shape != (len(channels), *shape):
         raise ValueError(f"{path}: has the shape {probabilities.shape}, expected {len(channels)} channels of {shape}")
-    chosen = [probabilities[_channels_of(segment, channels)] for segment in segments]
-    return np.stack([found.sum(0, dtype=np.float32).clip(0, 1) for found in chosen], axis=-1)
+    if other := [segment.name for segment in segments if set(segment.labels) not in channels]:
+        raise ValueError(f"segments {other}: got no probabilities, expected labels or regions of dataset.json")
+    chosen = [channels.index(set(segment.labels)) for segment in segments]
+    return np.moveaxis(probabilities[chosen].astype(np.float32), 0, -1)
 
 
-def _labels_of_channels(predictions: Path) -> list[set[int]]:
-    """What each channel of nnU-Net's probabilities stands for: a label, with the background, or a region, without."""
-    values = foreground_labels(read_dataset_json(predictions, with_channels=False)).values()
-    regions = [set(np.atleast_1d(value).tolist()) for value in values]
-    return regions if any(len(region) > 1 for region in regions) else [{label} for label in range(1 + len(regions))]
-
-
-def _channels_of(segment: Segment, channels: Sequence[set[int]]) -> list[int]:
-    """The channels whose sum is a segment's probability."""
-    labels = set(segment.labels)
-    if labels in channels:
-        return [channels.index(labels)]
-    found = [number for number, channel in enumerate(channels) if channel <= labels]
-    if len(found) < len(labels) or any(len(channel) > 1 for channel in channels):
-        raise ValueError(
-            f"segment {segment.name}: got the labels {segment.label}, expected a label or region of the predictions' "
-            "dataset.json, for which there are probabilities. Correct the segments, or choose --form binary"
-        )
-    return found
-
-
-def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form: str, path: Path) -> None:
+def write_seg(masks: Any, stack: Stack, segments: Sequence[Segment], form: str, path: Path) -> None:
     """Write one DICOM SEG.
 
     Args:
-        masks: on the grid of the stack: segment numbers (D, H, W), or masks or probabilities (D, H, W, K).
+        masks: volume on the grid of the stack: segment numbers (D, H, W), or masks or probabilities (D, H, W, K).
         form: binary, labelmap or fractional.
 
     Raises:
@@ -133,9 +122,6 @@ def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form
     """
     highdicom, dcmread = dicom_module("highdicom"), dicom_module("pydicom").dcmread
     headers = [dcmread(file, stop_before_pixels=True) for file in dict.fromkeys(piece.path for piece in stack.slices)]
-    if stack.slices[0].frame is not None:  # highdicom finds frames by their positions
-        channels = {"SegmentNumber": list(range(1, len(segments) + 1))} if masks.ndim == 4 else None
-        masks = highdicom.Volume(masks, stack.grid[0], "PATIENT", headers[0].get("FrameOfReferenceUID"), channels)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The string")  # a patient's name of one component
@@ -157,6 +143,10 @@ def write_seg(masks: np.ndarray, stack: Stack, segments: Sequence[Segment], form
             )
     except AttributeError as error:
         raise ValueError(f"{headers[0].filename}: lacks what DICOM SEG repeats of its source ({error})") from error
+    # highdicom writes 1 mm for a single slice
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    step_mm = float(np.linalg.norm(stack.grid[0][:3, 0]))
+    measures.SpacingBetweenSlices = dicom_module("pydicom.valuerep").DSfloat(step_mm, auto_format=True)
     seg.save_as(path)
 
 

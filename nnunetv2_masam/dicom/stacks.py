@@ -45,13 +45,18 @@ class Stack:
     @property
     def case(self) -> str:
         """A name without patient data, the same whenever and wherever the series is read."""
-        return "case_" + hashlib.sha256(f"{self.series.uid} {self.part}".encode()).hexdigest()[:10]
+        return case_name(self.series.uid, self.part)
 
     @property
     def grid(self) -> tuple[np.ndarray, tuple[int, int, int]]:
         """Affine and number of slices, rows, columns of a stack that is an image."""
         assert self.affine is not None
         return self.affine, (len(self.slices), *self.slices[0].size_vox)
+
+
+def case_name(series_uid: str, part: str = "") -> str:
+    """The name of the image of a series, or of a part of one; see :class:`Stack`."""
+    return "case_" + hashlib.sha256(f"{series_uid} {part}".encode()).hexdigest()[:10]
 
 
 def find_stacks(scanned: Iterable[Series]) -> Iterator[Stack]:

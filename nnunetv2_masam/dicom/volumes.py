@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -74,8 +75,8 @@ def grid_of(image: sitk.Image) -> tuple[np.ndarray, tuple[int, ...]]:
     return affine, image.GetSize()[::-1]
 
 
-def on_grid(array: np.ndarray, affine: np.ndarray, grid: tuple[np.ndarray, Sequence[int]], what: str) -> np.ndarray:
-    """Put an array on another grid of the same voxels: axes exchanged, flipped and padded with 0.
+def on_grid(array: np.ndarray, affine: np.ndarray, grid: tuple[np.ndarray, Sequence[int]], what: str) -> Any:
+    """Put an array on another grid of the same voxels, as highdicom's volume: axes exchanged, flipped, padded with 0.
 
     Args:
         array, affine: (D, H, W), or (D, H, W, K) with channels.
@@ -95,7 +96,6 @@ def on_grid(array: np.ndarray, affine: np.ndarray, grid: tuple[np.ndarray, Seque
     try:
         volume = highdicom.Volume(array, affine, "PATIENT", channels=channels)
         target = highdicom.VolumeGeometry(grid[0], tuple(grid[1]), "PATIENT")
-        matched: np.ndarray = volume.match_geometry(target, tol=tolerance_mm).array
+        return volume.match_geometry(target, tol=tolerance_mm)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{what}: has voxels at other places than its source or reference ({error})") from error
-    return matched

@@ -11,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_masam.evaluation.request import SEEN
 from nnunetv2_masam.files import read_json
+from nnunetv2_masam.label_files import plain_name
 from nnunetv2_masam.nnunet_files import check_labels, foreground_labels
 
 if TYPE_CHECKING:
@@ -121,21 +122,31 @@ def labels_by_model(
         label_map = read_label_map(read_json(request.label_map), str(request.label_map))
     named: dict[str, dict[str, Any]] = {}
     for model in models:
-        given = model.name.removesuffix(SEEN)
-        path = request.prediction_labels.get(given, request.prediction_labels.get(None))
-        content = model.dataset_json
-        if path is not None:
-            content = read_json(path, dict)
-            check_labels(path, content or {})
+        content = labels_of_predictions(request, model)
         if model.values is not None:
             content = content or dataset_json  # a table has names, and no values to match
         if content is None:
             raise ValueError(
                 f"{model.folder}: no dataset.json says what its labels mean. "
-                f"Give it with --prediction-labels {given}=dataset.json."
+                f"Give it with --prediction-labels {model.name.removesuffix(SEEN)}=dataset.json."
             )
         named[model.name] = content
     return match_by_name(dataset_json, named, label_map)
+
+
+def labels_of_predictions(request: CompareRequest, model: Model) -> dict[str, Any] | None:
+    """The ``dataset.json`` that says what a model's label values mean: the request's, else what is beside it, if any.
+
+    Raises:
+        ValueError: the file cannot be read, or has no labels.
+    """
+    given = model.name.removesuffix(SEEN)
+    path = request.prediction_labels.get(given, request.prediction_labels.get(None))
+    if path is None:
+        return model.dataset_json
+    content: dict[str, Any] = read_json(path, dict)
+    check_labels(path, content)
+    return content
 
 
 # a name → the ways to make it up: another name for it, or names that are merged into it
@@ -240,8 +251,3 @@ def _first_complete(alternatives: Sequence[Sequence[str]], there: Mapping[str, A
 
 def _union(named: Mapping[str, tuple[int, ...]], names: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted({value for name in names for value in named[name]}))
-
-
-def plain_name(name: str) -> str:
-    """A label's name without what people write differently: case, underscores, hyphens, spaces."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

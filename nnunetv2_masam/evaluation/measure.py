@@ -28,11 +28,12 @@ from nnunetv2_masam.evaluation.segmentation import (
 )
 from nnunetv2_masam.files import read_json, sha256_of, write_text
 from nnunetv2_masam.images import unreadable
-from nnunetv2_masam.label_files import check_defined, read_labels
+from nnunetv2_masam.label_files import check_defined, check_segment_names, read_labels
 from nnunetv2_masam.processes import start_worker, usable_cpus
 
 Values = dict[str, dict[str, Any]]  # by structure, by column
 FLAGS = ("in_reference", "in_prediction")
+REMEMBERED = ("values", "note", "rounded", "image_sha256")
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ class Measured(NamedTuple):
         values: by structure and column.
         note: where the reference's header is slightly off.
         rounded: where label values had to be rounded.
+        image_sha256: of the image, where it decided that reference and prediction lie in one place.
         error: why there are no values.
     """
 
     values: Values
     note: str = ""
     rounded: str = ""
+    image_sha256: str = ""
     error: str = ""
 
 
@@ -92,11 +95,13 @@ def measure(pair: Pair) -> Measured:
     protocol = pair.protocol
     reference = read_labels(pair.reference, protocol.reader)
     prediction = read_labels(pair.prediction, protocol.reader)
-    note = _check_geometry(
+    note, image_sha256 = _check_geometry(
         pair,
         Geometry.of(reference.labels.shape, reference.properties),
         Geometry.of(prediction.labels.shape, prediction.properties),
     )
+    check_segment_names(pair.reference, {part.name: part.reference_values for part in protocol.structures})
+    check_segment_names(pair.prediction, {part.name: part.prediction_values for part in protocol.structures})
     check_defined(pair.reference, reference.labels, protocol.reference_values)
     check_defined(pair.prediction, prediction.labels, protocol.prediction_values)
     rows = measure_labels(
@@ -109,7 +114,7 @@ def measure(pair: Pair) -> Measured:
         protocol.settings,
     )
     rounded = "; ".join(filter(None, (reference.note, prediction.note)))
-    return Measured({str(row.pop("label")): row for row in rows}, note, rounded)
+    return Measured({str(row.pop("label")): row for row in rows}, note, rounded, image_sha256)
 
 
 def measure_all(
@@ -139,7 +144,7 @@ def measure_all(
     for place, row in enumerate(cases[["reference", "prediction", "image", "model"]].itertuples(index=False)):
         pair = Pair(row.reference, row.prediction, row.image, protocols[row.model])
         entry = _cache_entry(pair, cache, hashes)
-        remembered = None if entry is None else _recall(entry, pair.protocol)
+        remembered = None if entry is None else _recall(entry, pair)
         if remembered is None:
             jobs.append((place, pair, entry))
         else:
@@ -185,7 +190,7 @@ def _measure_safely(job: tuple[int, Pair, Path | None]) -> tuple[int, Measured]:
     if entry is not None:
         # a full or read-only disk only costs time: the values are measured again
         with contextlib.suppress(OSError):
-            write_text(entry, json.dumps({"values": found.values, "note": found.note, "rounded": found.rounded}))
+            write_text(entry, json.dumps({name: getattr(found, name) for name in REMEMBERED}))
     return place, found
 
 
@@ -206,31 +211,34 @@ def _cache_entry(pair: Pair, cache: Path | None, hashes: dict[Path, str]) -> Pat
     return cache / f"{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()}.json"
 
 
-def _recall(entry: Path, protocol: Protocol) -> Measured | None:
-    """What was remembered; None if that is nothing, or not what this version writes."""
+def _recall(entry: Path, pair: Pair) -> Measured | None:
+    """What was remembered; None if that is nothing, not what this version writes, or decided by another image."""
     if not entry.is_file():
         return None
     try:
         content = read_json(entry, dict)
     except ValueError:
         return None
-    values, notes = content.get("values"), (content.get("note"), content.get("rounded"))
-    kinds = dict.fromkeys(protocol.settings.columns, float) | dict.fromkeys(FLAGS, bool)
+    values, *notes = (content.get(name) for name in REMEMBERED)
+    kinds = dict.fromkeys(pair.protocol.settings.columns, float) | dict.fromkeys(FLAGS, bool)
     if not isinstance(values, dict) or not all(isinstance(note, str) for note in notes):
         return None
-    whole = set(values) == {structure.name for structure in protocol.structures} and all(
+    if notes[-1] and (pair.image is None or not pair.image.is_file() or notes[-1] != sha256_of(pair.image)):
+        return None
+    whole = set(values) == {structure.name for structure in pair.protocol.structures} and all(
         isinstance(record, dict) and {name: type(value) for name, value in record.items()} == kinds
         for record in values.values()
     )
     return Measured(values, *notes) if whole else None
 
 
-def _check_geometry(pair: Pair, reference: Geometry, prediction: Geometry) -> str:
-    image = None
+def _check_geometry(pair: Pair, reference: Geometry, prediction: Geometry) -> tuple[str, str]:
+    """The note on the geometry, and the hash of the image if that was needed."""
+    image, image_sha256 = None, ""
     if pair.image is not None and prediction.differences(reference):
         try:
             array, properties = pair.protocol.reader().read_images((str(pair.image),))
         except Exception as error:  # each reader has its own family of errors for a broken file
             raise unreadable(pair.image, error) from error
-        image = (pair.image, Geometry.of(array.shape[1:], properties))
-    return check_geometry((pair.reference, reference), (pair.prediction, prediction), image)
+        image, image_sha256 = (pair.image, Geometry.of(array.shape[1:], properties)), sha256_of(pair.image)
+    return check_geometry((pair.reference, reference), (pair.prediction, prediction), image), image_sha256

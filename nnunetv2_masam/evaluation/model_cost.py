@@ -113,10 +113,10 @@ def pretraining_notes(cases: pd.DataFrame) -> list[str]:
             checkpoint = _checkpoint(folder)
             with contextlib.suppress(Exception):  # as above
                 stored = stored_provenance(read_nnunet_checkpoint(checkpoint, values=False)) if checkpoint else None
-                if stored is not None and stored.seen:
+                if stored is not None and stored.trained_on:
                     notes.append(
                         f"{model} started from weights ({stored.name or stored.file}) that were trained on: "
-                        f"{stored.seen}. If the cases are among these, mark the model with --seen"
+                        f"{stored.trained_on}. If the cases are among these, mark the model with --seen"
                     )
                     break
     return notes

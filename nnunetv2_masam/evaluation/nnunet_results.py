@@ -6,19 +6,21 @@ fold, checks that they line up (`lineup`), and returns the table of cases with w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from nnunetv2_masam.dicom import SEG_ENDING
+from nnunetv2_masam.evaluation.dicom_cases import cases_by_series
 from nnunetv2_masam.evaluation.lineup import NO_FOLD, line_up
 from nnunetv2_masam.evaluation.places import ALL_FOLD, FEW_SHOT, NO_VALIDATION_IN_FOLD_ALL, Places, Run, find_places
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt, oracle_prompts
 from nnunetv2_masam.evaluation.request import SEEN, CompareRequest
 from nnunetv2_masam.evaluation.value_tables import is_table, read_groups, read_values
-from nnunetv2_masam.files import list_folder, read_json
+from nnunetv2_masam.files import files_by_case, list_folder, read_json
 from nnunetv2_masam.folds.few_shot import fold_map, read_few_shot_folds
 from nnunetv2_masam.nnunet_files import (
     check_labels,
@@ -91,7 +93,9 @@ def find_cases(request: CompareRequest) -> Cases:
     """
     places = find_places(request)
     file_ending = places.dataset_json["file_ending"]
-    found = [_read_model(name, runs, places) for name, runs in places.runs.items()]
+    folder = places.references or reference_folder(str(places.dataset))
+    references = segmentations_in(folder, file_ending, SEG_ENDING)
+    found = [_read_model(name, runs, places, references) for name, runs in places.runs.items()]
     models = {model.name: model for model, _, _ in found}
     prompts = oracle_prompts(request.oracles, list(models))
     models = {name: replace(model, prompt=prompts.get(name, model.prompt)) for name, model in models.items()}
@@ -101,13 +105,13 @@ def find_cases(request: CompareRequest) -> Cases:
         raise ValueError(f"baseline {baseline!r} is not among the models: {', '.join(models)}")
     models = {baseline: models.pop(baseline)} | models
     recorded = pd.concat([summary for *_, summary in found], ignore_index=True)
-    folder = places.references or reference_folder(str(places.dataset))
     for model in models.values():
         if any(run.path.resolve() == folder.resolve() for run in model.runs):
             raise ValueError(f"{model.name} and the references are the same folder, {folder}")
-    references = segmentations_in(folder, file_ending)
+    table = pd.concat([cases for _, cases, _ in found], ignore_index=True)
+    references = cases_by_series(references, set(table["case"]))
     table, notes = line_up(
-        pd.concat([cases for _, cases, _ in found], ignore_index=True),
+        table,
         {name: model.folder for name, model in models.items()},
         (folder, references),
         splits=places.splits,
@@ -140,7 +144,9 @@ def _seen_notes(request: CompareRequest, models: list[str]) -> list[str]:
     ]
 
 
-def _read_model(name: str, runs: tuple[Run, ...], places: Places) -> tuple[Model, pd.DataFrame, pd.DataFrame]:
+def _read_model(
+    name: str, runs: tuple[Run, ...], places: Places, references: Collection[str]
+) -> tuple[Model, pd.DataFrame, pd.DataFrame]:
     """A model, its cases (``model, run, case, fold, prediction``), and what nnU-Net's summaries say of them."""
     first, values = Model(name, runs), []
     cases: list[tuple[str, int, str, int, Path]] = []
@@ -154,7 +160,8 @@ def _read_model(name: str, runs: tuple[Run, ...], places: Places) -> tuple[Model
             continue
         there: dict[str, tuple[int, Path]] = {}
         for fold, folder in _prediction_folders(run, places):
-            for case, path in _predictions(folder, places.dataset_json["file_ending"]):
+            files = files_by_case(folder, places.dataset_json["file_ending"], SEG_ENDING)
+            for case, path in cases_by_series(files, references).items():
                 if case in there:
                     raise ValueError(f"{name}: case {case} is predicted twice:\n  {there[case][1]}\n  {path}")
                 there[case] = fold, path
@@ -207,12 +214,6 @@ def _prediction_folders(run: Run, places: Places) -> Iterator[tuple[int, Path]]:
     for fold, path in sorted(folds.items()):
         if fold in counts_as and (path / "validation").is_dir():
             yield counts_as[fold], path / "validation"
-
-
-def _predictions(folder: Path, file_ending: str) -> Iterator[tuple[str, Path]]:
-    for path in list_folder(folder):
-        if path.name.endswith(file_ending) and not path.name.startswith("."):
-            yield path.name.removesuffix(file_ending), path
 
 
 def _recorded(folder: Path, file_ending: str) -> Iterator[tuple[str, str, float | None, int | None]]:

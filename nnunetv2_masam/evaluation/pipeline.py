@@ -22,7 +22,14 @@ import pandas as pd
 from nnunetv2_masam import __version__
 from nnunetv2_masam.evaluation import report
 from nnunetv2_masam.evaluation.comparison import Comparison, Setup, analyse
-from nnunetv2_masam.evaluation.labels import LabelScheme, Structure, labels_by_model, read_label_scheme
+from nnunetv2_masam.evaluation.dicom_cases import with_label_images
+from nnunetv2_masam.evaluation.labels import (
+    LabelScheme,
+    Structure,
+    labels_by_model,
+    labels_of_predictions,
+    read_label_scheme,
+)
 from nnunetv2_masam.evaluation.lineup import leave_out
 from nnunetv2_masam.evaluation.measure import Protocol, measure_all
 from nnunetv2_masam.evaluation.metrics import library_versions
@@ -63,6 +70,9 @@ def compare_models(request: CompareRequest) -> Comparison:
     scheme = read_label_scheme(found.dataset_json, plans)
     labels, label_notes = labels_by_model(request, models, scheme, found.dataset_json)
     structures = {name: of.structures for name, of in labels.items()}
+    meanings = {model.name: labels_of_predictions(request, model) or found.dataset_json for model in models}
+    cases, errors = with_label_images(cases, found.dataset_json, meanings)
+    cases, dicom_notes = _without(request, cases, errors)
     tolerances = _tolerances(structures[models[0].name], request)
     reader = find_reader(found.dataset_json, plans, cases["reference"].iloc[0])
     ignored = frozenset() if scheme.ignore_label is None else frozenset({scheme.ignore_label})
@@ -91,7 +101,7 @@ def compare_models(request: CompareRequest) -> Comparison:
         images=found.images,
         settings=_settings(request, tolerances, scheme),
     )
-    notes = [*request.notes, *found.notes, *label_notes, *notes, *table_notes]
+    notes = [*request.notes, *found.notes, *label_notes, *dicom_notes, *notes, *table_notes]
     bins = None
     if request.calibration:
         bins = read_calibration(cases, structures, reader, setup.file_ending, scheme.ignore_label)
@@ -152,17 +162,10 @@ def _measure(
     """Measure all files; returns the cases without those that could not be measured, the values, and notes."""
     files = cases[~cases["prediction"].map(lambda path: path.name.lower().endswith(".csv"))]
     measured = measure_all(files, protocols, request.memory, request.processes, request.progress)
-    errors = sorted({result.error for result in measured if result.error})
-    if errors and not request.skip_bad:
-        listing = "\n".join(f"  {error}" for error in errors)
-        raise ValueError(f"cases that cannot be measured:\n{listing}\nCompare the other cases with --skip-bad.")
     rows = list(zip(files[["model", "run", "case", "fold", "group"]].to_dict("records"), measured, strict=True))
-    notes = []
-    if errors:
-        bad = [keys["case"] for keys, result in rows if result.error]
-        cases, note = leave_out(cases, bad, "; ".join(errors))
-        notes.append(note)
-        rows = [(keys, result) for keys, result in rows if keys["case"] not in bad]
+    bad = [(str(keys["case"]), result.error) for keys, result in rows if result.error]
+    cases, notes = _without(request, cases, bad)
+    rows = [(keys, result) for keys, result in rows if keys["case"] not in dict(bad)]
     if off := {keys["case"]: result.note for keys, result in rows if result.note}:
         notes.append(
             f"the header of {len(off)} of {cases['case'].nunique()} references is slightly off, so these cases "
@@ -173,6 +176,20 @@ def _measure(
     values = [keys | {"label": label} | of for keys, result in rows for label, of in result.values.items()]
     columns = [*KEYS, *request.metrics.columns, "in_reference", "in_prediction"]
     return cases, pd.DataFrame(values, columns=columns), notes
+
+
+def _without(
+    request: CompareRequest, cases: pd.DataFrame, bad: Sequence[tuple[str, str]]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The cases without those that have errors, if the request allows it, and a note on them."""
+    if not bad:
+        return cases, []
+    errors = sorted({error for _, error in bad})
+    if not request.skip_bad:
+        listing = "\n".join(f"  {error}" for error in errors)
+        raise ValueError(f"cases that cannot be measured:\n{listing}\nCompare the other cases with --skip-bad.")
+    kept, note = leave_out(cases, dict(bad), "; ".join(errors))
+    return kept, [note]
 
 
 def _with_tables(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunetv2_masam.evaluation.metrics import DEFAULT_TOLERANCE_MM, METRICS, MetricSettings
 from nnunetv2_masam.files import cache_folder
-from nnunetv2_masam.options import option
+from nnunetv2_masam.options import check_exclusive, option
 
 SEEN = " (seen)"  # in the name of a model that may have been trained on the cases
 CASES, STATISTICS, SPEED = "cases and labels", "statistics", "speed"
@@ -92,9 +92,7 @@ class CompareOptions:
     across_prompts: bool = option(
         default=False, group=STATISTICS, help="Also test differences between models with and without box prompts"
     )
-    rank_unseen: bool = option(
-        default=False, group=STATISTICS, help="Leave models that may have seen the cases (--seen) out of the ranking"
-    )
+    rank_unseen: bool = option(default=False, group=STATISTICS, help="Leave the models of --seen out of the ranking")
     calibration: bool = option(
         default=False,
         group=STATISTICS,
@@ -130,6 +128,7 @@ class CompareOptions:
     notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        check_exclusive(self)
         if self.seed < 0:
             raise ValueError(f"seed (--seed) is {self.seed}, expected 0 or more")
         if self.processes is not None and self.processes < 1:

@@ -17,6 +17,7 @@ import numpy as np
 # a NIfTI header stores float32, so origins and directions come back rounded
 GEOMETRY_TOLERANCE = 1e-3
 MAX_ANGLE_DEG = 5.0
+PART_TOLERANCE_VOX = 1e-2
 
 
 def spacing_of(properties: dict[str, Any]) -> list[float]:
@@ -65,6 +66,17 @@ class Geometry:
         }
         return [f"{what} {_plain(a)} instead of {_plain(b)}" for what, (a, b) in pairs.items() if not _close(a, b)]
 
+    def is_part_of(self, other: Geometry) -> bool:
+        """Whether this is a smaller box of the other's voxels, so that neither has been resampled."""
+        if self.origin is None or other.origin is None or not _close(self.direction, other.direction):
+            return False
+        if not _close(self.spacing_mm, other.spacing_mm) or len(self.origin) != len(self.shape):
+            return False
+        first = (self.origin - other.origin) @ other.direction / self.spacing_mm[::-1]
+        whole = np.rint(first)
+        fits = whole.min() >= 0 and (whole + self.shape[::-1] <= other.shape[::-1]).all()
+        return bool(fits and np.abs(first - whole).max() < PART_TOLERANCE_VOX)
+
     def slightly_off(self, other: Geometry) -> bool:
         """Whether only origin and direction differ, by at most a voxel and `MAX_ANGLE_DEG`."""
         if not (_close(self.shape, other.shape) and _close(self.spacing_mm, other.spacing_mm)):
@@ -102,6 +114,11 @@ def check_geometry(
         return ""
     advice = "Predict on the images that the references belong to."
     what = f"has {', '.join(off)} as its reference {reference_file} has."
+    if there.is_part_of(here) and (image is None or there.differences(image[1])):
+        raise ValueError(
+            f"{reference_file}: is cut to a part of the voxels of the prediction {prediction_file}, as 3D Slicer saves "
+            f"segmentations ({', '.join(there.differences(here))}). Export it with the image as its reference volume"
+        )
     if image is None:
         if here.slightly_off(there):
             advice = "If only the reference's header is off, --images shows it: give the images that were segmented."

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from nnunetv2_masam.csv_tables import read_case_table
-from nnunetv2_masam.evaluation.labels import plain_name
 from nnunetv2_masam.evaluation.lineup import NO_FOLD
 from nnunetv2_masam.evaluation.metrics import METRICS, VOLUMES, MetricSettings
 from nnunetv2_masam.evaluation.units import MILLIMETRES, PIXELS
 from nnunetv2_masam.files import shortened
+from nnunetv2_masam.label_files import plain_name
+from nnunetv2_masam.options import read_number
 
 SYNONYMS = {synonym: metric.name for metric in METRICS.values() for synonym in metric.synonyms}
 UNDEFINED = ("", "nan", "na", "n/a", "none", "null", "-")
@@ -102,7 +103,7 @@ def _folds(path: Path, table: pd.DataFrame) -> list[int]:
 
 def _number(path: Path, case: str, column: str, cell: str) -> float:
     try:
-        return math.nan if cell.lower() in UNDEFINED else float(cell)
+        return math.nan if cell.lower() in UNDEFINED else read_number(cell)
     except ValueError:
         raise ValueError(f"{path}: {column} of case {case} is {cell!r}, expected a number") from None
 

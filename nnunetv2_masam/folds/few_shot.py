@@ -21,7 +21,7 @@ from nnunetv2_masam.files import write_json
 from nnunetv2_masam.folds.fixed import read_fixed_folds
 from nnunetv2_masam.folds.requests import FewShotRequest
 from nnunetv2_masam.images import find_reader
-from nnunetv2_masam.label_files import defined_values, read_labels
+from nnunetv2_masam.label_files import check_segment_names, defined_values, read_labels
 from nnunetv2_masam.nnunet_files import (
     dataset_name,
     find_dataset_json,
@@ -217,6 +217,7 @@ def labels_of_cases(
     allowed = defined_values(dataset_json)
     found, notes = {}, []
     for case, path in tqdm(files.items(), desc="reading labels", unit="case", disable=None):
+        check_segment_names(path, dataset_json["labels"])
         held = read_labels(path, reader, allowed)
         values = np.unique(held.labels)
         found[case] = frozenset(name for name, value in labels.items() if np.isin(value, values).any())

@@ -40,3 +40,12 @@ class FacT(Adaptation):
         """(…, E) to the increments of query and value, (…, E) each."""
         q, v = cores(self.scale * self.u(x))  # (…, R) each
         return self.v(self.dropout(q)), self.v(self.dropout(v))
+
+
+class FacTBetween(FacT):
+    """U of one width and V of another, for a block between the two widths; both belong to others."""
+
+    def __init__(self, before: FacT, after: FacT) -> None:
+        nn.Module.__init__(self)
+        self.scale = before.scale
+        self.u, self.v, self.dropout = before.u, after.v, after.dropout

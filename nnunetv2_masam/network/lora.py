@@ -13,14 +13,14 @@ from nnunetv2_masam.network.adaptation import Adaptation
 
 
 class LoRA(Adaptation):
-    """LoRA increments of one block's queries and values."""
+    """LoRA increments of one block's queries and values, of ``out`` channels where these are not E."""
 
-    def __init__(self, dim: int, rank: int) -> None:
+    def __init__(self, dim: int, rank: int, out: int | None = None) -> None:
         super().__init__()
         self.a_q = nn.Linear(dim, rank, bias=False)
-        self.b_q = nn.Linear(rank, dim, bias=False)
+        self.b_q = nn.Linear(rank, out or dim, bias=False)
         self.a_v = nn.Linear(dim, rank, bias=False)
-        self.b_v = nn.Linear(rank, dim, bias=False)
+        self.b_v = nn.Linear(rank, out or dim, bias=False)
         nn.init.zeros_(self.b_q.weight)
         nn.init.zeros_(self.b_v.weight)
 

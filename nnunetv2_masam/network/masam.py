@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from nnunetv2_masam.architecture import (
     DEFAULTS,
     EMBEDDING_CHANNELS,
+    HIERA,
     PATCH_SIZE,
     PROMPTS,
     TIMM,
@@ -34,6 +35,7 @@ from nnunetv2_masam.network.autocast import bf16_autocast
 from nnunetv2_masam.network.block import KERNELS
 from nnunetv2_masam.network.boxes import boxes_of_channel
 from nnunetv2_masam.network.decoding import decode_slices
+from nnunetv2_masam.network.hiera import HieraEncoder
 from nnunetv2_masam.network.image_encoder import ImageEncoder
 from nnunetv2_masam.network.mask_decoder import MaskDecoder
 from nnunetv2_masam.network.sam_parts import PromptEncoder
@@ -52,17 +54,17 @@ class MASAM(nn.Module):
             taken as RGB; any other number gets a patch embedding that is trained. With ``prompt="box"`` the last one is
             no image but the box channel, and does not count for that.
         num_classes: K, output channels, background included where there is one.
-        encoder: ``sam``, or ``timm:`` and a model of timm, such as ``timm:vit_base_patch16_dinov3``, for which ``vit``
-            has no meaning.
+        encoder: ``sam``, or ``timm:`` and a model of timm, such as ``timm:vit_base_patch16_dinov3`` or
+            ``timm:sam2_hiera_tiny``, for which ``vit`` has no meaning.
         vit: name of a preset (:mod:`~nnunetv2_masam.architecture`), or a dict with the fields of
             :class:`~nnunetv2_masam.architecture.ViTSize` or :class:`~nnunetv2_masam.architecture.TinyViTSize`.
         image_size: (S, S'), pixels: the size that slices are resized to. Multiples of the side of a token: 16, or 4
-            with ``lite_medsam``.
+            with ``lite_medsam``; of 32 with SAM 2's Hiera.
         input_range: (low, high), the values of ``x`` that the image encoder gets as 0 and 1; values beyond are clamped.
             None leaves ``x`` as it is, ``auto`` takes what suits the weights that ``vit`` is named for.
         fact_rank, fact_scale, fact_dropout: of :class:`~nnunetv2_masam.network.fact.FacT`; rank 0 leaves it out.
         adapter_channels: channels of the 3D adapters; 0 leaves them out, and slices are seen one by one. None is the
-            paper's 384, or in a TinyViT half the width of each block.
+            paper's 384, or in a TinyViT or a Hiera half the width of each block.
         adapter_kernel, adapter_dilation: slices that an adapter's convolution takes together, an odd number, and their
             distance.
         lora_rank: rank of LoRA increments in the place of FacT's, as in SAMed; 0 leaves them out.
@@ -138,7 +140,8 @@ class MASAM(nn.Module):
             lora_rank=lora_rank,
         )
         if encoder != "sam":
-            self.image_encoder: ImageEncoder | TinyViTEncoder | TimmImageEncoder = TimmImageEncoder(
+            kind = HieraEncoder if encoder.startswith(HIERA) else TimmImageEncoder
+            self.image_encoder: ImageEncoder | TinyViTEncoder | TimmImageEncoder | HieraEncoder = kind(
                 encoder.removeprefix(TIMM), self.image_channels, self.image_size, adaptation, gradient_checkpointing
             )
         elif isinstance(self.vit, TinyViTSize):

@@ -35,13 +35,14 @@ class AdaptedQKV(QKV):
 
     def __init__(self, projection: nn.Linear, fact: FacT | None, lora_rank: int) -> None:
         super().__init__(projection.in_features, heads=1, device="meta")
+        self.out_features = projection.out_features  # of a block that changes the width, not three times E
         self.weight, self.bias = projection.weight, projection.bias
         self.shared = (fact,)  # in a tuple: registered once, by the encoder
         self.fact = FacTCores(fact.u.out_features) if fact is not None else None
-        self.lora = LoRA(projection.in_features, lora_rank) if lora_rank else None
+        self.lora = LoRA(self.in_features, lora_rank, self.out_features // 3) if lora_rank else None
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """(N, T, E) to (N, T, 3·E)."""
+        """(…, E) to (…, 3·E)."""
         return join_qkv(super().forward(x, self.shared[0], self.fact, self.lora), self.by_head)
 
 
@@ -95,15 +96,7 @@ class TimmImageEncoder(nn.Module):
         return self.vit.patch_embed
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
-        """Encode slices.
-
-        Args:
-            x: (B·D, C, S, S').
-            depth: D, slices of a sample.
-
-        Returns:
-            (B·D, 256, G, G').
-        """
+        """(B·D, C, S, S'), samples of ``depth`` = D slices, to (B·D, 256, G, G')."""
         features = self.patch_tokens(x, depth)  # (N, G·G', E)
         return self.neck(features.transpose(1, 2).unflatten(2, self.grid))
 
@@ -131,21 +124,8 @@ class TimmImageEncoder(nn.Module):
 
 
 def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int]) -> Any:
-    """A timm ViT without pretrained weights and without a head.
-
-    Raises:
-        ValueError, ModuleNotFoundError: see :class:`TimmImageEncoder`.
-    """
-    try:
-        import timm
-    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not match torch
-        raise ModuleNotFoundError(
-            f"encoder='timm:{name}' needs timm, which cannot be imported ({error}): pip install "
-            '"nnunetv2-masam[timm]", and a torchvision from the same index as torch'
-        ) from error
-    if not timm.is_model(name):
-        similar = timm.list_models(f"*{name.split('.')[0].split('_')[-1]}*")[:6] or timm.list_models("vit_*dinov3*")[:6]
-        raise ValueError(f"encoder: timm {timm.__version__} has no model {name!r}; similar names: {', '.join(similar)}")
+    """A timm ViT without pretrained weights and without a head; errors as of :class:`TimmImageEncoder`."""
+    timm = import_timm(name)
     sizes: dict[str, Any] = {"img_size": image_size, "dynamic_img_size": False, "in_chans": input_channels}
     try:
         vit: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **sizes)
@@ -159,3 +139,18 @@ def create_timm_vit(name: str, input_channels: int, image_size: tuple[int, int])
             f"expected patches of {PATCH_SIZE} and a qkv layer, such as vit_base_patch16_dinov3"
         )
     return vit
+
+
+def import_timm(name: str) -> Any:
+    """timm, which has the model ``name``; errors as of :class:`TimmImageEncoder`."""
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not match torch
+        raise ModuleNotFoundError(
+            f"encoder='timm:{name}' needs timm, which cannot be imported ({error}): pip install "
+            '"nnunetv2-masam[timm]", and a torchvision from the same index as torch'
+        ) from error
+    if not timm.is_model(name):
+        similar = timm.list_models(f"*{name.split('.')[0].split('_')[-1]}*")[:6] or timm.list_models("vit_*dinov3*")[:6]
+        raise ValueError(f"encoder: timm {timm.__version__} has no model {name!r}; similar names: {', '.join(similar)}")
+    return timm

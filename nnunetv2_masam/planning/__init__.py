@@ -4,7 +4,7 @@ nnU-Net's plans (``nnUNetPlans``, ResEnc plans, any others) set spacing, normali
 preprocessed data are used as they are. This package decides the rest, in this order:
 
 - ``in_plane.py``: the patch, whole slices where they are not too large, and the size that the network sees it at;
-- ``memory.py``: what a training step needs, by formula; ``timm_size.py`` has the sizes of timm's ViTs;
+- ``memory.py``: what a training step needs, by formula; ``timm_size.py`` has the sizes of timm's encoders;
 - ``fit.py``: micro-batch size, gradient checkpointing and, at last, a smaller network input, so that the
   memory target holds;
 - ``cost.py``: arithmetic operations of a training step, by which ``--explain`` compares plans;

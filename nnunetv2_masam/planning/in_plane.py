@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nnunetv2_masam.architecture import PATCH_SIZE, TinyViTSize, resolve_vit
+from nnunetv2_masam.architecture import HIERA, HIERA_STEP, PATCH_SIZE, TinyViTSize, resolve_vit
 from nnunetv2_masam.planning.rules import PlanningRules
 
 MIN_PATCH_SIDE = 16  # voxels
@@ -33,8 +33,11 @@ def side_step(rules: PlanningRules) -> int:
     """Pixels that the sides of the network's input are multiples of.
 
     A token in a plain ViT, whose windows may be cut off. In a hierarchical encoder, whose tokens can be small, the
-    smallest window of the last stage: then smaller windows are whole and larger ones at least half full.
+    smallest window of the last stage: then smaller windows are whole and larger ones at least half full. In SAM 2's
+    Hiera, what its position table asks for.
     """
+    if rules.encoder.startswith(HIERA):
+        return HIERA_STEP
     vit = resolve_vit(rules.vit)
     if rules.encoder == "sam" and isinstance(vit, TinyViTSize):
         return vit.stride * min(vit.windows)

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, PATCH_SIZE, TinyViTSize
+from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, PATCH_SIZE, TinyViTSize, ViTSize
+from nnunetv2_masam.planning.hiera_bytes import hiera_bytes
 from nnunetv2_masam.planning.network_size import CPU, FLOAT, GPU, Architecture, EncoderBytes, Precision
-from nnunetv2_masam.planning.tiny_vit_bytes import count_tiny_vit, tiny_vit_bytes
+from nnunetv2_masam.planning.timm_size import HieraSize
+from nnunetv2_masam.planning.tiny_vit_bytes import count_by_building, tiny_vit_bytes
 
 __all__ = [
     "CONTEXT_GB",
@@ -91,6 +93,8 @@ def step_bytes(arch_kwargs: Mapping[str, Any], batch: MicroBatch, precision: Pre
     tokens = batch.slices * network.tokens
     if isinstance(network.size, TinyViTSize):
         encoder = tiny_vit_bytes(network, batch.slices, precision)
+    elif isinstance(network.size, HieraSize):
+        encoder = hiera_bytes(network, batch.slices, precision)
     else:
         encoder = _vit_bytes(network, tokens, precision)
     decoder = _decoder_bytes(network, tokens, batch, precision)
@@ -116,8 +120,8 @@ def _vit_bytes(network: Architecture, tokens: int, precision: Precision) -> Enco
 
 def count_parameters(network: Architecture, num_classes: int, input_channels: int = 1) -> tuple[int, int]:
     """All parameters, and those that are trained, by formula; of a hierarchical encoder by looking at the network."""
-    if isinstance(network.size, TinyViTSize):
-        return count_tiny_vit(network, num_classes, input_channels)
+    if not isinstance(network.size, ViTSize):
+        return count_by_building(network, num_classes, input_channels)
     vit, a, r = network.vit, network.adapter_channels, network.fact_rank
     assert a is not None
     e = vit.embed_dim

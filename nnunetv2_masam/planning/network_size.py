@@ -10,6 +10,7 @@ from typing import Any
 from nnunetv2_masam.architecture import (
     DEFAULTS,
     EMBEDDING_CHANNELS,
+    HIERA,
     WINDOW_SIZE,
     EncoderSize,
     TinyViTSize,
@@ -17,7 +18,7 @@ from nnunetv2_masam.architecture import (
     complete_arguments,
     resolve_vit,
 )
-from nnunetv2_masam.planning.timm_size import TimmSize, timm_size
+from nnunetv2_masam.planning.timm_size import HieraSize, TimmSize, hiera_size, timm_size
 
 FLOAT = 4  # bytes
 
@@ -47,8 +48,9 @@ GPU = Precision(bytes=2, fused=True)
 class Architecture:
     """The arguments of the network that cost memory or time, with its defaults."""
 
-    size: EncoderSize
-    timm: TimmSize | None  # None for SAM's encoders
+    encoder: str
+    size: EncoderSize | HieraSize
+    timm: TimmSize | None  # of a plain ViT of timm
     image_size: tuple[int, int]
     input_channels: int
     fact_rank: int
@@ -65,9 +67,12 @@ class Architecture:
         arguments = complete_arguments(arch_kwargs)
         encoder = arguments["encoder"]
         height, width = arguments["image_size"]
-        timm = None if encoder == DEFAULTS.encoder else timm_size(encoder)
+        is_hiera = encoder.startswith(HIERA)
+        timm = None if is_hiera or encoder == DEFAULTS.encoder else timm_size(encoder)
+        own = hiera_size(encoder, arguments["adapter_channels"]) if is_hiera else resolve_vit(arguments["vit"])
         return cls(
-            size=resolve_vit(arguments["vit"]) if timm is None else timm.vit,
+            encoder=encoder,
+            size=own if timm is None else timm.vit,
             timm=timm,
             image_size=(height, width),
             input_channels=input_channels,
@@ -112,11 +117,6 @@ class Architecture:
     def adapters(self) -> int:
         """3D adapters in a block: before attention and MLP in SAM's encoder, before the block in timm's."""
         return 0 if not self.adapter_channels else 2 if self.timm is None else 1
-
-    @property
-    def trains_the_neck(self) -> bool:
-        """Whether the image encoder's last layers are trained: those of an encoder of timm start anew."""
-        return self.trainable == "all" or self.timm is not None
 
     @property
     def differentiates_the_encoder(self) -> bool:

@@ -13,7 +13,9 @@ from typing import Any
 
 from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, TinyViTSize
 from nnunetv2_masam.planning.fit import Task
+from nnunetv2_masam.planning.hiera_bytes import hiera_slice_bytes
 from nnunetv2_masam.planning.memory import CONTEXT_GB, FLOAT, GB, Architecture, count_parameters
+from nnunetv2_masam.planning.timm_size import HieraSize
 from nnunetv2_masam.planning.tiny_vit_bytes import NECK_TENSORS, tiny_vit_slice_bytes
 
 _OVER_THE_MEDIAN = 1.25  # most images then fit into one tile; a longer one takes several, overlapping by half
@@ -57,6 +59,8 @@ def slice_bytes(arch_kwargs: Mapping[str, Any], patch: tuple[int, int], input_ch
     network = Architecture.of(arch_kwargs)
     if isinstance(network.size, TinyViTSize):
         encoder = tiny_vit_slice_bytes(network)
+    elif isinstance(network.size, HieraSize):
+        encoder = hiera_slice_bytes(network)
     else:
         encoder = network.tokens * _token_bytes(network)
     image_size = tuple(arch_kwargs["image_size"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from nnunetv2_masam.architecture import EMBEDDING_CHANNELS, MLP_RATIO, TinyViTSize
+from nnunetv2_masam.architecture import DEFAULTS, EMBEDDING_CHANNELS, MLP_RATIO, TinyViTSize
 from nnunetv2_masam.planning.network_size import FLOAT, Architecture, EncoderBytes, Precision
 
 NECK_TENSORS = 4  # of the embedding's size, in its normalisation
@@ -56,16 +56,17 @@ def tiny_vit_slice_bytes(network: Architecture) -> int:
 
 
 @lru_cache(maxsize=16)
-def count_tiny_vit(network: Architecture, num_classes: int, input_channels: int) -> tuple[int, int]:
+def count_by_building(network: Architecture, num_classes: int, input_channels: int) -> tuple[int, int]:
     """All parameters of the network, and those that are trained; torch is imported here only."""
     import torch
 
     from nnunetv2_masam.network import MASAM
 
     names = ("fact_rank", "lora_rank", "adapter_channels", "adapter_kernel", "decoder_doublings", "trainable")
-    arguments = {name: getattr(network, name) for name in names}
+    arguments = {name: getattr(network, name) for name in ("encoder", *names)}
+    arguments["vit"] = network.size if isinstance(network.size, TinyViTSize) else DEFAULTS.vit
     with torch.device("meta"):
-        built = MASAM(input_channels, num_classes, vit=network.size, image_size=network.image_size, **arguments)
+        built = MASAM(input_channels, num_classes, image_size=network.image_size, **arguments)
     parameters = list(built.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 

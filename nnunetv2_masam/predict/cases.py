@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nnunetv2_masam.dicom import SEG_ENDING
+from nnunetv2_masam.dicom.labels import read_segmentation
 from nnunetv2_masam.files import list_folder, shortened
+from nnunetv2_masam.images import read_image, write_image
 
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -76,9 +80,7 @@ def read_case(predictor: nnUNetPredictor, files: Sequence[Path], previous: Path 
     _check_image(predictor, image, properties)
     labels = None
     if previous is not None:
-        if not previous.is_file():
-            raise ValueError(f"{previous}: missing segmentation of the previous stage. Predict it first")
-        labels, _ = reader.read_seg(str(previous))
+        labels = _read_previous(predictor, previous, files[0])
         if labels.shape[1:] != image.shape[1:]:
             raise ValueError(f"{previous}: shape {labels.shape[1:]}, expected the image's, {image.shape[1:]}")
     preprocessor = configuration.preprocessor_class(verbose=False)
@@ -87,6 +89,20 @@ def read_case(predictor: nnUNetPredictor, files: Sequence[Path], previous: Path 
     )
     x = torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32))
     return Case(x, None if previous is None else torch.from_numpy(np.ascontiguousarray(seg)), properties)
+
+
+def _read_previous(predictor: nnUNetPredictor, path: Path, image: Path) -> np.ndarray:
+    """The labels (1, D, H, W) of the previous stage, from a DICOM SEG if there is no file of the model's format."""
+    reader = predictor.plans_manager.image_reader_writer_class()
+    seg = path.with_name(path.name.removesuffix(predictor.dataset_json["file_ending"]) + SEG_ENDING)
+    if path.is_file():
+        return reader.read_seg(str(path))[0]
+    if not seg.is_file():
+        raise ValueError(f"{path}: missing segmentation of the previous stage. Predict it first")
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / path.name
+        write_image(read_segmentation(seg, read_image(image), predictor.dataset_json)[0], written)
+        return reader.read_seg(str(written))[0]
 
 
 def _check_image(predictor: nnUNetPredictor, image: np.ndarray, properties: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from nnunetv2_masam.files import shortened
 from nnunetv2_masam.images import read_image, write_image
-from nnunetv2_masam.label_files import defined_values, read_label_image
+from nnunetv2_masam.label_files import check_segment_names, defined_values, read_label_image
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.from_masks import label_values, make_boxes
 from nnunetv2_masam.prompts.requests import MaskBoxes
@@ -102,6 +102,7 @@ class ReferenceBoxes:
         Raises:
             ValueError: naming the file, if it cannot be read or holds other than the labels of ``dataset.json``.
         """
+        check_segment_names(path, self.dataset_json["labels"])
         labels, note = read_label_image(path, defined_values(self.dataset_json))
         if note:
             written.rounded[path] = note

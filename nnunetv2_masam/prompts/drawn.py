@@ -28,6 +28,7 @@ import SimpleITK as sitk
 
 from nnunetv2_masam.csv_tables import read_csv_table
 from nnunetv2_masam.files import read_json
+from nnunetv2_masam.options import read_number
 from nnunetv2_masam.prompts import VoxelBox
 from nnunetv2_masam.prompts.markups import ENDING, read_markups
 from nnunetv2_masam.prompts.requests import COORDINATES
@@ -111,7 +112,7 @@ def _rows_of_json(path: Path) -> list[tuple[str, str, Sequence[Any] | None]]:
 
 def _corners(values: Sequence[Any]) -> Corners:
     try:
-        numbers = tuple(float(value) for value in values)
+        numbers = tuple(float(read_number(v) if isinstance(v, str) else v) for v in values)
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) != 6 or not all(map(math.isfinite, numbers)):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, distributed, nn
 from torch._dynamo import OptimizedModule
@@ -31,6 +32,7 @@ from nnunetv2_masam.training.lock import FoldLock
 from nnunetv2_masam.training.log import log_to
 from nnunetv2_masam.training.microbatches import copied_ahead, split_batch
 from nnunetv2_masam.training.ranks import global_rank
+from nnunetv2_masam.training.workers import SeedWorker
 
 
 class BaseTrainer(nnUNetTrainer):
@@ -115,6 +117,12 @@ class BaseTrainer(nnUNetTrainer):
             training, validation = super().get_dataloaders()
         steps = self.num_iterations_per_epoch, self.num_val_iterations_per_epoch
         return seed.numbered_loaders(training, validation, steps, (self.seed, global_rank()), self.current_epoch)
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
+        """Build nnU-Net's transforms, which draw other random numbers in each loading process."""
+        transforms = super().get_training_transforms(*args, **kwargs)
+        transforms.transforms.insert(0, SeedWorker())
+        return transforms
 
     def lock_fold(self) -> None:
         """Keep other processes from training or validating this fold.

@@ -54,7 +54,7 @@ def _jittered(marked: Tensor, jitter_vox: Sequence[float]) -> Tensor:
     for axis, jitter in zip((-2, -1), jitter_vox, strict=True):
         size = marked.shape[axis]
         found = marked.movedim(axis, 0).flatten(1).any(dim=1).nonzero()[:, 0]
-        # numpy's generator: nnU-Net seeds it anew in each of its worker processes, torch's is the same in all
+        # numpy's generator, from which nnU-Net's own transforms draw angles, sizes and strengths
         down, up = np.rint(np.random.uniform(-jitter, jitter, 2)).astype(int)
         low = int(np.clip(int(found[0]) + down, 0, size - 1))
         high = int(np.clip(int(found[-1]) + 1 + up, low + 1, size))

@@ -38,6 +38,7 @@ class MASAMTrainer(BaseTrainer):
     Attributes:
         rules: what the recipe asks of its plans; plans that are not MA-SAM's are re-planned in memory by them.
         needs_pretrained_weights: training starts from the encoder's published weights, and does not start without.
+        pretrained_decoder: the mask decoder starts from those weights too, and not at random.
         base_lr, weight_decay_masam, warmup_steps, lr_exponent: AdamW and its schedule.
         epochs: nnU-Net epochs of ``steps_per_epoch`` optimiser steps.
         schedule_epochs: epochs after which the learning rate would be zero; None is ``epochs``.
@@ -48,6 +49,7 @@ class MASAMTrainer(BaseTrainer):
 
     rules = PlanningRules()
     needs_pretrained_weights = True
+    pretrained_decoder = True
     base_lr = 8e-4
     weight_decay_masam = 0.1
     warmup_steps = 250
@@ -163,8 +165,10 @@ class MASAMTrainer(BaseTrainer):
     def _load_pretrained(self, checkpoint: Path) -> None:
         """Load pretrained weights, and keep what they are in the log and in all checkpoints."""
         provenance = identify(checkpoint)
-        load = load_sam_checkpoint if self.rules.encoder == "sam" else load_timm_checkpoint
-        report = load(self.masam, checkpoint)
+        if self.rules.encoder == "sam":
+            report = load_sam_checkpoint(self.masam, checkpoint, decoder=self.pretrained_decoder)
+        else:
+            report = load_timm_checkpoint(self.masam, checkpoint)
         self.my_init_kwargs[KEY] = provenance.as_dict()
         self.print_to_log_file(f"pretrained weights from {checkpoint}\n{report}\n{provenance}")
 

@@ -193,7 +193,10 @@ def _not_sam(path: Path, tensors: Mapping[str, Any], innermost: Mapping[str, Ten
         got = "the trained parts of a model saved by the MA-SAM authors' code, without SAM's frozen weights"
         remedy = "Turn it and its SAM file into a model folder with `nnUNetv2_masam import-masam`."
     elif any(key.startswith(("image_encoder.trunk.", "vision_encoder.backbone.")) for key in keys):
-        got, remedy = "a SAM 2 checkpoint, which is another network", "Use a checkpoint of the first SAM."
+        got, remedy = (
+            "a SAM 2 checkpoint, which is another network",
+            "Use one of the first SAM, or nnUNetTrainerMASAM_hiera.",
+        )
     elif any(key.startswith(("image_encoder.", "vision_encoder.")) for key in keys):
         got = "an image encoder that is neither SAM's ViT nor a TinyViT"
         remedy = "SAMs with other encoders than SAM's ViT and TinyViT do not fit."

@@ -89,12 +89,13 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
+def load_sam_checkpoint(network: MASAM, path: str | Path, decoder: bool = True) -> LoadReport:
     """Load a checkpoint in SAM's format (SAM, MedSAM, fine-tuned or Hugging Face's naming) into ``network``.
 
     Args:
         network: any image size and number of channels; the encoder must be the checkpoint's.
         path: see :func:`~nnunetv2_masam.weights.formats.read_sam_state_dict`.
+        decoder: take the mask decoder's weights too.
 
     Returns:
         What became of every key.
@@ -107,8 +108,9 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     checkpoint = read_sam_checkpoint(path)
     report = LoadReport(Path(path))
     tensors = {}
+    not_taken = _NOT_FROM_SAM if decoder else {**_NOT_FROM_SAM, "mask_decoder.": "the decoder starts anew"}
     for name, tensor in checkpoint.state_dict.items():
-        why = next((why for prefix, why in _NOT_FROM_SAM.items() if name.startswith(prefix)), None)
+        why = next((why for prefix, why in not_taken.items() if name.startswith(prefix)), None)
         if why is None:
             tensors[name] = tensor
         else:
@@ -125,7 +127,7 @@ def load_sam_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
         raise bad_file(checkpoint.path, got, "the whole image encoder", "Use a complete SAM checkpoint.")
     if checkpoint.warning:
         report.warn(checkpoint.warning)
-    for part in ("prompt_encoder.", "mask_decoder.transformer."):
+    for part in ("prompt_encoder.", "mask_decoder.transformer.")[: 1 + decoder]:
         if not any(name.startswith(part) for name in tensors):
             report.warn(f"{checkpoint.path.name} has no {part}…; these weights start from random values")
     return load_fitted(network, tensors, report)

@@ -31,7 +31,8 @@ class Provenance:
         sha256: its hash in hex.
         name: of the known checkpoint, or the URL; None for any other file.
         package: name and version of the installed package that the file lies in; None for other places.
-        source, licence, citations, seen, url: as in :class:`~nnunetv2_masam.weights.published.PublishedCheckpoint`.
+        source, licence, citations, trained_on, url: as in
+            :class:`~nnunetv2_masam.weights.published.PublishedCheckpoint`.
     """
 
     file: str
@@ -41,7 +42,7 @@ class Provenance:
     source: str = ""
     licence: str | None = None
     citations: tuple[str, ...] = ()
-    seen: str | None = None
+    trained_on: str | None = None
     url: str | None = None
     package: str | None = None
 
@@ -52,7 +53,7 @@ class Provenance:
         lines = [f"weights: {what}", f"  file {self.file}, {self.bytes} bytes, sha256 {self.sha256}"]
         lines += [f"  from the installed package {self.package}"] * bool(self.package)
         lines.append(f"  licence: {self.licence or 'not known, see where the file comes from'}")
-        lines.append(f"  trained on: {self.seen or 'not known'}")
+        lines.append(f"  trained on: {self.trained_on or 'not known'}")
         return "\n".join(lines + [f"  please cite: {citation}" for citation in self.citations])
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def stored_provenance(checkpoint: Mapping[str, Any]) -> Provenance | None:
     stored = init_args.get(KEY) if isinstance(init_args, Mapping) else None
     if not isinstance(stored, Mapping) or not {"file", "bytes", "sha256"} <= stored.keys():
         return None
+    stored = {"trained_on": stored.get("seen"), **stored}  # its first name
     known = {field.name: stored[field.name] for field in fields(Provenance) if field.name in stored}
     return Provenance(**{**known, "citations": tuple(known.get("citations") or ())})
 
@@ -103,7 +105,7 @@ def identify(path: str | Path) -> Provenance:
         source=known.source,
         licence=known.licence,
         citations=known.citations,
-        seen=known.seen,
+        trained_on=known.trained_on,
         url=_without_query(known.url),
         package=package_of(path, known),
     )

@@ -34,7 +34,7 @@ class PublishedCheckpoint:
         licence: SPDX identifier or name of the weights' licence; None if not known.
         source: who made it.
         citations: what to cite.
-        seen: the images that it was trained on; None if not known.
+        trained_on: the images that it was trained on; None if not known.
         loaded: the published file itself has been loaded into the network.
         bytes: size of the file; None if no public source states it.
         sha256, md5: hashes of the file in hex; None if no public sources agree on one.
@@ -52,7 +52,7 @@ class PublishedCheckpoint:
     licence: str | None = None
     source: str = ""
     citations: tuple[str, ...] = ()
-    seen: str | None = None
+    trained_on: str | None = None
     loaded: bool = False
     bytes: int | None = None
     sha256: str | None = None

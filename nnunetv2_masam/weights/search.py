@@ -211,8 +211,8 @@ def _nothing_for(encoder: str) -> str:
     elif encoder.startswith(TIMM):
         name = encoder.removeprefix(TIMM)
         choice = (
-            f"timm publishes such files on Hugging Face (timm/{name}….). Set {VARIABLE} to one, or to a file of a ViT "
-            f"trained from it, such as MedDINOv3 for CT; or put it into {cache_folder()} as {name}.safetensors."
+            f"timm publishes such files on Hugging Face (timm/{name}….). Set {VARIABLE} to one, or to one trained from "
+            f"it, such as MedDINOv3 or MedSAM2; or put it into {cache_folder()} as {name}.safetensors."
         )
     else:
         downloaded = ", ".join(DEFAULT_FOR_VIT)

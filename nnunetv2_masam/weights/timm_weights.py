@@ -1,7 +1,7 @@
 """Load checkpoints of timm's vision transformers, or of their authors' own code, into a network with such an encoder.
 
-Reads the files of timm and those that timm's own converters know, such as DINOv3's and MedDINOv3's (a teacher's
-``backbone`` among others). timm renames and resizes the tensors.
+Reads the files of timm and those that timm's own converters know, such as DINOv3's, MedDINOv3's (a teacher's
+``backbone`` among others) and SAM 2's, of which it takes the trunk. timm renames and resizes the tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nnunetv2_masam.weights.state_dicts import unwrap
 from nnunetv2_masam.weights.weight_files import bad_file, checkpoint_file, reading
 
 _WRAPPERS = ("teacher", "model_ema", "model", "state_dict", "module", "student")
-_PREFIXES = ("module.", "backbone.", "teacher.", "student.", "model.", "encoder.", "_orig_mod.")
+_PREFIXES = ("module.", "backbone.", "teacher.", "student.", "model.", "encoder.", "_orig_mod.", "image_encoder.trunk.")
 _PATCHES = "patch_embed.proj.weight"
 _ENCODER = "image_encoder.vit."
 
@@ -49,6 +49,9 @@ def load_timm_checkpoint(network: MASAM, path: str | Path) -> LoadReport:
     wanted = [name for name in vit.state_dict() if name not in adapted]
     report = LoadReport(Path(path))
     tensors = read_timm_weights(file)
+    found, own = kind_of(tensors), kind_of(vit.state_dict())
+    if found != own:
+        raise bad_file(file, found, f"{network.encoder}, {own}", "Use a checkpoint of that encoder.")
     converted = sys.modules[type(vit).__module__].checkpoint_filter_fn(tensors, vit)
     # timm publishes the same weights with and without these, which are zero there
     wanted = [name for name in wanted if name in converted or not name.endswith((".q_bias", ".v_bias"))]
@@ -71,6 +74,13 @@ def read_timm_weights(path: str | Path) -> dict[str, Tensor]:
     file = checkpoint_file(path)
     with reading(file):
         return {name: checked_weight(file, name, t) for name, t in _find_vit(file, read_tensors(file)).items()}
+
+
+def kind_of(tensors: Mapping[str, Tensor]) -> str:
+    """What network a state dict of timm's is, in a sentence."""
+    name, width = "Hiera" if "pos_embed_window" in tensors else "ViT", next(iter(tensors[_PATCHES].shape), 0)
+    blocks = {key.split(".")[1] for key in tensors if key.startswith("blocks.")}
+    return f"a {name} of width {width} and depth {len(blocks)}"
 
 
 def _find_vit(path: Path, tensors: dict[str, Any]) -> dict[str, Tensor]:

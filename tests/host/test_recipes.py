@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,32 @@ def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_
     assert torch.equal(logits, predicted(trainer, trainer.network))
 
 
+def test_hiera_recipe_trains_from_a_file_of_timm(workspace, hippocampus, tmp_path, monkeypatch):
+    timm = pytest.importorskip("timm")
+    from nnUNetTrainerMASAM_hiera import nnUNetTrainerMASAM_hiera
+
+    sizes = {"stages": (1, 1, 2, 2), "global_att_blocks": (3,), "embed_dim": 16}
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, **sizes))
+    torch.manual_seed(0)
+    model = timm.create_model("sam2_hiera_tiny", num_classes=0)
+    torch.save(model.state_dict(), tmp_path / "timm.pth")
+    monkeypatch.setenv("MASAM_CHECKPOINT", str(tmp_path / "timm.pth"))
+    monkeypatch.setenv("MASAM_SLIM_CHECKPOINTS", "1")
+    trainer = make(small(nnUNetTrainerMASAM_hiera), workspace, hippocampus)
+    stored = trained(trainer)
+    log = next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
+    assert "pretrained weights from" in log
+    assert "checkpoints are saved whole" in log
+    kept = trainer.masam.image_encoder.vit.state_dict()
+    published = [(name, tensor) for name, tensor in model.state_dict().items() if name.startswith(("blocks.", "pos_"))]
+    assert all(torch.equal(kept[name], tensor) for name, tensor in published)
+    moved = {n for n, p in trainer.masam.named_parameters() if not torch.equal(p, trainer.at_start[n])}
+    for added in (".fact.16.", ".fact.32.", ".adapters.5.", ".blocks.1.attn.qkv.fact.", ".neck."):
+        assert any(added in name for name in moved), added
+    logits = predicted(trainer, rebuilt(trainer, stored))
+    assert torch.equal(logits, predicted(trainer, trainer.network))
+
+
 def test_dinov3_recipe_trains_from_a_file_of_timm(workspace, hippocampus, tmp_path, monkeypatch):
     timm = pytest.importorskip("timm")
     from nnUNetTrainerMADINO import nnUNetTrainerMADINO
@@ -262,6 +289,7 @@ def test_lite_recipe_trains_from_the_installed_packages_weights(workspace, hippo
     }
     log = next(Path(trainer.output_folder).glob("training_log_*.txt")).read_text()
     assert f"pretrained weights from {weights}" in log
+    assert "the decoder starts anew" in log
     assert "that depend on the classes" not in log  # which is about -pretrained_weights
     published, network = torch.load(weights, weights_only=True), trainer.masam.state_dict()
     frozen = [name for name, p in trainer.masam.named_parameters() if not p.requires_grad]

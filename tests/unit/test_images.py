@@ -90,3 +90,13 @@ def test_a_sheared_volume_is_refused_with_the_remedy(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 3, 2), np.uint8), affine), tmp_path / "a.nii.gz")
     with pytest.raises(ValueError, match=r"a\.nii\.gz: cannot be read .*orthonormal.*\. Resample it to axes at right"):
         read_image(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("size", [(40000, 2, 1), (2, 1, 33000)])
+def test_an_axis_that_nifti_has_no_number_for(tmp_path, size):
+    with pytest.raises(
+        ValueError, match=r"^a\.nii\.gz: the image has \d+ x \d+ x \d+ voxels, expected at most 32767 along"
+    ):
+        write_image(sitk.Image(*size, sitk.sitkUInt8), tmp_path / "a.nii.gz")
+    write_image(sitk.Image(*size, sitk.sitkUInt8), tmp_path / "a.nrrd")
+    assert read_image(tmp_path / "a.nrrd").GetSize() == size

@@ -31,12 +31,13 @@ ALLOWED = {
     "weights": {"files", "weights", "architecture", "network"},
     "sharing": {"plans_file", "files", "nnunet_files", "catalogue", "sharing", "weights", "architecture", "network"},
     "dicom": {"csv_tables", "files", "images", "label_files", "nnunet_files", "dicom"},
-    "predict": {"files", "images", "nnunet_files", "plans_file", "predict"},
+    "predict": {"dicom", "files", "images", "nnunet_files", "plans_file", "predict"},
     "box_record": set(),
     "splits": {"files"},
     "prompts": {"box_record", "csv_tables", "files", "images", "label_files", "nnunet_files", "prompts"},
     "evaluation": {
         "csv_tables",
+        "dicom",
         "files",
         "images",
         "label_files",
@@ -77,7 +78,8 @@ ALLOWED = {
     "catalogue": set(),
     "csv_tables": {"files"},
     "plans_file": {"files"},
-    "installation": {"catalogue", "data_checks", "files", "nnunet_files", "network", "weights"},
+    "installation": {"catalogue", "data_checks", "files", "nnunet_files", "network", "requirements", "weights"},
+    "requirements": set(),
     "data_checks": {"files", "splits", "images", "label_files", "nnunet_files"},
     "files": set(),
     "images": set(),
@@ -128,7 +130,7 @@ def test_folders_import_few_others_and_never_in_a_circle():
     for folder, files in folders.items():
         named = {name.split(".")[1] for file in files for name in imports(file) if name.startswith("nnunetv2_masam.")}
         arrows[folder] = named & folders.keys() - {folder}
-    assert sum(map(len, arrows.values())) <= 26
+    assert sum(map(len, arrows.values())) <= 28
     graphlib.TopologicalSorter(arrows).prepare()  # refuses circles
 
 

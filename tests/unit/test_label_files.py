@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -11,7 +13,13 @@ from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from PIL import Image
 
-from nnunetv2_masam.label_files import defined_values, read_labels, whole_numbers
+from nnunetv2_masam.data_checks import faults_of_files
+from nnunetv2_masam.evaluation.labels import Structure
+from nnunetv2_masam.evaluation.measure import Pair, Protocol, measure
+from nnunetv2_masam.folds.few_shot import labels_of_cases
+from nnunetv2_masam.label_files import check_segment_names, defined_values, read_labels, whole_numbers
+from nnunetv2_masam.prompts.channel import ReferenceBoxes, Written
+from nnunetv2_masam.prompts.requests import MaskBoxes
 
 READERS = (SimpleITKIO, NibabelIO)
 
@@ -108,3 +116,67 @@ def test_unreadable(tmp_path):
     (tmp_path / "a.nii.gz").write_text("no image")
     with pytest.raises(ValueError, match=r"a\.nii\.gz: cannot be read"):
         read_labels(tmp_path / "a.nii.gz", SimpleITKIO)
+
+
+SEGMENTS = {"background": 0, "liver": 1, "tumor": 2, "both": [1, 2]}
+
+
+DATASET = {"labels": SEGMENTS, "channel_names": {"0": "CT"}, "file_ending": ".nrrd", "numTraining": 1}
+
+
+def measured(path):
+    values = frozenset({0, 1, 2})
+    parts = (Structure("liver", "1", (1,), (1,)), Structure("tumor", "2", (2,), (2,)))
+    measure(Pair(path, path, None, Protocol(SimpleITKIO, parts, (2.0, 2.0), None, values, values)))
+
+
+READING = [
+    measured,
+    lambda path: labels_of_cases({"a": path}, DATASET),
+    lambda path: ReferenceBoxes(MaskBoxes(("liver",)), DATASET).read(path, Written()),
+]
+
+
+def save_segments(path, numbers):
+    """As 3D Slicer writes a segmentation of one layer."""
+    image = sitk.GetImageFromArray(np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3)
+    for place, (name, number) in enumerate(numbers.items()):
+        for key, value in (("ID", f"Segment_{place}"), ("Name", name), ("LabelValue", str(number)), ("Layer", "0")):
+            image.SetMetaData(f"Segment{place}_{key}", value)
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.mark.parametrize("numbers", [{"liver": 1, "tumor": 2}, {"Liver": 1}, {"vessel": 2, "both": 3}, {}])
+def test_segments_of_slicer_with_the_numbers_of_dataset_json(tmp_path, numbers):
+    save_segments(tmp_path / "a.seg.nrrd", numbers)
+    check_segment_names(tmp_path / "a.seg.nrrd", SEGMENTS)
+
+
+@pytest.mark.parametrize("numbers", [{"tumor": 1, "liver": 2}, {"vessel": 1, "Liver": 3}])
+def test_segments_of_slicer_with_other_numbers_are_refused(tmp_path, numbers):
+    save_segments(tmp_path / "a.nrrd", numbers)
+    with pytest.raises(ValueError, match=r"a\.nrrd: its header names the segment '.*' and gives it the value \d, data"):
+        check_segment_names(tmp_path / "a.nrrd", SEGMENTS)
+
+
+@pytest.mark.parametrize("read", READING)
+def test_all_commands_look_at_the_names(tmp_path, read):
+    save_segments(tmp_path / "good.nrrd", {"liver": 1})
+    read(tmp_path / "good.nrrd")
+    save_segments(tmp_path / "a.nrrd", {"liver": 2, "tumor": 1})
+    with pytest.raises(ValueError, match=r"a\.nrrd: its header names the segment '(liver|tumor)'"):
+        read(tmp_path / "a.nrrd")
+
+
+def test_doctor_names_files_with_other_numbers(tmp_path, monkeypatch):
+    folder = tmp_path / "raw" / "Dataset901_Slicer"
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    (folder / "dataset.json").write_text(json.dumps(DATASET))
+    save_segments(folder / "imagesTr" / "a_0000.nrrd", {})
+    save_segments(folder / "labelsTr" / "a.nrrd", {"liver": 2, "tumor": 1})
+    (fault,) = faults_of_files("901")
+    assert fault.subject == "a"
+    assert "its header names the segment" in fault.detail

@@ -94,6 +94,29 @@ def test_terminating_the_guard_ends_the_command():
     assert not lasts(command)
 
 
+EARLY = """
+import os, runpy, signal, subprocess
+start = subprocess.Popen
+
+def start_and_be_asked(*args, **options):
+    child = start(*args, **options)
+    print(child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)  # before anything can be done about the child
+    return child
+
+subprocess.Popen = start_and_be_asked
+"""
+
+
+def test_a_guard_that_is_terminated_while_it_starts_the_command_ends_it(tmp_path):
+    (tmp_path / "early.py").write_text(f"{EARLY}\nrunpy.run_path({GUARD!r}, run_name='__main__')")
+    words = [sys.executable, tmp_path / "early.py", sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        command = int(process.stdout.readline())
+        assert process.wait() == 128 + signal.SIGTERM
+    assert not lasts(command)
+
+
 def test_a_worker_that_was_killed_is_said():
     with pytest.raises(ValueError, match=r"a converting process was killed, .* -np 1"):
         _map(_kill_oneself, [1, 2], 2)

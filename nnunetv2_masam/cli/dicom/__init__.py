@@ -10,7 +10,6 @@ from nnunetv2_masam.cli.subcommands import add_subcommands
 COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("import_series", "Write an image for each DICOM series, for prediction"),
     "seg": ("seg", "Write predictions as DICOM SEG that refer to their series"),
-    "labels": ("labels", "Write DICOM SEG as label images, to compare or to train on"),
 }
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from nnunetv2_masam.cli import COMMANDS, main
 from nnunetv2_masam.cli.subcommands import LazyParser
 
 ROOT = Path(__file__).resolve().parents[3]
+version = metadata.version
 
 
 @pytest.fixture
@@ -34,6 +36,34 @@ def failing(monkeypatch):
         monkeypatch.setattr(LazyParser, "load", load)
 
     return fail_with
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("recursive_find_python_class() got an unexpected keyword argument 'base_folder'"),
+        ModuleNotFoundError(
+            "No module named 'nnunetv2.utilities.find_objects'", name="nnunetv2.utilities.find_objects"
+        ),
+    ],
+)
+def test_a_host_that_another_package_has_replaced(failing, capsys, monkeypatch, error):
+    """Other plugins pin nnU-Net to a version of their own."""
+    monkeypatch.setattr(metadata, "version", lambda name: "2.6.2" if name == "nnunetv2" else version(name))
+    failing(error)
+    assert main(["plan"]) == 2
+    said = capsys.readouterr().err
+    assert str(error) in said
+    assert 'nnunetv2 2.6.2 is installed, <3,>=2.8 is needed: pip install "nnunetv2<3,>=2.8"' in said
+    failing(ValueError("-d: got 5"))
+    assert main(["plan"]) == 2
+    assert capsys.readouterr().err == "nnUNetv2_masam plan: -d: got 5\n"
+
+
+def test_a_bug_of_ours_keeps_its_traceback(failing):
+    failing(TypeError("a bug"))
+    with pytest.raises(TypeError, match="a bug"):
+        main(["plan"])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -78,6 +78,9 @@ def test_fields_may_be_filled_in_by_the_command():
         ("here", "required: -k/--numbers"),
         ("here -k 0", "got '0', expected a whole number of at least 1"),
         ("here -k ²", "expected a whole number"),
+        ("here -k 1_000", "got '1_000', expected a whole number"),
+        ("here -k 1 --scale 1_0.5", "got '1_0.5', expected a number above 0"),
+        ("here -k 1 --scale ٣", "expected a number above 0"),
         ("here -k 1.5", "got '1.5', expected a whole number of at least 1"),
         ("here -k 1 --scale 0", "got '0', expected a number above 0"),
         ("here -k 1 --scale nan", "got 'nan', expected a number above 0"),
@@ -112,6 +115,8 @@ def test_a_request_made_in_python_refuses_what_the_parser_refuses():
     assert request_from(parser_of(Size).parse_args(["--size", "3", "4"]), Size) == Size((3, 4))
     with pytest.raises(ValueError, match="size and original are both given"):
         Size((3, 4), original=True)
+    with pytest.raises(ValueError, match="size and original are both given"):
+        Size(0, original=True)  # a wrong value is one, too
 
 
 def test_each_of_several_values_has_its_placeholder():

@@ -10,7 +10,8 @@ import pytest
 from nnunetv2_masam.crossval import jobs
 
 
-def test_an_interruption_ends_a_command_that_is_just_being_started(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_an_interruption_ends_a_command_that_is_just_being_started(tmp_path, monkeypatch, error):
     first, second = jobs.make_jobs("D", "c", ["A", "B"], [0], results=tmp_path, logs=tmp_path)
     at_work, never, ended = threading.Event(), threading.Event(), threading.Event()
 
@@ -25,9 +26,9 @@ def test_an_interruption_ends_a_command_that_is_just_being_started(tmp_path, mon
 
     def report(line):
         if "failed" in line:
-            raise KeyboardInterrupt
+            raise error
 
     monkeypatch.setattr(jobs, "run_job", run_job)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         jobs.run_locally([first, second], ["0", "1"], report)
     assert ended.is_set()

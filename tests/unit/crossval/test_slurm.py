@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import filelock
 import pytest
 
 from nnunetv2_masam.crossval.jobs import Job, make_jobs, run_job
@@ -124,11 +128,50 @@ def test_parameters_that_submitit_does_not_take(tmp_path, cluster, parameters, m
         submit(jobs_of(tmp_path), parameters, tmp_path / "slurm")
 
 
+def test_jobs_that_slurm_refuses(tmp_path, cluster):
+    cluster.command("sbatch", "echo 'sbatch: error: invalid partition specified: gpus' >&2; exit 1")
+    with pytest.raises(ValueError, match=r"SLURM refuses the jobs \(.*invalid partition specified: gpus\)"):
+        submit(jobs_of(tmp_path), {"slurm_partition": "gpus"}, tmp_path / "slurm")
+
+
+def test_of_two_submissions_at_once_each_keeps_the_other_s_jobs(tmp_path, cluster):
+    """The first waits inside ``sbatch`` until the second has begun."""
+    sbatch, folder = (cluster.folder / "sbatch").read_text().partition("\n")[2], tmp_path / "slurm"
+    wait = f"touch {tmp_path}/begun; until [ -e {tmp_path}/second ]; do sleep 0.05; done; sleep 0.5"
+    cluster.command("sbatch", f"{wait}\n{sbatch}")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(submit, jobs_of(tmp_path), {}, folder)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
+        second = pool.submit(submit, jobs_of(tmp_path, "2d"), {}, folder)
+        (tmp_path / "second").touch()
+        done = [first.result(), second.result()]
+    assert [len(each.submitted) for each in done] == [2, 2]
+    assert len(json.loads((folder / "jobs.json").read_text())) == 4
+
+
+def test_a_submission_that_does_not_end_is_named(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr("nnunetv2_masam.crossval.slurm.SUBMITS_S", 0.1)
+    (tmp_path / "slurm").mkdir()
+    with filelock.FileLock(tmp_path / "slurm" / ".jobs.lock"), pytest.raises(ValueError, match=r"another crossval has"):
+        submit(jobs_of(tmp_path), {}, tmp_path / "slurm")
+
+
+def test_what_no_number_can_be_made_of(tmp_path, cluster, monkeypatch):
+    cluster.command("sinfo", 'case "$*" in *%c*) echo "n/a"; echo 8+;; *) echo 1:2:3:4;; esac')
+    submit(jobs_of(tmp_path), {}, tmp_path / "slurm")
+    assert {"cpus-per-task=8", "time=2880"} <= cluster.asked()
+    monkeypatch.setenv("nnUNet_n_proc_DA", "many")
+    with pytest.raises(ValueError, match="nnUNet_n_proc_DA is 'many', expected a whole number, such as 12"):
+        submit(jobs_of(tmp_path), {}, tmp_path / "slurm")
+
+
 def test_words_to_parameters():
     words = ["slurm_partition=gpu", "timeout_min=60", "mem_gb=31.5", "slurm_comment=a=b"]
     expected = {"slurm_partition": "gpu", "timeout_min": 60, "mem_gb": 31.5, "slurm_comment": "a=b"}
     assert read_parameters(words) == expected
-    for word in ("timeout_min=2h", "timeout_min=1-00:00", "slurm_timeout_min="):
+    assert read_parameters(["timeout_min=060"]) == {"timeout_min": 60}
+    for word in ("timeout_min=2h", "timeout_min=\u0663", "timeout_min=1-00:00", "slurm_timeout_min="):
         with pytest.raises(ValueError, match=rf"--slurm '{word}': expected minutes as a whole number"):
             read_parameters([word])
 

@@ -84,7 +84,10 @@ def test_a_table_of_labels_and_names(tmp_path):
         (["1,liver,,,green"], "line 2: colour: got 'green', expected #RRGGBB"),
         (["1,liver,,10200004,"], "line 2: type: got '10200004', expected value:scheme:meaning such as"),
         (["1,liver,Organ,,"], "line 2: category: got 'Organ'"),
-        (["1,liver,,,", "1,spleen,,,"], "has two rows for one label"),
+        (["1,liver,,,", "1,spleen,,,"], "has two rows for the same labels"),
+        (["1,liver,,,", "01,spleen,,,"], "has two rows for the same labels"),
+        (["1 2,liver,,,", "2 1,spleen,,,"], "has two rows for the same labels"),
+        (["1 2,liver,,,", "1  2 02,spleen,,,"], "has two rows for the same labels"),
         ([], "has no rows"),
     ],
 )

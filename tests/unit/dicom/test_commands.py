@@ -12,6 +12,7 @@ import pydicom
 import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
+from nnunetv2_masam.dicom.labels import read_segmentation
 from tests.dicom_files import phantom, values, write_series
 
 
@@ -24,7 +25,7 @@ def test_from_the_scanner_to_seg_and_back(make_case, tmp_path, monkeypatch, caps
     Path("source").rename("scanner")
     write_series(Path("scanner"), values(phantom())[:2], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     shutil.rmtree("images")
-    for name in ("import", "seg", "labels"):
+    for name in ("import", "seg"):
         for words in examples(PARSERS[f"nnUNetv2_masam dicom {name}"]):
             assert main(words) == 0, words
     printed = capsys.readouterr().out.splitlines()
@@ -32,11 +33,10 @@ def test_from_the_scanner_to_seg_and_back(make_case, tmp_path, monkeypatch, caps
     assert any(line.endswith("not imported: the series is a localiser") for line in printed)
     assert f"segs/{case.name}.dcm" in printed
     assert "warning: private codes for widget; write others into segs/segments.csv" in printed
-    assert f"labels/{case.name}.nii.gz: 1 liver, 2 tumor, 3 widget" in printed
-    back = sitk.ReadImage(f"labels/{case.name}.nii.gz")
     prediction = sitk.ReadImage(f"predictions/{case.name}.nii.gz")
+    back, names = read_segmentation(Path(f"segs/{case.name}.dcm"), prediction)
+    assert names == {1: "liver", 2: "tumor", 3: "widget"}
     np.testing.assert_array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(prediction))
-    np.testing.assert_allclose(back.GetDirection(), prediction.GetDirection(), atol=1e-6)
     assert pydicom.dcmread(f"segs_2/{case.name}.dcm").SegmentationType == "LABELMAP"
 
 
@@ -44,8 +44,6 @@ def test_errors_are_one_message(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["dicom", "import", str(tmp_path / "empty"), "-o", str(tmp_path / "images")]) == 2
     assert "has no DICOM image" in capsys.readouterr().err
-    assert main(["dicom", "labels", str(tmp_path / "none.dcm"), "-o", str(tmp_path / "labels")]) == 2
-    assert f"{tmp_path / 'none.dcm'}: No such file or directory" in capsys.readouterr().err
 
 
 def test_without_the_extra_the_message_has_the_command_that_installs_it(tmp_path):

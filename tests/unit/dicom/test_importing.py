@@ -351,28 +351,6 @@ def test_names_are_the_same_in_every_import(tree, tmp_path):
     }
 
 
-def test_channels_by_description(tree, tmp_path):
-    import_folder(ImportRequest(tree, tmp_path / "images", channels=("t1", "flair")))
-    rows = [row for row in table(tmp_path / "images") if row["file"]]
-    cases = {row["file"][:-12] for row in rows}
-    assert {row["file"] for row in rows} == {f"{case}_000{n}.nii.gz" for case in cases for n in (0, 1)}
-    assert len(cases) == 2
-
-
-def test_channels_that_are_missing_ambiguous_or_on_other_grids(tree, tmp_path):
-    write_series(tree / "c", STORED, SeriesDescription="T1")
-    study = generate_uid()
-    write_series(tree / "d" / "1", STORED, study=study, SeriesDescription="T1")
-    write_series(tree / "d" / "2", STORED, axes=ROTATED, study=study, SeriesDescription="FLAIR")
-    rows = import_folder(ImportRequest(tree, tmp_path / "images", channels=("t1", "flair")))
-    results = {outcome(stack) for file, stack in rows if not file}
-    assert len([file for file, _ in rows if file]) == 4
-    assert any("with {'t1': 1, 'flair': 0} images for the channels" in result for result in results)
-    assert any("channels lie on different grids" in result for result in results)
-    with pytest.raises(ValueError, match=r"\{'t': 2\} images for the channels"):
-        import_folder(ImportRequest(tree / "a", tmp_path / "other", channels=("t",)))
-
-
 def test_an_existing_folder_is_refused(tree):
     with pytest.raises(ValueError, match="expected a new or empty folder"):
         import_folder(ImportRequest(tree, tree))

@@ -12,10 +12,12 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_masam.dicom.labels import read_segmentation, write_labels
-from nnunetv2_masam.dicom.requests import LabelsRequest, SegRequest
+from nnunetv2_masam.dicom.headers import scan_folder
+from nnunetv2_masam.dicom.labels import read_segmentation
+from nnunetv2_masam.dicom.requests import SegRequest
 from nnunetv2_masam.dicom.segments import write_segs
-from tests.dicom_files import ROTATED, phantom, values, write_series
+from nnunetv2_masam.dicom.stacks import find_stacks
+from tests.dicom_files import ROTATED, phantom, planes, values, write_series
 
 KINDS = ["axial", "oblique", "reversed", "enhanced", "enhanced oblique"]
 
@@ -28,10 +30,10 @@ def written(case, form: str = "binary", **more) -> pydicom.Dataset:
 
 def labels_of(case, form: str = "binary", **more) -> np.ndarray:
     """Labels that come back, (D, H, W) in the order of the case's positions."""
-    written(case, form, **more)
-    folder = case.source.parent
-    write_labels(LabelsRequest((folder / f"segs_{form}",), folder / f"labels_{form}", source=case.source))
-    return case.at_voxels(sitk.ReadImage(str(folder / f"labels_{form}" / f"{case.name}.nii.gz")))
+    source = sitk.ReadImage(str(case.source.parent / "images" / f"{case.name}_0000.nii.gz"))
+    image, _ = read_segmentation(Path(written(case, form, **more).filename), source)
+    assert image.GetSize() == source.GetSize()
+    return case.at_voxels(image)
 
 
 @pytest.mark.parametrize("form", ["binary", "labelmap"])
@@ -167,7 +169,7 @@ def test_regions_overlap(make_case):
     assert counts == {1: sizes[0] + sizes[1], 2: sizes[1], 3: sizes[2]}
     with pytest.raises(ValueError, match="got labelmap for segments that overlap, expected binary"):
         written(case, "labelmap")
-    with pytest.raises(ValueError, match="its segments overlap"):
+    with pytest.raises(ValueError, match=r"cannot be read as labels of a DICOM SEG .*overlap"):
         read_segmentation(Path(seg.filename))
 
 
@@ -181,21 +183,8 @@ def test_probabilities(make_case):
     assert seg.SegmentationFractionalType == "PROBABILITY"
     array = seg.get_volume().flip_spatial(0).array
     np.testing.assert_allclose(array, probabilities[..., 1:], atol=0.5 / 255 + 1e-6)
-    with pytest.raises(ValueError, match="it holds probabilities, expected masks or a label map"):
+    with pytest.raises(ValueError, match=r"cannot be read as labels of a DICOM SEG .*FRACTIONAL"):
         read_segmentation(Path(seg.filename))
-
-
-def test_probabilities_of_several_labels_are_added(make_case):
-    case = make_case()
-    (case.predictions / "own.csv").write_text("label,name\n1 2,organ\n3,bar")
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), case.labels.shape).astype(np.float32)
-    np.savez(case.predictions / f"{case.name}.npz", probabilities=np.moveaxis(probabilities, -1, 0))
-    import highdicom
-
-    seg = written(case, "fractional", segments=case.predictions / "own.csv")
-    array = highdicom.seg.segread(seg.filename).get_volume().flip_spatial(0).array
-    expected = np.stack([probabilities[..., 1] + probabilities[..., 2], probabilities[..., 3]], axis=-1)
-    np.testing.assert_allclose(array, expected, atol=0.5 / 255 + 1e-6)
 
 
 @pytest.mark.parametrize("present", [[3], [0, 7], [1, 4], [2, 3]])
@@ -213,6 +202,8 @@ def test_few_slices_that_are_not_empty(make_case, present):
 def test_one_slice(make_case):
     case = make_case(labels=phantom()[3:4])
     np.testing.assert_array_equal(labels_of(case), case.labels)
+    image, _ = read_segmentation(case.source.parent / "segs_binary" / f"{case.name}.dcm")
+    assert image.GetSpacing() == pytest.approx((0.7, 0.8, 2.5))
 
 
 def test_probabilities_of_regions(make_case):
@@ -233,7 +224,7 @@ def test_probabilities_of_regions(make_case):
 @pytest.mark.parametrize(
     ("labels", "table", "channels"),
     [
-        ({"a": 1, "b": 2}, "1,a\n2,b\n1 2,both", ([1], [2], [1, 2])),  # as many segments as channels, with background
+        ({"a": 1, "b": 2}, "2,b\n1,a", ([2], [1])),
         ({"whole": [1, 2], "core": 2}, "2,core\n1 2,whole", ([1], [0])),  # regions in another order
         ({"whole": [1, 2], "core": 2}, "2 1,whole", ([0],)),
     ],
@@ -291,7 +282,12 @@ def test_a_segment_without_probabilities(make_case):
     (case.predictions / "dataset.json").write_text(json.dumps(content))
     (case.predictions / "own.csv").write_text("label,name\n1,edge\n2,core")
     np.savez(case.predictions / f"{case.name}.npz", probabilities=np.zeros((2, *case.labels.shape)))
-    refused(case, "edge: got the labels 1, expected", form="fractional", segments=case.predictions / "own.csv")
+    refused(
+        case,
+        r"\['edge'\]: got no probabilities, expected labels or regions",
+        form="fractional",
+        segments=case.predictions / "own.csv",
+    )
 
 
 def test_a_case_of_another_source(make_case, tmp_path):
@@ -346,27 +342,17 @@ def test_a_source_that_lacks_what_the_standard_demands(make_case):
     refused(case, "lacks what DICOM SEG repeats of its source .*PatientID")
 
 
-def test_labels_are_whole_or_not_there(make_case, tmp_path):
-    case = make_case()
-    seg = Path(written(case).filename)
-    for segs, source, message in [
-        ((next(case.source.iterdir()),), None, "cannot be read as labels"),
-        ((seg, seg), None, "is a second file for"),
-        ((case.predictions,), None, r"no \*\.dcm"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            write_labels(LabelsRequest(segs, tmp_path / "labels", source))
-        assert not (tmp_path / "labels").exists()
-    write_series(tmp_path / "other", values(phantom()))
-    with pytest.raises(ValueError, match="refers to 0 usable images"):
-        write_labels(LabelsRequest((seg,), tmp_path / "labels", tmp_path / "other"))
+def test_another_kind_of_file_is_no_segmentation(make_case):
+    path = next(make_case().source.iterdir())
+    with pytest.raises(ValueError, match=f"{path.name}: cannot be read as labels of a DICOM SEG"):
+        read_segmentation(path)
 
 
 def test_a_reference_on_another_grid_is_refused(make_case):
     case = make_case()
     like = sitk.GetImageFromArray(case.labels)
     seg = Path(written(case).filename)
-    with pytest.raises(ValueError, match="its frames are not multiples of 1 mm apart"):
+    with pytest.raises(ValueError, match="has voxels at other places than its source or reference"):
         read_segmentation(seg, like)
     (path,) = case.predictions.glob("*.nii.gz")
     with pytest.raises(ValueError, match="beyond its borders"):
@@ -383,3 +369,18 @@ def test_nothing_is_warned_of(make_case):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         written(case)
+
+
+@pytest.mark.parametrize("by_uid", [False, True])
+def test_a_series_that_was_refused_is_explained(tmp_path, make_case, by_uid):
+    """A gantry tilt: another tool may have made an upright image of it, which has another grid."""
+    case = make_case()
+    tilted = [position + number * np.array([0.0, 0.8, 0.0]) for number, position in enumerate(planes(8))]
+    uid = write_series(tmp_path / "tilted", values(phantom()), tilted)
+    (stack,) = find_stacks(scan_folder(tmp_path / "tilted").values())
+    name = uid if by_uid else stack.case
+    (case.predictions / f"{case.name}.nii.gz").rename(case.predictions / f"{name}.nii.gz")
+    with pytest.raises(
+        ValueError, match=rf"no usable series in .* for {name}, {name}: the series has .* tilt of 17\.7 deg"
+    ):
+        write_segs(SegRequest(case.predictions, tmp_path / "tilted", tmp_path / "segs"))

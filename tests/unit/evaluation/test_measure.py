@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_masam.evaluation.labels import Structure
-from nnunetv2_masam.evaluation.measure import Pair, Protocol, measure, measure_all
+from nnunetv2_masam.evaluation.measure import Measured, Pair, Protocol, measure, measure_all
 from nnunetv2_masam.evaluation.segmentation import Geometry, check_geometry
 from nnunetv2_masam.label_files import read_labels
 from tests.unit.evaluation.conftest import blobs, degrade, write_volume
@@ -121,6 +122,29 @@ def test_a_damaged_memory_is_measured_again(
     assert measure_all(cases, protocols, cache, progress=False) == first  # remembered
 
 
+def test_what_an_image_decided_is_measured_again_with_another_image(tmp_path: Path) -> None:
+    cases, protocols = pairs(tmp_path, "a")
+    image, cache = tmp_path / "image.nii.gz", tmp_path / "cache"
+    moved = sitk.ReadImage(str(tmp_path / "reference.nii.gz"))
+    moved.SetOrigin((-3.4, 4.0, 5.5))
+    sitk.WriteImage(moved, str(tmp_path / "reference.nii.gz"))
+    cases["image"] = image
+    write_volume(image, blobs(0))
+
+    def found() -> Measured:
+        return measure_all(cases, protocols, cache, progress=False)[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        first = found()
+        patch.setattr("nnunetv2_masam.evaluation.measure.measure", None)
+        assert first.note.startswith(str(tmp_path / "reference.nii.gz"))
+        assert found() == first  # remembered
+    sitk.WriteImage(moved, str(image))  # now the prediction is the odd one
+    assert found().error.startswith(str(tmp_path / "a.nii.gz"))
+    cases["image"] = None
+    assert found().error.startswith(str(tmp_path / "a.nii.gz"))
+
+
 def geometry(origin: Any = (0, 0, 0), degrees: float = 0.0, **changes: Any) -> Geometry:
     angle = math.radians(degrees)
     turned = [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
@@ -151,7 +175,7 @@ def test_a_reference_slightly_off_its_image_is_measured_by_index(there: Geometry
         geometry(degrees=90),
         geometry(direction=np.diag([-1.0, -1.0, 1.0])),
         geometry(spacing_mm=(2.0, 1.0, 1.01)),
-        geometry(shape=(9, 20, 30)),
+        geometry(shape=(11, 20, 29)),
         geometry(origin=None, direction=None),
         geometry(origin=np.zeros(2), direction=np.eye(2)),
     ],
@@ -161,6 +185,27 @@ def test_other_places_are_refused_with_the_odd_file(there: Geometry) -> None:
         check_geometry((R, there), (P, geometry()), (M, geometry()))
     with pytest.raises(ValueError, match=r"^p\.nii\.gz: has"):
         check_geometry((R, geometry()), (P, there), None)
+
+
+def test_a_reference_that_is_cut_to_a_part_of_the_voxels() -> None:
+    """3D Slicer saves a segmentation no larger than its segments."""
+    turned = geometry(degrees=30)
+    assert turned.direction is not None
+    first = np.array([3.0, 2.0, 4.0]) * (1.0, 1.0, 2.0)  # x, y, z; in mm
+    part = replace(turned, shape=(5, 6, 7), origin=turned.direction @ first)
+    for image in (None, (M, turned)):
+        with pytest.raises(
+            ValueError, match=r"^r\.nii\.gz: is cut to a part of the voxels of the prediction p\.nii\.gz"
+        ):
+            check_geometry((R, part), (P, turned), image)
+    with pytest.raises(ValueError, match=r"^p\.nii\.gz: has shape"):  # here the prediction is the odd one
+        check_geometry((R, part), (P, turned), (M, part))
+    moved = replace(part, origin=turned.direction @ (first + 0.2))
+    longer = replace(part, shape=(7, 6, 7))
+    for other in (moved, longer, turned):
+        assert not other.is_part_of(replace(turned, shape=(10, 20, 29)))
+    with pytest.raises(ValueError, match=r"^p\.nii\.gz: has shape"):
+        check_geometry((R, moved), (P, turned), None)
 
 
 def test_rounded_headers_are_the_same_place() -> None:

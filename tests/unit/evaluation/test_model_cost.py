@@ -121,9 +121,10 @@ def test_nothing_recorded(tmp_path: Path) -> None:
     assert set(fold_cost(tmp_path).values()) == {None}
 
 
-def test_what_weights_were_trained_on_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["trained_on", "seen"])  # the second in checkpoints of the first versions
+def test_what_weights_were_trained_on_is_said(tmp_path: Path, key: str) -> None:
     """Of a model whose checkpoint records it; the others have no note."""
-    stored = {"file": "sam.pth", "bytes": 1, "sha256": "0", "name": "medsam", "seen": "AMOS and 10 other datasets"}
+    stored = {"file": "sam.pth", "bytes": 1, "sha256": "0", "name": "medsam", key: "AMOS and 10 other datasets"}
     for name, init_args in (("told", {"masam_weights": stored}), ("silent", {})):
         folder = tmp_path / name / "fold_0"
         folder.mkdir(parents=True)

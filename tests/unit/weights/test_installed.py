@@ -52,7 +52,7 @@ def test_found_in_its_package(package: Path, monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setenv("MASAM_CHECKPOINT", "lite_medsam")
     assert resolve_checkpoint("lite_medsam") == package
     assert main(["weights"]) == 0
-    assert f"here     {package}\n" in capsys.readouterr().out
+    assert f"here        {package}\n" in capsys.readouterr().out
 
 
 def test_origin_licence_citation_and_seen_data_are_stated(package: Path) -> None:

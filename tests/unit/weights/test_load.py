@@ -56,6 +56,18 @@ def test_loaded_values_are_the_files(sam_file):
         assert torch.equal(state[name], sam[name]), name
 
 
+def test_the_decoder_can_start_anew(sam_file):
+    path, _ = sam_file
+    network = build()
+    before = {name: tensor.clone() for name, tensor in network.mask_decoder.state_dict().items()}
+    report = load_sam_checkpoint(network, path, decoder=False)
+    after = network.mask_decoder.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert {name.partition(".")[0] for name in report.loaded} == {"image_encoder", "prompt_encoder"}
+    assert "mask_decoder.transformer.norm_final_attn.weight" in report.refused
+    assert not report.warnings
+
+
 @pytest.mark.parametrize("image_size", [(32, 32), (128, 128), (48, 160)])
 def test_position_tables_fit_any_size(sam_file, image_size):
     network = build(image_size=image_size)

@@ -22,7 +22,7 @@ def test_entries_are_consistent() -> None:
         assert known.url is None or known.url.startswith("https://")
         assert bool(known.url) != bool(known.package and known.package_file and known.extra and known.sha256)
         assert known.vit in {*VIT_PRESETS, *TINY_VIT_PRESETS} or str(known.vit).startswith(TIMM)
-        assert known.seen
+        assert known.trained_on
         assert known.licence
         assert known.source
         assert known.citations
@@ -44,7 +44,7 @@ def test_page_has_the_table() -> None:
     section = PAGE.read_text(encoding="utf-8").partition("\n## The known checkpoints\n")[2].partition("\n## ")[0]
     listed = [line for line in section.splitlines() if re.match(r"\| `\w+` \|", line)]
     known = CHECKPOINTS.values()
-    assert listed == [f"| `{each.name}` | `{each.vit}` | {each.licence} | {each.seen} |" for each in known]
+    assert listed == [f"| `{each.name}` | `{each.vit}` | {each.licence} | {each.trained_on} |" for each in known]
 
 
 def test_extra_installs_the_package() -> None:

@@ -23,7 +23,7 @@ def test_list_shows_every_checkpoint_and_the_cache(
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "sam_vit_h_4b8939.pth").touch()
     assert main(["weights"]) == 0
-    entries = capsys.readouterr().out.split("\nvit_b (vit_b)\n")[1].split("\n  here     ")
+    entries = capsys.readouterr().out.split("\nvit_b (vit_b)\n")[1].split("\n  here        ")
     assert "sam_vit_b_01ec64.pth" in entries[0]
     assert "375042383 bytes" in entries[0]
     assert CHECKPOINTS["vit_b"].sha256 in entries[0]
@@ -35,7 +35,7 @@ def test_list_shows_every_checkpoint_and_the_cache(
     known = replace(CHECKPOINTS["vit_h"], bytes=0)
     monkeypatch.setitem(published.CHECKPOINTS, "vit_h", known)
     assert main(["weights"]) == 0
-    assert capsys.readouterr().out.count(f"here     {tmp_path}") == 1
+    assert capsys.readouterr().out.count(f"here        {tmp_path}") == 1
 
 
 def test_check_describes_a_file(capsys: pytest.CaptureFixture[str], sam_file: Path) -> None:
@@ -90,7 +90,18 @@ def test_check_knows_vits_of_timm(capsys: pytest.CaptureFixture[str], tmp_path: 
     }
     torch.save({"teacher": tensors}, tmp_path / "dino.pth")
     assert main(["weights", "check", str(tmp_path / "dino.pth")]) == 0
-    assert "a ViT of timm or DINO" in capsys.readouterr().out
+    assert "a ViT of width 8 and depth 0, of timm, DINO or SAM 2" in capsys.readouterr().out
+
+
+def test_check_knows_hieras_of_timm_and_of_sam_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("sam2_hiera_tiny", num_classes=0, stages=(1, 1, 1, 1), global_att_blocks=(2,))
+    torch.save(model.state_dict(), tmp_path / "timm.pth")
+    theirs = {f"image_encoder.trunk.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save({"model": {"maskmem_tpos_enc": torch.zeros(7, 1, 1, 64), **theirs}}, tmp_path / "sam2.pt")
+    for name in ("timm.pth", "sam2.pt"):
+        assert main(["weights", "check", str(tmp_path / name)]) == 0
+        assert "a Hiera of width 96 and depth 4" in capsys.readouterr().out
 
 
 def test_download_of_an_unpublished_hash(capsys: pytest.CaptureFixture[str], tmp_path: Path, unhashed: Any) -> None:
