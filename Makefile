@@ -1,5 +1,5 @@
 # make demo    install into .venv and run the whole demonstration on the CPU
-# make test    install into .venv and run the tests
+# make test    install into .venv and run the tests, in as many processes as WORKERS says (default: 2)
 # PYTHON chooses the interpreter (3.10 or newer); TORCH is handed to pip to choose a build of torch:
 #   make test TORCH="torch==A.B.C+cpu torchvision==D.E.F+cpu --extra-index-url ADDRESS_OF_CPU_WHEELS"
 # The two have to match: with a CPU torch and a CUDA torchvision nnU-Net finds no trainers but its own.
@@ -7,6 +7,7 @@
 PYTHON ?= python3
 TORCH ?=
 VENV ?= .venv
+WORKERS ?= 2
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
@@ -16,7 +17,7 @@ demo: install
 	$(BIN)/python -u demo/run.py --output demo-output
 
 test: install
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-all: install
 	$(BIN)/python -m pytest

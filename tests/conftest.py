@@ -74,9 +74,9 @@ class Golden:
         return self["boxes_xyxy"].view(self.config["batch"], self.config["slices"], 4)
 
 
-@pytest.fixture(params=["tiny", "tiny_boxes"])
+@pytest.fixture(scope="session", params=["tiny", "tiny_boxes"])
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """Without prompts, and with boxes."""
+    """Without prompts, and with boxes; to be read only."""
     folder = SHARED / "parity" / request.param
     if not folder.is_dir():
         pytest.skip(f"parity data not found in {folder}")

@@ -73,3 +73,18 @@ def run_command(command: str, *arguments: str | Path, folder: Path, environment:
         finally:
             torch.set_num_threads(threads)
     return output.getvalue()
+
+
+def stock_split(preprocessed: Path, fold: int, cases: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Training and validation cases that nnU-Net reads, on a stand-in for the trainer's attributes that it uses."""
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    trainer = SimpleNamespace(
+        dataset_class=lambda *_, **__: SimpleNamespace(identifiers=list(cases)),
+        fold=fold,
+        preprocessed_dataset_folder="",
+        preprocessed_dataset_folder_base=str(preprocessed),
+        folder_with_segs_from_previous_stage=None,
+        print_to_log_file=lambda *_: None,
+    )
+    return nnUNetTrainer.do_split(trainer)

@@ -42,7 +42,7 @@ class Workspace:
             "nnUNet_n_proc_DA": "1",
             "nnUNet_def_n_proc": "1",
             "MASAM_OFFLINE": "1",
-            "OMP_NUM_THREADS": "2",
+            "OMP_NUM_THREADS": "1",
         }
 
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.evaluation.prompted import Prompt, find_prompt
 from tests.host.conftest import TRAINERS, Workspace
-from tests.host.test_trainer import make
+from tests.host.test_trainer import make, replaced_by
 from tests.nnunet import plan_and_preprocess
 
 sys.path.append(str(TRAINERS))
@@ -106,10 +106,5 @@ def test_what_cannot_be_trained_is_refused(workspace, boxed):
         make(nnUNetTrainerMASAM_testing_box, workspace, boxed, "3d_cascade_fullres", edit=cascade)
 
     planned = make(nnUNetTrainerMASAM_testing, workspace, boxed).plans_manager.plans
-
-    def without_prompt(plans, dataset_json):
-        plans.update(planned)
-        plans["continue_training"] = False
-
     with pytest.raises(ValueError, match="prompt 'none'; nnUNetTrainerMASAM_testing_box trains prompt 'box'"):
-        make(nnUNetTrainerMASAM_testing_box, workspace, boxed, edit=without_prompt)
+        make(nnUNetTrainerMASAM_testing_box, workspace, boxed, edit=replaced_by(planned))

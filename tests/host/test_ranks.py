@@ -42,14 +42,20 @@ RESUMED = ("uneven", "slim")
 FINAL, WHOLE = "checkpoint_final.pth", "checkpoint_whole.pth"
 
 
-def rank(rank: int, ports: list[int], environment: dict[str, str]) -> None:
-    """What ``nnUNetv2_train -num_gpus 2`` runs in each process, but for the devices and the backend.
-
-    All trainings one after the other, because starting a process takes longer than any of them; then two of them once
-    more, as if they had been killed after the first epoch.
-    """
+def process(number: int, ports: list[int], environment: dict[str, str], of_nodes: str) -> None:
+    """All trainings one after the other, because starting a process takes longer than any of them."""
     os.environ.update(environment, MASTER_ADDR="127.0.0.1")
     torch.set_num_threads(1)
+    rank(number, ports[1:])
+    os.environ["nnUNet_results"] = of_nodes
+    node(number, ports[0])
+
+
+def rank(rank: int, ports: list[int]) -> None:
+    """What ``nnUNetv2_train -num_gpus 2`` runs in each process, but for the devices and the backend.
+
+    After all trainings, two of them once more, as if they had been killed after the first epoch.
+    """
 
     def gloo(rank: int, world_size: int) -> None:
         torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
@@ -64,18 +70,16 @@ def rank(rank: int, ports: list[int], environment: dict[str, str]) -> None:
             arguments = RUNS[run]
             os.environ["MASTER_PORT"] = str(port)
             if resume and rank == 0:  # the other one waits for it
-                (final,) = Path(environment["nnUNet_results"]).glob(f"*/{arguments[3]}__*/fold_0/{FINAL}")
+                (final,) = Path(os.environ["nnUNet_results"]).glob(f"*/{arguments[3]}__*/fold_0/{FINAL}")
                 final.rename(final.with_name(WHOLE))
                 final.with_name("checkpoint_first.pth").rename(final.with_name("checkpoint_latest.pth"))
             run_training.run_ddp(rank, *arguments, "nnUNetPlans", False, resume, False, None, False, False, 2)
 
 
-def node(rank: int, port: int, environment: dict[str, str]) -> None:
+def node(rank: int, port: int) -> None:
     """One of two nodes with a process each; the second one ends its training before the first."""
-    os.environ.update(environment)
-    torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    folder = Path(environment["nnUNet_preprocessed"]) / DATASET
+    folder = Path(os.environ["nnUNet_preprocessed"]) / DATASET
     plans, dataset_json = (json.loads((folder / f"{name}.json").read_text()) for name in ("nnUNetPlans", "dataset"))
     with mock.patch.object(host, "DDP", lambda network, device_ids: DistributedDataParallel(network)):
         trainer = find_trainer(NODES)(plans | {"continue_training": False}, "3d_fullres", 0, dataset_json)
@@ -90,20 +94,6 @@ def node(rank: int, port: int, environment: dict[str, str]) -> None:
         assert (Path(trainer.output_folder) / "masam_cost.json").exists() == (ending == 0)
         assert (Path(trainer.output_folder) / FINAL).exists() == (ending == 0)
     torch.distributed.destroy_process_group()
-
-
-def test_one_process_of_all_nodes_saves_locks_and_logs(workspace: Workspace, tmp_path: Path) -> None:
-    """Both have local rank 0; were the fold locked by both, the second would be refused."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if name.startswith(("nnUNet", "MASAM"))}
-    torch.multiprocessing.spawn(node, args=(port, environment | {"nnUNet_results": str(tmp_path)}), nprocs=2)
-    (fold,) = tmp_path.glob(f"*/{NODES}__*/fold_0")
-    assert [path.name for path in fold.glob("by_*.pth")] == ["by_0.pth"]
-    log = "".join(path.read_text() for path in fold.glob("training_log*.txt"))
-    assert "written by process 0" in log
-    assert "written by process 1" not in log
 
 
 def checkpoint(results: Path, run: str, name: str = FINAL) -> dict:
@@ -147,13 +137,23 @@ def two(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of two processes."""
     results = tmp_path_factory.mktemp("two")
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(len(RUNS) + len(RESUMED))]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(1 + len(RUNS) + len(RESUMED))]
         for free in sockets:
             free.bind(("127.0.0.1", 0))
         ports = [free.getsockname()[1] for free in sockets]
     environment = {name: value for name, value in os.environ.items() if name.startswith(("nnUNet", "MASAM"))}
-    torch.multiprocessing.spawn(rank, args=(ports, environment | {"nnUNet_results": str(results)}), nprocs=2)
+    environment["nnUNet_results"] = str(results)
+    torch.multiprocessing.spawn(process, args=(ports, environment, str(results / "nodes")), nprocs=2)
     return results
+
+
+def test_one_process_of_all_nodes_saves_locks_and_logs(two: Path) -> None:
+    """Both have local rank 0; were the fold locked by both, the second would be refused."""
+    (fold,) = two.glob(f"nodes/*/{NODES}__*/fold_0")
+    assert [path.name for path in fold.glob("by_*.pth")] == ["by_0.pth"]
+    log = "".join(path.read_text() for path in fold.glob("training_log*.txt"))
+    assert "written by process 0" in log
+    assert "written by process 1" not in log
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -18,7 +18,15 @@ from tests.conftest import SHARED
 from tests.host.conftest import Workspace
 from tests.host.test_trainer import make
 from tests.nnunet import plan_and_preprocess
-from tests.recipes import RECIPES, TRAINED, part_of_encoder, small_arch_kwargs
+from tests.recipes import (
+    RECIPES,
+    TRAINED,
+    nnUNetTrainerMASAM,
+    nnUNetTrainerMASAM_scratch,
+    nnUNetTrainerSAMed,
+    part_of_encoder,
+    small_arch_kwargs,
+)
 from tests.sam_file import write_sam_file
 
 VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1]}
@@ -101,7 +109,24 @@ def trained(trainer) -> dict:
     return json.loads((Path(trainer.output_folder_base) / "plans.json").read_text())
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.__name__ for recipe in RECIPES])
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
+def test_plans_keep_what_a_recipe_is_named_for(recipe, workspace):
+    trainer = make(small(recipe), workspace, "Dataset901_Plain")
+    with torch.device("meta"):
+        network = trainer.build_network_architecture(
+            trainer.plans_manager, trainer.configuration_manager, 1, 3, enable_deep_supervision=False
+        )
+    trained = {part_of_encoder(name) for name, p in network.image_encoder.named_parameters() if p.requires_grad}
+    assert trained == TRAINED[recipe]
+    assert recipe.needs_pretrained_weights == (recipe is not nnUNetTrainerMASAM_scratch)
+
+
+# the other recipes leave out parts of the first
+@pytest.mark.parametrize(
+    "recipe",
+    [nnUNetTrainerMASAM, nnUNetTrainerMASAM_scratch, nnUNetTrainerSAMed],
+    ids=lambda recipe: recipe.__name__,
+)
 def test_recipe_trains_what_it_is_named_for(recipe, workspace, hippocampus, tmp_path, monkeypatch):
     monkeypatch.setenv("MASAM_CHECKPOINT", str(write_sam_file(tmp_path / "sam.pth", VIT)))
     trainer = make(small(recipe), workspace, hippocampus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from dataclasses import replace
@@ -44,6 +45,17 @@ def make(
     return trainer(plans, configuration, 0, dataset_json, CPU)
 
 
+def replaced_by(planned: dict, **changes):
+    """An ``edit`` to other plans, with changes to a configuration."""
+
+    def edit(plans, dataset_json):
+        plans.update(copy.deepcopy(planned))
+        plans["continue_training"] = False
+        plans["configurations"]["3d_fullres"].update(changes)
+
+    return edit
+
+
 def test_a_training_takes_the_threads_that_its_job_may_use(workspace, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(7)  # as nnU-Net's command does on a machine with seven CPUs
@@ -55,8 +67,10 @@ def test_a_training_takes_the_threads_that_its_job_may_use(workspace, monkeypatc
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("dataset", ["Dataset901_Plain", "Dataset902_Regions", "Dataset903_Ignore"])
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+@pytest.mark.parametrize(
+    ("dataset", "configuration"),
+    [("Dataset901_Plain", "2d"), ("Dataset902_Regions", "3d_fullres"), ("Dataset903_Ignore", "3d_fullres")],
+)
 def test_trains_and_validates(workspace, dataset, configuration):
     trainer = make(nnUNetTrainerMASAM_testing, workspace, dataset, configuration)
     trainer.run_training()
@@ -253,13 +267,8 @@ def test_missing_configuration_is_named(workspace):
 
 def test_plans_for_another_vit_are_refused(workspace):
     planned = make(nnUNetTrainerMASAM, workspace, "Dataset901_Plain").plans_manager.plans
-
-    def edit(plans, dataset_json):
-        plans.update(planned)
-        plans["continue_training"] = False
-
     with pytest.raises(ValueError, match="are for the ViT 'vit_b'"):
-        make(nnUNetTrainerMASAM_paper, workspace, "Dataset901_Plain", edit=edit)
+        make(nnUNetTrainerMASAM_paper, workspace, "Dataset901_Plain", edit=replaced_by(planned))
 
 
 @pytest.mark.parametrize(
@@ -275,12 +284,8 @@ def test_plans_without_what_a_recipe_is_named_for_are_refused(workspace, changes
     class Changed(nnUNetTrainerMASAM):
         rules = replace(nnUNetTrainerMASAM.rules, **changes)
 
-    def edit(plans, dataset_json):
-        plans.update(planned)
-        plans["continue_training"] = False
-
     with pytest.raises(ValueError, match=message):
-        make(Changed, workspace, "Dataset901_Plain", edit=edit)
+        make(Changed, workspace, "Dataset901_Plain", edit=replaced_by(planned))
 
 
 @pytest.mark.parametrize(
@@ -295,14 +300,8 @@ def test_plans_without_what_a_recipe_is_named_for_are_refused(workspace, changes
 )
 def test_edited_plans_without_meaning_are_refused(workspace, change, message):
     planned = make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain").plans_manager.plans
-
-    def edit(plans, dataset_json):
-        plans.update(planned)
-        plans["continue_training"] = False
-        plans["configurations"]["3d_fullres"].update(change)
-
     with pytest.raises(ValueError, match=message):
-        make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", edit=edit)
+        make(nnUNetTrainerMASAM_testing, workspace, "Dataset901_Plain", edit=replaced_by(planned, **change))
 
 
 def test_prediction_rebuilds_the_network(workspace):

@@ -15,6 +15,7 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,15 +75,17 @@ def import_arguments(golden, tmp_path, **changed) -> list[str]:
     return ["import-masam", *words, "--image-size", side, side, "--in-plane", side, side]
 
 
-@pytest.fixture
-def imported(golden, tmp_path, monkeypatch) -> Imported:
-    monkeypatch.setenv("nnUNet_extTrainer", str(CHECKOUT / "trainers"))
-    assert main(import_arguments(golden, tmp_path)) == 0
+@pytest.fixture(scope="module")
+def imported(golden, tmp_path_factory) -> Iterator[Imported]:
+    folder = tmp_path_factory.mktemp("import")
+    assert main(import_arguments(golden, folder)) == 0
     predictor = nnUNetPredictor(
         tile_step_size=0.2, use_gaussian=False, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False
     )
-    predictor.initialize_from_trained_model_folder(str(tmp_path / "imported"), ("all",))
-    return Imported(tmp_path / "imported", predictor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("nnUNet_extTrainer", str(CHECKOUT / "trainers"))
+        predictor.initialize_from_trained_model_folder(str(folder / "imported"), ("all",))
+        yield Imported(folder / "imported", predictor)
 
 
 def test_the_example_of_its_help(golden, tmp_path, monkeypatch):
@@ -204,7 +207,7 @@ def test_stock_command_predicts_the_same(golden, imported, volume, tmp_path, mon
         / f"nnUNetTrainerMASAM_paper__nnUNetMASAMImportPlans__{CONFIGURATION}"
     )
     model.parent.mkdir(parents=True)
-    imported.folder.rename(model)
+    model.symlink_to(imported.folder)
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing((0.8, 0.8, 3.0))
     image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.data_checks import faults_of_files
+from tests.scaled_labels import scale_labels
 from tests.unit.evaluation.conftest import blobs, dataset, write_volume  # noqa: F401
 
 
@@ -33,11 +33,7 @@ def test_a_sound_dataset(dataset: Any) -> None:  # noqa: F811
 
 def test_label_files(raw: Any) -> None:
     labels = raw.raw / "labelsTr"
-    image = nibabel.load(labels / "case_0.nii.gz")
-    image.header.set_data_dtype(np.uint8)
-    nibabel.save(
-        nibabel.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine, image.header), labels / "case_0.nii.gz"
-    )
+    scale_labels(labels / "case_0.nii.gz")
     write_volume(labels / "case_1.nii.gz", blobs(1) * 4)
     write_volume(labels / "case_2.nii.gz", blobs(2) * np.float32(0.5))
     (labels / "case_3.nii.gz").write_text("no image")

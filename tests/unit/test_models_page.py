@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.recipes import RECIPES
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from tests.scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    return load("parameters")
-
-
-def load(name: str) -> ModuleType:
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        spec = importlib.util.spec_from_file_location(f"{name}_benchmark", BENCHMARKS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return module
+    return load_script("benchmarks/parameters.py")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +44,7 @@ def test_foreign_networks_have_as_many_as_the_page_says(script, result):
 
 
 def test_backbones_are_those_of_the_result_file_and_of_the_networks():
-    script = load("backbones")
+    script = load_script("benchmarks/backbones.py")
     recipe = "nnUNetTrainerMASAM_slim77"
     counted = script.describe(recipe)
     numbers = {name: {**counted, "cpu_seconds_per_slice": 0.25} for name in script.RECIPES}

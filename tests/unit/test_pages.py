@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from nnunetv2_masam.files import read_json
+from tests.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
 FOREIGN = re.compile(r"\((nnU-Net|PyTorch|torchvision|the system)\)$")
 
 
-def load(path: Path) -> ModuleType:
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
 @pytest.fixture(scope="module")
 def errors() -> ModuleType:
-    return load(ROOT / "docs" / "site" / "errors.py")
+    return load_script("docs/site/errors.py")
 
 
 def entries() -> list[str]:
@@ -63,7 +51,7 @@ def test_all_messages_are_listed(errors):
 
 
 def test_the_readme_has_todays_predictions():
-    script = load(ROOT / "benchmarks" / "predictions.py")
+    script = load_script("benchmarks/predictions.py")
     result = read_json(script.RESULT)
     page = script.PAGE.read_text("utf-8")
     assert script.replaced(page, "predictions", script.table(result)) == page
@@ -72,7 +60,7 @@ def test_the_readme_has_todays_predictions():
 
 
 def test_the_readme_has_the_cross_validations_table():
-    crossval = load(ROOT / "docs" / "pictures_crossval.py")
+    crossval = load_script("docs/pictures_crossval.py")
     page = (ROOT / "README.md").read_text("utf-8")
     assert crossval.section(crossval.read_summaries()) in page
 

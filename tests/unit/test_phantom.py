@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,18 +10,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-PHANTOM = Path(__file__).resolve().parents[2] / "demo" / "phantom.py"
+from tests.scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def phantom() -> ModuleType:
     """``demo/phantom.py``, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("phantom", PHANTOM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("demo/phantom.py")
 
 
 def test_a_case_depends_on_its_seed_alone(phantom: ModuleType) -> None:

@@ -132,10 +132,10 @@ def installed(request: pytest.FixtureRequest) -> Environment:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture
-def removable(wheel: Path, borrowed: Path, tmp_path: Path) -> Environment:
-    """An environment of the test's own, to take things away from."""
-    return _environment(tmp_path, borrowed, [str(wheel)])
+@pytest.fixture(scope="module")
+def removable(wheel: Path, borrowed: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment of the module's own, to take things away from."""
+    return _environment(tmp_path_factory.mktemp("removable"), borrowed, [str(wheel)])
 
 
 def _environment(folder: Path, borrowed: Path, what: Sequence[str]) -> Environment:

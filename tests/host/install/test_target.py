@@ -27,11 +27,11 @@ class ArgumentParser(_own.ArgumentParser):
 """
 
 
-@pytest.fixture
-def target(removable: Environment, wheel: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def target(removable: Environment, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with our wheel and an old argparse, in an environment that has neither."""
     removable.pip("uninstall", "-y", "nnunetv2-masam")
-    folder = tmp_path / "target"
+    folder = tmp_path_factory.mktemp("target")
     removable.pip("install", "--no-deps", "--no-index", "--target", str(folder), str(wheel))
     (folder / "argparse.py").write_text(OLD_ARGPARSE)
     return folder

@@ -47,15 +47,6 @@ def test_what_is_written_fits_the_training(folder, checkpoint, tmp_path, capsys)
     assert all(".seg_layers." in name for name in adapted.report.new)
 
 
-@pytest.mark.parametrize("trainer", ["nnUNetTrainer", "nnUNetTrainerSwinUNETR"])
-def test_trainers_of_other_networks_are_refused(folder, checkpoint, capsys, trainer):  # noqa: F811
-    arguments = ["adapt-pretrained", str(checkpoint), "-d", "4", "-tr", trainer, "-o", "fitted.pth"]
-    assert main(arguments) == 2
-    message = capsys.readouterr().err
-    assert f"-tr: {trainer} is not a MA-SAM trainer; take one of nnUNetTrainerMADINO" in message
-    assert message.count("SwinUNETR") == trainer.count("SwinUNETR")
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

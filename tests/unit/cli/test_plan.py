@@ -99,13 +99,16 @@ def test_baseline_plans_of_another_shape(folder, capsys):
     assert f"{folder / 'nnUNetPlans.json'}: configurations.2d.median_image_size_in_voxels: missing" in message
 
 
-def test_trainers_of_other_networks_are_refused(folder, capsys):
-    for trainer in ("nnUNetTrainer", "nnUNetTrainerSwinUNETR"):
-        assert main(["plan", "-d", "4", "-tr", trainer]) == 2
-        message = capsys.readouterr().err
-        assert f"-tr: {trainer} is not a MA-SAM trainer; take one of" in message
-        assert "nnUNetTrainerMASAM_tiny" in message
-        assert message.count("SwinUNETR") == trainer.count("SwinUNETR")  # what is proposed is not refused
+@pytest.mark.parametrize("command", ["plan", "adapt-pretrained checkpoint.pth -o fitted.pth"])
+@pytest.mark.parametrize("trainer", ["nnUNetTrainer", "nnUNetTrainerSwinUNETR"])
+def test_trainers_of_other_networks_are_refused(folder, tmp_path, monkeypatch, capsys, command, trainer):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"network_weights": {}, "trainer_name": trainer, "init_args": {}}, "checkpoint.pth")
+    assert main([*command.split(), "-d", "4", "-tr", trainer]) == 2
+    message = capsys.readouterr().err
+    assert f"-tr: {trainer} is not a MA-SAM trainer; take one of nnUNetTrainerMADINO" in message
+    assert "nnUNetTrainerMASAM_tiny" in message
+    assert message.count("SwinUNETR") == trainer.count("SwinUNETR")  # what is proposed is not refused
 
 
 def test_the_planner_takes_rules_and_baseline_as_arguments(folder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import SimpleITK as sitk
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.datasets.btcv import TRAINING
-from tests.nnunet import plan_and_preprocess
+from tests.nnunet import plan_and_preprocess, stock_split
 from tests.unit.datasets.conftest import Folders, image_array, label_array, write_btcv, write_volume
 
 
@@ -59,8 +58,6 @@ def test_paper_merges_the_adrenal_glands(btcv: Path, folders: Folders) -> None:
 
 def test_nnunet_takes_it_and_trains_on_the_papers_split(folders: Folders, tmp_path: Path) -> None:
     """Stock integrity check, planning and preprocessing, the splits file being there before; then stock do_split."""
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
     source = write_btcv(tmp_path / "source", tuple(range(31, 41)))
     assert convert(source, "--paper", "--paper-split", "--partial") == 0
     preprocessed = folders.preprocessed / "Dataset017_BTCV"
@@ -68,15 +65,7 @@ def test_nnunet_takes_it_and_trains_on_the_papers_split(folders: Folders, tmp_pa
     plan_and_preprocess([17], ("3d_fullres",), verify=True)
     assert (preprocessed / "splits_final.json").read_bytes() == before
     cases = [path.name.removesuffix(".nii.gz") for path in (preprocessed / "gt_segmentations").iterdir()]
-    trainer = SimpleNamespace(
-        dataset_class=lambda *_, **__: SimpleNamespace(identifiers=cases),
-        fold=5,
-        preprocessed_dataset_folder="",
-        preprocessed_dataset_folder_base=str(preprocessed),
-        folder_with_segs_from_previous_stage=None,
-        print_to_log_file=lambda *_: None,
-    )
-    training, validation = nnUNetTrainer.do_split(trainer)
+    training, validation = stock_split(preprocessed, 5, cases)
     assert validation == [f"BTCV_{number:04d}" for number in range(35, 41)]
     assert training == [f"BTCV_{number:04d}" for number in range(31, 35)]
     assert sorted(training + validation) == sorted(cases)

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_masam.datasets.volumes import LabelRule, Volume, convert_volume
+from tests.scaled_labels import scale_labels
 from tests.unit.datasets.conftest import ORIGIN_XYZ_MM, SHAPE, SPACING_XYZ_MM, image_array, label_array, write_volume
 
 RULE = LabelRule(frozenset(range(4)), {3: 2})
@@ -69,10 +70,7 @@ def test_label_values_out_of_range(volume: Volume, target: Path, value: float, s
 
 def test_scaled_labels_are_written_as_whole_numbers(volume: Volume, target: Path) -> None:
     write_volume(volume.label, label_array((1, 2)))
-    image = nibabel.load(volume.label)
-    image.header.set_data_dtype(np.uint8)
-    scaled = np.asarray(image.dataobj, np.float32)
-    nibabel.save(nibabel.Nifti1Image(scaled, image.affine, image.header), volume.label)
+    scale_labels(volume.label)
     assert set(np.unique(nibabel.load(volume.label).get_fdata())) - {0, 1, 2}
     found = convert_volume(volume, target, RULE)
     assert found.labels == {1, 2}

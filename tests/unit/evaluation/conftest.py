@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def degrade(labels: np.ndarray, shift: int) -> np.ndarray:
     return np.roll(labels, shift, axis=2)
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report takes seconds and has tests of its own."""
+    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
+
+
 class FakeDataset:
     """Writes and changes the folders; attributes are where things lie."""
 
@@ -106,6 +113,19 @@ class FakeDataset:
         self.write_json(folder / "dataset.json", self.dataset_json)
         self.write_summaries(trainer)
         return folder
+
+    def copy_predictions(self, trainer: str, folder: Path) -> Path:
+        """All predictions of a model in one new folder, as those of a test set."""
+        folder.mkdir()
+        for case in self.cases:
+            shutil.copy(self.prediction(trainer, case), folder)
+        return folder
+
+    def test_set_arguments(self, **folders: Path) -> list[str]:
+        """To compare these folders on the references of the training cases."""
+        named = [f"{name}={folder}" for name, folder in folders.items()]
+        references = ["--references", self.references, "--dataset-json", self.preprocessed / "dataset.json"]
+        return ["compare", "--predictions", *named, *map(str, references), "-np", "1"]
 
     def write_summaries(self, trainer: str) -> None:
         """As `compute_metrics_on_folder` does, without its process pool."""

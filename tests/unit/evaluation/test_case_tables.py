@@ -16,10 +16,7 @@ from nnunetv2_masam.evaluation.value_tables import read_groups, read_values
 BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
 COMPARE = ["compare", "-d", "901", "-np", "1", BASE]
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

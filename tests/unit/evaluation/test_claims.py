@@ -135,11 +135,6 @@ def test_trainings_and_cases_both_count() -> None:
 # the command
 
 
-@pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
-
-
 def test_trainings_margins_and_seen_models(dataset: Any, tmp_path: Path, capsys: Any, no_report: None) -> None:
     again = dataset.add_model("nnUNetTrainerAgain", lambda case: 1 + case % 2)
     arguments = ["compare", "-d", "901", f"base={BASE},{again}", f"{OURS}", "-np", "1", "-o", str(tmp_path)]

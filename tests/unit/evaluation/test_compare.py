@@ -21,11 +21,7 @@ BASE, OURS = "nnUNetTrainer", "nnUNetTrainerMASAM"
 CROSSVALIDATION = ["compare", "-d", "901", BASE, OURS, "-np", "1"]
 SPACING_X_MM = 0.5  # of the files that conftest writes
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report takes seconds and has tests of its own."""
-    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -319,24 +315,9 @@ def test_a_single_case_cannot_tell(dataset: Any, capsys: pytest.CaptureFixture[s
 # test sets and labels matched by name
 
 
-def _test_set(dataset: Any, tmp_path: Path, trainer: str, name: str) -> Path:
-    folder = tmp_path / name
-    folder.mkdir()
-    for case in dataset.cases:
-        shutil.copy(dataset.prediction(trainer, case), folder)
-    return folder
-
-
-def _test_set_arguments(dataset: Any, **folders: Path) -> list[str]:
-    named = [f"{name}={folder}" for name, folder in folders.items()]
-    dataset_json = dataset.preprocessed / "dataset.json"
-    references = ["--references", str(dataset.references), "--dataset-json", str(dataset_json)]
-    return ["compare", "--predictions", *named, *references, "-np", "1"]
-
-
 def test_test_set_mode_gives_the_same_values(dataset: Any, tmp_path: Path) -> None:
-    folders = {"A": _test_set(dataset, tmp_path, BASE, "a"), "B": _test_set(dataset, tmp_path, OURS, "b")}
-    assert main([*_test_set_arguments(dataset, **folders), "-o", str(tmp_path / "out")]) == 0
+    folders = {"A": dataset.copy_predictions(BASE, tmp_path / "a"), "B": dataset.copy_predictions(OURS, tmp_path / "b")}
+    assert main([*dataset.test_set_arguments(**folders), "-o", str(tmp_path / "out")]) == 0
     assert main([*CROSSVALIDATION, "-o", str(tmp_path / "cv")]) == 0
     ours, theirs = (read_csv(tmp_path / name / "cases.csv") for name in ("out", "cv"))
     names = {"A": BASE, "B": OURS}
@@ -346,14 +327,14 @@ def test_test_set_mode_gives_the_same_values(dataset: Any, tmp_path: Path) -> No
 
 
 def test_test_set_mode_refuses_other_labels(dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = _test_set(dataset, tmp_path, BASE, "a")
+    folder = dataset.copy_predictions(BASE, tmp_path / "a")
     dataset.write_json(folder / "dataset.json", {"labels": {"background": 0, "spleen": 1}})
-    assert "--match-labels-by-name" in refused(capsys, _test_set_arguments(dataset, A=folder))
+    assert "--match-labels-by-name" in refused(capsys, dataset.test_set_arguments(A=folder))
 
 
 def test_labels_are_matched_by_name(dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A model with the liver as 1 and two halves of the kidney as 5 and 6 is measured like the original."""
-    folder = _test_set(dataset, tmp_path, BASE, "a")
+    folder = dataset.copy_predictions(BASE, tmp_path / "a")
 
     def relabel(labels: np.ndarray) -> np.ndarray:
         halves = np.where(np.arange(labels.shape[0])[:, None, None] < 4, 5, 6)
@@ -364,7 +345,7 @@ def test_labels_are_matched_by_name(dataset: Any, tmp_path: Path, capsys: pytest
     foreign = {"background": 0, "Liver": 1, "spleen": 2, "kidney_right": 5, "kidney_left": 6}
     foreign |= {"filler_3": 3, "filler_4": 4}
     dataset.write_json(folder / "dataset.json", {"labels": foreign})
-    arguments = [*_test_set_arguments(dataset, A=folder), "--match-labels-by-name"]
+    arguments = [*dataset.test_set_arguments(A=folder), "--match-labels-by-name"]
     assert main([*arguments, "-o", str(tmp_path / "plain")]) == 0
     assert {row["label"] for row in read_csv(tmp_path / "plain" / "cases.csv")} == {"liver"}
     assert "kidney (not in A)" in capsys.readouterr().out
@@ -383,7 +364,7 @@ def test_labels_are_matched_by_name(dataset: Any, tmp_path: Path, capsys: pytest
 
 def test_a_flat_folder_joins_the_cross_validation(dataset: Any, tmp_path: Path) -> None:
     """Predictions of a model that knows neither nnU-Net nor folds; the folds are then the other model's."""
-    folder = _test_set(dataset, tmp_path, OURS, "foreign")
+    folder = dataset.copy_predictions(OURS, tmp_path / "foreign")
     assert main([*CROSSVALIDATION[:4], f"foreign={folder}", "-np", "1", "-o", str(tmp_path / "out")]) == 0
     summaries = json.loads((tmp_path / "out" / "summary.json").read_text())["summaries"]
     assert sorted(summaries["foreign"]["liver"]["Dice"]["fold_means"]) == ["0", "1", "2"]

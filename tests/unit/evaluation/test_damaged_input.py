@@ -30,15 +30,9 @@ def nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def test_set(dataset: Any, tmp_path: Path) -> Any:
     """Arguments for two folders of predictions, which are returned with them."""
-    folders = {name: tmp_path / name for name in "AB"}
-    for trainer, folder in zip((BASE, OURS), folders.values(), strict=True):
-        folder.mkdir()
-        for case in dataset.cases:
-            shutil.copy(dataset.prediction(trainer, case), folder)
-    named = [f"{name}={folder}" for name, folder in folders.items()]
-    description = dataset.preprocessed / "dataset.json"
-    references = ["--references", str(dataset.references), "--dataset-json", str(description)]
-    return ["compare", "--predictions", *named, *references, "-np", "1"], folders
+    models = {"A": BASE, "B": OURS}
+    folders = {name: dataset.copy_predictions(trainer, tmp_path / name) for name, trainer in models.items()}
+    return dataset.test_set_arguments(**folders), folders
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:

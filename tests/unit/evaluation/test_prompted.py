@@ -39,18 +39,11 @@ def arguments(dataset: Any, tmp_path: Path) -> list[str]:
         "wide": predict(dataset, tmp_path, "wide", 1, oracle | {"margin_mm": 5.0}),
         "person": predict(dataset, tmp_path, "person", 1, {"source": "drawn"}),
     }
-    predictions = [f"{name}={folder}" for name, folder in folders.items()]
-    references = ["--references", str(dataset.references), "--dataset-json", str(dataset.preprocessed / "dataset.json")]
-    return ["compare", "--predictions", *predictions, *references, "-np", "1", "-o", str(tmp_path / "out")]
+    return [*dataset.test_set_arguments(**folders), "-o", str(tmp_path / "out")]
 
 
 def summary(tmp_path: Path) -> dict[str, Any]:
     return json.loads((tmp_path / "out" / "summary.json").read_text())
-
-
-@pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnunetv2_masam.evaluation.report.write_report", lambda *_: None)
 
 
 def test_marked_in_every_output_and_kept_out_of_the_tests(arguments, tmp_path, capsys, monkeypatch):

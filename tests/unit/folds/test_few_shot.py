@@ -18,6 +18,7 @@ from nnunetv2_masam.folds.few_shot import (
     labels_of_cases,
     read_few_shot_folds,
 )
+from tests.nnunet import stock_split
 
 LABELS = {
     "a": frozenset({"liver"}),
@@ -132,22 +133,9 @@ def test_without_splits_nnunets_own_are_made(dataset: Any) -> None:
 
 
 def test_nnunet_trains_on_the_appended_folds(dataset: Any) -> None:
-    """nnU-Net's own reading of the splits, on a stand-in for the trainer's attributes that it uses."""
-    from types import SimpleNamespace
-
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
     assert main(["few-shot", "-d", "901", "-k", "2", "--folds", "1"]) == 0
     (entry,) = read_few_shot_folds(dataset.preprocessed)
-    trainer = SimpleNamespace(
-        dataset_class=lambda *_, **__: SimpleNamespace(identifiers=dataset.cases),
-        fold=entry.fold,
-        preprocessed_dataset_folder="",
-        preprocessed_dataset_folder_base=str(dataset.preprocessed),
-        folder_with_segs_from_previous_stage=None,
-        print_to_log_file=lambda *_: None,
-    )
-    training, validation = nnUNetTrainer.do_split(trainer)
+    training, validation = stock_split(dataset.preprocessed, entry.fold, dataset.cases)
     assert len(training) == 2
     assert set(training) <= set(dataset.splits[1]["train"])
     assert validation == dataset.splits[1]["val"]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from nnunetv2_masam.network import MASAM
 from nnunetv2_masam.network.increments import enabled_increments, merge_increments
+from nnunetv2_masam.training.trainer import MASAMTrainer
 from nnunetv2_masam.weights import load_sam_checkpoint
 from tests.conftest import TINY_VIT
 from tests.recipes import RECIPES, TRAINED, part_of_encoder, small_network
 from tests.sam_file import write_sam_file
 
 X = torch.randn(1, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.__name__ for recipe in RECIPES])
 
 
 def build(recipe, **changes) -> MASAM:
@@ -23,75 +24,77 @@ def build(recipe, **changes) -> MASAM:
     return small_network(recipe, **changes)
 
 
-def train(network: MASAM, steps: int = 3) -> None:
+@dataclass
+class Trained:
+    """A network after three steps, and what it was before; to be read only."""
+
+    recipe: type[MASAMTrainer]
+    network: MASAM
+    weights_before: dict[str, torch.Tensor]
+    logits_before: torch.Tensor
+
+
+@pytest.fixture(scope="module", params=RECIPES, ids=lambda recipe: recipe.__name__)
+def trained(request) -> Trained:
+    network = build(request.param)
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    logits = network.eval()(X).detach()
+    network.train()
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-3)
-    for _ in range(steps):
+    for _ in range(3):
         optimizer.zero_grad()
         network(X).square().mean().backward()
         optimizer.step()
+    return Trained(request.param, network.eval(), weights, logits)
 
 
-def without_additions(recipe, network: MASAM) -> MASAM:
+def without_additions(recipe, weights: dict[str, torch.Tensor]) -> MASAM:
     """A network that never had FacT, LoRA or adapters, with the weights that both have."""
     plain = build(recipe, fact_rank=0, adapter_channels=0, lora_rank=0)
-    weights = network.state_dict()
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     return plain.eval()
 
 
-@every_recipe
-def test_trains_what_its_name_says(recipe):
-    network = build(recipe)
-    before = {name: p.clone() for name, p in network.named_parameters()}
+def test_trains_what_its_name_says(trained):
+    network, parts = trained.network, TRAINED[trained.recipe]
     encoder = dict(network.image_encoder.named_parameters())
-    assert {part_of_encoder(name) for name, p in encoder.items() if p.requires_grad} == TRAINED[recipe]
+    assert {part_of_encoder(name) for name, p in encoder.items() if p.requires_grad} == parts
     for name, parameter in encoder.items():
-        assert parameter.requires_grad == (part_of_encoder(name) in TRAINED[recipe]), name
+        assert parameter.requires_grad == (part_of_encoder(name) in parts), name
     assert all(p.requires_grad for p in network.mask_decoder.parameters())
     assert [name for name, p in network.prompt_encoder.named_parameters() if p.requires_grad] == [
         "no_mask_embed.weight"
     ]
-    train(network)
     for name, parameter in network.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
         # the softmax cancels a key's bias: its gradient is zero but for rounding
         if not name.endswith("k_proj.bias"):
-            assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
+            assert torch.equal(parameter, trained.weights_before[name]) != parameter.requires_grad, name
 
 
-@every_recipe
-def test_three_steps_change_the_result(recipe):
-    network = build(recipe)
-    before = network.eval()(X).detach()
-    train(network.train())
-    change = (network.eval()(X) - before).abs().max()
-    assert change > 1e-2 * before.abs().max()
+def test_three_steps_change_the_result(trained):
+    before = trained.logits_before
+    assert (trained.network(X) - before).abs().max() > 1e-2 * before.abs().max()
 
 
-@every_recipe
-def test_without_its_additions_it_is_the_network_that_never_had_them(recipe):
-    network = build(recipe).eval()
+def test_without_its_additions_it_is_the_network_that_never_had_them(trained):
+    recipe, network = trained.recipe, trained.network
     low_rank_only = "adapter" not in {part_of_encoder(name) for name, _ in network.image_encoder.named_parameters()}
     # increments start at zero, adapters do not
-    assert torch.allclose(network(X), without_additions(recipe, network)(X), atol=1e-6) == low_rank_only
-    train(network.train())
-    expected = without_additions(recipe, network)(X)
-    network.eval()
-    added = not torch.allclose(network(X), expected, atol=1e-6)
+    at_start = without_additions(recipe, trained.weights_before)(X)
+    assert torch.allclose(trained.logits_before, at_start, atol=1e-6) == low_rank_only
+    expected, logits = without_additions(recipe, network.state_dict())(X), network(X)
+    added = not torch.allclose(logits, expected, atol=1e-6)
     assert added == bool(TRAINED[recipe] - {"sam"})
-    again = network(X)
     with network.adapters_disabled():
         assert torch.equal(network(X), expected)
         with torch.no_grad():
             torch.testing.assert_close(network(X), expected)
-    assert torch.equal(network(X), again)
+    assert torch.equal(network(X), logits)
 
 
-@every_recipe
-def test_merged_equals_added(recipe):
-    network = build(recipe)
-    train(network)
-    network.eval()
+def test_merged_equals_added(trained):
+    network = trained.network
     added = network(X).detach()
     with torch.no_grad():
         merged = network(X)
@@ -103,26 +106,23 @@ def test_merged_equals_added(recipe):
             for attention, added_here in zip(projections, increments, strict=True)
         ]
     torch.testing.assert_close(merged, added, rtol=1e-4, atol=1e-6)
-    assert any(changed) == bool(TRAINED[recipe] & {"fact", "lora"})
+    assert any(changed) == bool(TRAINED[trained.recipe] & {"fact", "lora"})
 
 
-@every_recipe
-def test_saved_loaded_and_saved_again_is_the_same(recipe):
-    network = build(recipe)
-    train(network, steps=1)
+def test_saved_loaded_and_saved_again_is_the_same(trained):
     file = io.BytesIO()
-    torch.save(network.state_dict(), file)
+    torch.save(trained.network.state_dict(), file)
     file.seek(0)
     torch.manual_seed(9)
-    other = small_network(recipe)
+    other = small_network(trained.recipe)
     other.load_state_dict(torch.load(file, weights_only=True))
-    saved, again = network.state_dict(), other.state_dict()
+    saved, again = trained.network.state_dict(), other.state_dict()
     assert list(saved) == list(again)
     for name, tensor in saved.items():
         assert torch.equal(tensor, again[name]), name
 
 
-@every_recipe
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.__name__)
 def test_sam_brings_all_but_what_is_added(recipe, tmp_path):
     network = build(recipe)
     report = load_sam_checkpoint(network, write_sam_file(tmp_path / "sam.pth", TINY_VIT))

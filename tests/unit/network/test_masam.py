@@ -1,4 +1,4 @@
-"""The network's contract: any size in, the same size out, only what is meant to be trained gets a gradient."""
+"""The network's contract: any size in, the same size out; what is trained is in ``test_contract.py``."""
 
 from __future__ import annotations
 
@@ -59,32 +59,6 @@ def test_slices_see_their_neighbours_only_in_their_own_sample():
     assert (difference[1] == 0).all()
 
 
-@pytest.mark.parametrize("trainable", ["masam", "decoder", "all"])
-@pytest.mark.parametrize("prompt", ["none", "box"])
-def test_every_trainable_parameter_gets_a_gradient(trainable, prompt):
-    network = build(input_channels=1 + (prompt == "box"), trainable=trainable, prompt=prompt)
-    torch.nn.init.normal_(network.image_encoder.fact.v.weight)  # at zero, U and Σ get none
-    boxes = torch.tensor([[[4.0, 5.0, 40.0, 50.0]] * 3]) if prompt == "box" else None
-    before = {name: p.clone() for name, p in network.named_parameters()}
-    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1e-2)
-    for _ in range(3):
-        optimizer.zero_grad()
-        network(torch.randn(1, 1, 3, 64, 64), boxes).square().mean().backward()
-        optimizer.step()
-    for name, parameter in network.named_parameters():
-        assert (parameter.grad is not None) == parameter.requires_grad, name
-        # the softmax cancels a key's bias: its gradient is zero but for rounding
-        if not name.endswith("k_proj.bias"):
-            assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
-
-
-def test_frozen_encoder_by_default():
-    network = build()
-    trained = {name for name, p in network.image_encoder.named_parameters() if p.requires_grad}
-    assert trained
-    assert all("fact" in name or "adapter_" in name for name in trained)
-
-
 def test_gradient_checkpointing_changes_no_gradient():
     x = torch.randn(2, 1, 3, 64, 64)
     gradients = []
@@ -118,14 +92,6 @@ def test_bfloat16_on_a_cpu_is_for_prediction(side):
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     assert (rounded - exact).norm() < 0.05 * exact.norm()
-
-
-def test_untrained_fact_changes_nothing():
-    x = torch.randn(1, 1, 2, 64, 64)
-    network = build().eval()
-    with_fact = network(x)
-    network.image_encoder.fact = None
-    torch.testing.assert_close(network(x), with_fact)
 
 
 def test_boxes_change_the_result_only_for_a_network_built_with_them():

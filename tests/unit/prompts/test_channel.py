@@ -6,7 +6,6 @@ import json
 import os
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -20,6 +19,7 @@ from nnunetv2_masam.cli import main
 from nnunetv2_masam.prompts.channel import images_by_case
 from tests.host.dataset import write_dataset
 from tests.nnunet import quick
+from tests.scaled_labels import scale_labels
 
 
 def read(path: Path) -> np.ndarray:
@@ -202,13 +202,6 @@ def test_a_data_set_without_box_channel_is_refused_with_the_remedy():
     check_box_channel(boxed, "nnUNetTrainerMASAM_box")
     with pytest.raises(ValueError, match="channel 1 is a box channel already"):
         add_box_channel(boxed, {})
-
-
-def scale_labels(path: Path) -> None:
-    """Save a label file as nibabel saves a float array under its old header: 1 becomes about 1.004, 2 stays."""
-    image = nibabel.load(path)
-    image.header.set_data_dtype(np.uint8)
-    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj, np.float32), image.affine, image.header), path)
 
 
 def test_scaled_labels_keep_their_boxes_and_are_written_rounded(raw, capsys):

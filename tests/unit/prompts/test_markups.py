@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,134 +19,7 @@ SLICER_AXES = [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0]
 
 # the fields that Slicer 5 writes for a region, in its order and notation, with values of our own; the second region is
 # the one around control points, one of them not placed yet, and has no display
-SAVED_BY_SLICER = """\
-{
-    "@schema": "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#",
-    "markups": [
-        {
-            "type": "ROI",
-            "coordinateSystem": "LPS",
-            "coordinateUnits": "mm",
-            "locked": false,
-            "fixedNumberOfControlPoints": false,
-            "labelFormat": "%N-%d",
-            "lastUsedControlPointNumber": 1,
-            "roiType": "Box",
-            "center": [14.000000000000002, -29.0, 22.0],
-            "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
-            "size": [3.4999999999999996, 7.0, 9.0],
-            "insideOut": false,
-            "controlPoints": [
-                {
-                    "id": "1",
-                    "label": "lesion-1",
-                    "description": "",
-                    "associatedNodeID": "vtkMRMLScalarVolumeNode1",
-                    "position": [14.000000000000002, -29.0, 22.0],
-                    "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
-                    "selected": true,
-                    "locked": false,
-                    "visibility": true,
-                    "positionStatus": "defined"
-                }
-            ],
-            "measurements": [
-                {
-                    "name": "volume",
-                    "enabled": true,
-                    "value": 0.2205,
-                    "units": "cm3",
-                    "description": "Volume",
-                    "printFormat": "%-#4.4g%s"
-                }
-            ],
-            "display": {
-                "visibility": true,
-                "opacity": 1.0,
-                "color": [0.4, 1.0, 1.0],
-                "selectedColor": [1.0, 0.5000076295109483, 0.5000076295109483],
-                "activeColor": [0.4, 1.0, 0.0],
-                "propertiesLabelVisibility": true,
-                "pointLabelsVisibility": false,
-                "textScale": 3.0,
-                "glyphType": "Sphere3D",
-                "glyphScale": 1.5,
-                "glyphSize": 5.0,
-                "useGlyphScale": true,
-                "sliceProjection": false,
-                "sliceProjectionUseFiducialColor": true,
-                "sliceProjectionOutlinedBehindSlicePlane": false,
-                "sliceProjectionColor": [1.0, 1.0, 1.0],
-                "sliceProjectionOpacity": 0.6,
-                "lineThickness": 0.2,
-                "lineColorFadingStart": 1.0,
-                "lineColorFadingEnd": 10.0,
-                "lineColorFadingSaturation": 1.0,
-                "lineColorFadingHueOffset": 0.0,
-                "handlesInteractive": true,
-                "translationHandleVisibility": true,
-                "rotationHandleVisibility": false,
-                "scaleHandleVisibility": true,
-                "interactionHandleScale": 3.0,
-                "snapMode": "toVisibleSurface"
-            }
-        },
-        {
-            "type": "ROI",
-            "coordinateSystem": "LPS",
-            "coordinateUnits": "mm",
-            "locked": true,
-            "fixedNumberOfControlPoints": true,
-            "labelFormat": "%N-%d",
-            "lastUsedControlPointNumber": 2,
-            "roiType": "BoundingBox",
-            "center": [10.5, -39.5, 8.5],
-            "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
-            "size": [1.1999999999999993, 1.4000000000000057, 3.4],
-            "insideOut": false,
-            "controlPoints": [
-                {
-                    "id": "1",
-                    "label": "lesion_1-1",
-                    "description": "seen from the front",
-                    "associatedNodeID": "",
-                    "position": [9.9, -40.2, 6.8],
-                    "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
-                    "selected": true,
-                    "locked": false,
-                    "visibility": true,
-                    "positionStatus": "defined"
-                },
-                {
-                    "id": "2",
-                    "label": "lesion_1-2",
-                    "description": "",
-                    "associatedNodeID": "",
-                    "position": [11.1, -38.8, 10.2],
-                    "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
-                    "selected": true,
-                    "locked": false,
-                    "visibility": true,
-                    "positionStatus": "defined"
-                },
-                {
-                    "id": "3",
-                    "label": "lesion_1-3",
-                    "description": "",
-                    "associatedNodeID": "",
-                    "position": "",
-                    "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
-                    "selected": true,
-                    "locked": false,
-                    "visibility": true,
-                    "positionStatus": "undefined"
-                }
-            ],
-            "measurements": []
-        }
-    ]
-}
-"""
+SAVED_BY_SLICER = Path(__file__).parent / "data" / "saved_by_slicer.mrk.json"
 
 
 def image(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)) -> sitk.Image:
@@ -180,7 +54,7 @@ def save(path: Path, **changes) -> Path:
 
 
 def test_a_file_with_all_that_slicer_writes(tmp_path):
-    (tmp_path / "case.mrk.json").write_text(SAVED_BY_SLICER, "utf-8")
+    shutil.copy(SAVED_BY_SLICER, tmp_path / "case.mrk.json")
     ((first, second),) = read_markups(tmp_path).values()
     assert first.voxel_box(image()) == BOX
     assert second.voxel_box(image()) == [[0, 2], [0, 2], [0, 3]]

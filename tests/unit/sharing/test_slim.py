@@ -19,7 +19,7 @@ import torch
 
 from nnunetv2_masam.cli import main
 from nnunetv2_masam.network import MASAM
-from nnunetv2_masam.weights import CheckpointError, load_sam_checkpoint
+from nnunetv2_masam.weights import CheckpointError
 from nnunetv2_masam.weights.provenance import KEY, identify, stored_provenance
 from nnunetv2_masam.weights.slim import MARKER, SlimCompletion
 from nnunetv2_masam.weights.trained import read_nnunet_checkpoint
@@ -27,6 +27,7 @@ from tests.conftest import TINY_VIT
 from tests.plans import plans_with
 from tests.sam_file import write_sam_file
 from tests.unit.cli.test_help import PARSERS, examples
+from tests.unit.sharing.models import bits, weights_of, write_model
 
 ARCHITECTURE = {
     "vit": TINY_VIT,
@@ -38,63 +39,39 @@ ARCHITECTURE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_other_weights(monkeypatch, tmp_path):
-    monkeypatch.setenv("MASAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("MASAM_CHECKPOINT", raising=False)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A SAM file, and a model of two folds with what nnU-Net stores besides the weights."""
+    folder = tmp_path_factory.mktemp("template")
+    content = {
+        "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-3}]},
+        "_best_ema": np.float64(0.5),
+        "logging": {"mean_fg_dice": [np.float32(0.25)], "epoch_end_timestamps": [1.0]},
+        "trainer_name": "nnUNetTrainerMASAM_paper",
+    }
+    write_model(folder / "model", ARCHITECTURE, write_sam_file(folder / "sam.pth", TINY_VIT), folds=2, **content)
+    return folder
+
+
+@pytest.fixture
+def sam(template, tmp_path) -> Path:
+    return Path(shutil.copy(template / "sam.pth", tmp_path))
+
+
+@pytest.fixture
+def model_folder(template, sam, tmp_path) -> Path:
+    return Path(shutil.copytree(template / "model", tmp_path / "model"))
 
 
 def build() -> MASAM:
     return MASAM(1, 3, **ARCHITECTURE)
 
 
-@pytest.fixture
-def sam(tmp_path) -> Path:
-    return write_sam_file(tmp_path / "sam.pth", TINY_VIT)
-
-
-@pytest.fixture
-def model_folder(tmp_path, sam) -> Path:
-    """As nnU-Net leaves it, after a training that changed all that is trained."""
-    network = build()
-    load_sam_checkpoint(network, sam)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.requires_grad:
-                parameter += 0.05 * torch.randn_like(parameter)
-    folder = tmp_path / "model"
-    for fold in ("fold_0", "fold_1"):
-        (folder / fold / "validation").mkdir(parents=True)
-        (folder / fold / "validation" / "summary.json").write_text("{}")
-        checkpoint = {
-            "network_weights": network.state_dict(),
-            "optimizer_state": {"state": {}, "param_groups": [{"lr": 1e-3}]},
-            "_best_ema": np.float64(0.5),
-            "logging": {"mean_fg_dice": [np.float32(0.25)], "epoch_end_timestamps": [1.0]},
-            "init_args": {"configuration": "3d_fullres", "device": torch.device("cpu"), KEY: identify(sam).as_dict()},
-            "trainer_name": "nnUNetTrainerMASAM_paper",
-        }
-        torch.save(checkpoint, folder / fold / "checkpoint_final.pth")
-    architecture = {"network_class_name": "nnunetv2_masam.network.MASAM", "arch_kwargs": ARCHITECTURE}
-    (folder / "plans.json").write_text(json.dumps(plans_with(architecture)))
-    (folder / "dataset.json").write_text("{}")
-    return folder
-
-
-def weights_of(folder: Path, fold: str = "fold_0") -> dict:
-    return torch.load(folder / fold / "checkpoint_final.pth", weights_only=False)["network_weights"]
-
-
-def bits(tensors: dict) -> dict:
-    return {name: (tensor.dtype, tensor.shape, tensor.numpy().tobytes()) for name, tensor in tensors.items()}
-
-
 def test_round_trip(model_folder, sam, tmp_path, capsys):
     slim, whole = tmp_path / "slim", tmp_path / "whole"
     assert main(["slim", str(model_folder), "-o", str(slim), "--sam", str(sam)]) == 0
     assert "tensors left out; needs sam.pth" in capsys.readouterr().out
-    for fold in ("fold_0", "fold_1"):
+    for fold in range(2):
         left = weights_of(slim, fold)
         frozen = {name for name, p in build().named_parameters() if not p.requires_grad}
         resized = {"image_encoder.pos_embed", "image_encoder.patch_embed.proj.weight"}
@@ -103,7 +80,7 @@ def test_round_trip(model_folder, sam, tmp_path, capsys):
             "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
         }
     assert main(["merge", str(slim), "-o", str(whole), "--sam", str(sam)]) == 0
-    for fold in ("fold_0", "fold_1"):
+    for fold in range(2):
         assert bits(weights_of(whole, fold)) == bits(weights_of(model_folder, fold))
     for name in ("plans.json", "dataset.json", "fold_0/validation/summary.json"):
         assert (whole / name).read_bytes() == (model_folder / name).read_bytes()
@@ -126,23 +103,6 @@ def test_examples_of_the_help_texts(model_folder, sam, tmp_path, monkeypatch):
     whole = weights_of(tmp_path / "nnUNetTrainerMASAM__nnUNetPlans__3d_fullres")
     assert bits(weights_of(tmp_path / "merged")) == bits(whole)
     assert any(".fact." in name for name in whole.keys() - weights_of(tmp_path / "folded").keys())
-
-
-def test_fold(model_folder, tmp_path):
-    folded = tmp_path / "folded"
-    assert main(["merge", str(model_folder), "-o", str(folded), "--fold"]) == 0
-    plans = json.loads((folded / "plans.json").read_text())
-    arch_kwargs = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
-    assert arch_kwargs["fact_rank"] == 0
-    before, after = build().eval(), MASAM(1, 3, **arch_kwargs).eval()
-    before.load_state_dict(weights_of(model_folder))
-    after.load_state_dict(weights_of(folded))
-    x = torch.rand(1, 1, 4, 48, 32)
-    with torch.enable_grad():  # the path that does not merge by itself
-        expected, got = before(x).detach(), after(x).detach()
-    qkv = "image_encoder.blocks.0.attn.qkv.weight"
-    assert not torch.equal(before.state_dict()[qkv], after.state_dict()[qkv])
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_slim_weights_load_wherever_the_base_is(model_folder, sam, tmp_path, monkeypatch):
@@ -266,7 +226,7 @@ def test_interrupted_at_any_time_leaves_a_whole_folder_or_none(model_folder, sam
         assert child.exitcode is not None, "hangs"
         if out.exists():
             assert {path.relative_to(out) for path in out.rglob("*")} == whole
-            assert bits(weights_of(out, "fold_1")) == bits(weights_of(tmp_path / "first", "fold_1"))
+            assert bits(weights_of(out, 1)) == bits(weights_of(tmp_path / "first", 1))
             shutil.rmtree(out)
     assert main(["merge", str(model_folder), "-o", str(tmp_path / "out"), "--fold"]) == 0
     assert not list(tmp_path.glob(".*.partial"))

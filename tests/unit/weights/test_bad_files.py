@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,9 @@ from nnunetv2_masam.weights.recognition import ViTGeometry
 
 StateDict = dict[str, Tensor]
 PATCH = "image_encoder.patch_embed.proj.weight"
+POSITIONS = "image_encoder.pos_embed"
+NECK = "image_encoder.neck.0.weight"
+QKV = "image_encoder.blocks.1.attn.qkv.weight"
 TOUCHED = "code-was-executed"
 
 
@@ -56,11 +60,6 @@ def test_missing_file(tmp_path: Path) -> None:
         read_sam_state_dict(tmp_path / "sam.pth")
 
 
-def test_empty_file(tmp_path: Path) -> None:
-    (tmp_path / "sam.pth").touch()
-    assert_refused(tmp_path / "sam.pth", "empty file")
-
-
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
 def test_truncated_file(part: float, sam_file: Path) -> None:
     content = sam_file.read_bytes()
@@ -68,18 +67,20 @@ def test_truncated_file(part: float, sam_file: Path) -> None:
     assert_refused(sam_file, "truncated")
 
 
-def test_truncated_legacy_file(sam_state_dict: StateDict, tmp_path: Path) -> None:
-    torch.save(sam_state_dict, tmp_path / "sam.pth", _use_new_zipfile_serialization=False)
-    content = (tmp_path / "sam.pth").read_bytes()
-    (tmp_path / "sam.pth").write_bytes(content[: len(content) // 2])
-    assert_refused(tmp_path / "sam.pth", "damaged or truncated")
-
-
-def test_truncated_safetensors(sam_state_dict: StateDict, tmp_path: Path) -> None:
-    save_file(sam_state_dict, tmp_path / "sam.safetensors")
-    content = (tmp_path / "sam.safetensors").read_bytes()
-    (tmp_path / "sam.safetensors").write_bytes(content[: len(content) // 2])
-    assert_refused(tmp_path / "sam.safetensors", "SafetensorError")
+@pytest.mark.parametrize(
+    ("file_name", "save", "match"),
+    [
+        ("sam.pth", partial(torch.save, _use_new_zipfile_serialization=False), "damaged or truncated"),
+        ("sam.safetensors", save_file, "SafetensorError"),
+    ],
+)
+def test_half_of_other_formats(
+    file_name: str, save: Callable[..., None], match: str, sam_state_dict: StateDict, tmp_path: Path
+) -> None:
+    save(sam_state_dict, tmp_path / file_name)
+    content = (tmp_path / file_name).read_bytes()
+    (tmp_path / file_name).write_bytes(content[: len(content) // 2])
+    assert_refused(tmp_path / file_name, match)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +148,8 @@ def test_two_entries_of_one_name(sam_file: Path) -> None:
     assert_refused(sam_file, "two entries have the same name")
 
 
-@pytest.mark.filterwarnings("ignore:.*(Sparse|sparse|nested tensors):UserWarning")
-@pytest.mark.parametrize("tensor", [torch.eye(4).to_sparse(), torch.zeros(4, device="meta")], ids=["sparse", "meta"])
-def test_tensors_that_are_not_dense(tensor: Tensor, sam_state_dict: StateDict, tmp_path: Path) -> None:
-    torch.save({**sam_state_dict, "image_encoder.neck.0.weight": tensor}, tmp_path / "sam.pth")
-    assert_refused(tmp_path / "sam.pth", r"image_encoder\.neck\.0\.weight as a sparse, nested or meta tensor")
-
-
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("key", [PATCH, "image_encoder.pos_embed", "image_encoder.blocks.1.attn.rel_pos_h"])
+@pytest.mark.parametrize("key", [PATCH, POSITIONS, "image_encoder.blocks.1.attn.rel_pos_h"])
 @pytest.mark.parametrize("shape", [(), (5,), (0, 3), (2, 3, 4, 5, 6)], ids=str)
 def test_tensors_of_other_shapes(
     shape: tuple[int, ...], key: str, suffix: str, sam_state_dict: StateDict, tmp_path: Path
@@ -191,11 +185,6 @@ def test_torchscript(tmp_path: Path) -> None:
     assert_refused(tmp_path / "sam.pth", "TorchScript")
 
 
-def test_noise(tmp_path: Path) -> None:
-    (tmp_path / "sam.pth").write_bytes(b"\x00\xff" * 500)
-    assert_refused(tmp_path / "sam.pth", "1000 bytes of no known format")
-
-
 @pytest.mark.parametrize(
     ("content", "match"),
     [
@@ -212,9 +201,19 @@ def test_text_saved_as_weights(content: bytes, match: str, file_name: str, tmp_p
     assert_refused(tmp_path / file_name, match)
 
 
-def test_text_cut_inside_a_character_is_still_text(tmp_path: Path) -> None:
-    (tmp_path / "sam.pth").write_bytes("é".join("x" * 400).encode()[:512] + b"\xa9")
-    assert_refused(tmp_path / "sam.pth", "text file")
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "empty file"),
+        (b"\x00\xff" * 500, "1000 bytes of no known format"),
+        ("é".join("x" * 400).encode()[:512] + b"\xa9", "text file"),  # cut inside a character
+        (pickle.dumps({"a": [1, 2]}, protocol=2), "Invalid magic number"),  # which torch did not write
+    ],
+    ids=["empty", "noise", "cut text", "pickle"],
+)
+def test_other_bytes(content: bytes, match: str, tmp_path: Path) -> None:
+    (tmp_path / "sam.pth").write_bytes(content)
+    assert_refused(tmp_path / "sam.pth", match)
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -237,28 +236,59 @@ def test_plain_pickle_with_code_is_not_executed(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_pickled_module_is_refused(tmp_path: Path) -> None:
-    torch.save(nn.Linear(2, 2), tmp_path / "sam.pth")
-    assert_refused(tmp_path / "sam.pth", r"pickled code \(it wants to call torch\.nn\.modules\.linear\.Linear\)")
+CONTENTS: dict[str, tuple[Callable[[StateDict], Any], str]] = {
+    "sparse": (
+        lambda sam: {**sam, NECK: torch.eye(4).to_sparse()},
+        r"image_encoder\.neck\.0\.weight as a sparse, nested or meta tensor",
+    ),
+    "meta": (lambda sam: {**sam, NECK: torch.zeros(4, device="meta")}, "as a sparse, nested or meta tensor"),
+    "module": (
+        lambda sam: nn.Linear(2, 2),
+        r"pickled code \(it wants to call torch\.nn\.modules\.linear\.Linear\)",
+    ),
+    "numbers": (lambda sam: {"epoch": 3, "loss": [0.5]}, r"dict without tensors \(keys: epoch, loss\)"),
+    "nothing": (lambda sam: {}, r"dict without tensors \(keys: none\)"),
+    "list": (lambda sam: [torch.zeros(2)], "a list"),
+    "tensor": (lambda sam: torch.zeros(2), "a Tensor"),
+    "nnU-Net": (
+        lambda sam: {
+            "network_weights": {"encoder.stem.weight": torch.zeros(1)},
+            "logging": {"mean_fg_dice": [np.float32(0.5)]},
+            "trainer_name": "nnUNetTrainer",
+        },
+        "an nnU-Net checkpoint",
+    ),
+    "unknown wrapper": (
+        lambda sam: {"ema": {"net": sam}},
+        r"something else \(keys: ema with keys: net with keys: image_encoder\.pos_embed, .*"
+        "If SAM's weights are in an inner dict, save that",
+    ),
+    "missing blocks": (
+        lambda sam: {key: tensor for key, tensor in sam.items() if ".blocks.0." not in key},
+        r"a patch embedding and blocks \[1\]",
+    ),
+    "too large for float32": (
+        lambda sam: {**sam, POSITIONS: sam[POSITIONS].double() + 1e300},
+        "NaN or infinite values",
+    ),
+    "two models": (
+        lambda sam: {
+            f"{prefix}.{key}": t + n for n, prefix in enumerate(("model", "module")) for key, t in sam.items()
+        },
+        "two different tensors",
+    ),
+    **{
+        str(dtype): (lambda sam, dtype=dtype: {**sam, QKV: sam[QKV].to(dtype)}, rf"got {QKV} as {dtype}")
+        for dtype in (torch.int8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn)
+    },
+}
 
 
-def test_pickle_that_torch_did_not_write(tmp_path: Path) -> None:
-    (tmp_path / "sam.pth").write_bytes(pickle.dumps({"a": [1, 2]}, protocol=2))
-    assert_refused(tmp_path / "sam.pth", "Invalid magic number")
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        ({"epoch": 3, "loss": [0.5]}, r"dict without tensors \(keys: epoch, loss\)"),
-        ({}, r"dict without tensors \(keys: none\)"),
-        ([torch.zeros(2)], "a list"),
-        (torch.zeros(2), "a Tensor"),
-    ],
-    ids=["numbers", "empty", "list", "tensor"],
-)
-def test_no_dict_of_tensors(content: Any, match: str, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "sam.pth")
+@pytest.mark.filterwarnings("ignore:.*(Sparse|sparse|nested tensors):UserWarning")
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_contents_that_are_refused(kind: str, sam_state_dict: StateDict, tmp_path: Path) -> None:
+    content, match = CONTENTS[kind]
+    torch.save(content(sam_state_dict), tmp_path / "sam.pth")
     assert_refused(tmp_path / "sam.pth", match)
 
 
@@ -282,16 +312,6 @@ def test_weights_of_another_network(keys: list[str], match: str, suffix: str, tm
     assert_refused(path, match)
 
 
-def test_nnunet_checkpoint_is_named_as_such(tmp_path: Path) -> None:
-    checkpoint = {
-        "network_weights": {"encoder.stem.weight": torch.zeros(1)},
-        "logging": {"mean_fg_dice": [np.float32(0.5)]},
-        "trainer_name": "nnUNetTrainer",
-    }
-    torch.save(checkpoint, tmp_path / "checkpoint_final.pth")
-    assert_refused(tmp_path / "checkpoint_final.pth", "an nnU-Net checkpoint")
-
-
 def test_training_checkpoint_of_micro_sam_says_how_to_export_it(
     sam_state_dict: StateDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,18 +324,6 @@ def test_training_checkpoint_of_micro_sam_says_how_to_export_it(
     assert_refused(tmp_path / "best.pt", r"call torch_em\.Loss\).*export_custom_sam_model")
 
 
-def test_inner_keys_of_an_unknown_wrapper_are_listed(sam_state_dict: StateDict, tmp_path: Path) -> None:
-    torch.save({"ema": {"net": sam_state_dict}}, tmp_path / "sam.pth")
-    keys = r"keys: ema with keys: net with keys: image_encoder\.pos_embed, "
-    assert_refused(tmp_path / "sam.pth", rf"something else \({keys}.*If SAM's weights are in an inner dict, save that")
-
-
-def test_missing_blocks(sam_state_dict: StateDict, tmp_path: Path) -> None:
-    kept = {key: tensor for key, tensor in sam_state_dict.items() if ".blocks.0." not in key}
-    torch.save(kept, tmp_path / "sam.pth")
-    assert_refused(tmp_path / "sam.pth", r"a patch embedding and blocks \[1\]")
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_values_that_are_not_finite(
@@ -325,26 +333,6 @@ def test_values_that_are_not_finite(
     broken["image_encoder.neck.2.weight"].view(-1)[5:7] = value
     torch.save(broken, tmp_path / "sam.pth")
     assert_refused(tmp_path / "sam.pth", r"2 NaN or infinite values in image_encoder\.neck\.2\.weight")
-
-
-def test_values_too_large_for_float32(sam_state_dict: StateDict, tmp_path: Path) -> None:
-    key = "image_encoder.pos_embed"
-    torch.save({**sam_state_dict, key: sam_state_dict[key].double() + 1e300}, tmp_path / "sam.pth")
-    assert_refused(tmp_path / "sam.pth", "NaN or infinite values")
-
-
-@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn])
-def test_weights_that_are_no_floats(dtype: torch.dtype, sam_state_dict: StateDict, tmp_path: Path) -> None:
-    key = "image_encoder.blocks.1.attn.qkv.weight"
-    torch.save({**sam_state_dict, key: sam_state_dict[key].to(dtype)}, tmp_path / "sam.pth")
-    assert_refused(tmp_path / "sam.pth", rf"got {key} as {dtype}")
-
-
-def test_two_models_under_different_prefixes(sam_state_dict: StateDict, tmp_path: Path) -> None:
-    student = {f"model.{key}": tensor for key, tensor in sam_state_dict.items()}
-    average = {f"module.{key}": tensor + 1 for key, tensor in sam_state_dict.items()}
-    torch.save({**student, **average}, tmp_path / "sam.pth")
-    assert_refused(tmp_path / "sam.pth", "two different tensors")
 
 
 def test_folders(tmp_path: Path, sam_state_dict: StateDict) -> None:

@@ -117,57 +117,41 @@ def test_hugging_face_names_are_translated(file_name: str, sam_state_dict: State
     assert_same(checkpoint.state_dict, sam_state_dict)
 
 
-# Literal names, as in transformers' modeling_sam.py and in the files of facebook/sam-vit-base.
-@pytest.mark.parametrize(
-    ("theirs", "official"),
-    [
-        (
-            "shared_image_embedding.positional_embedding",
-            "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
-        ),
-        (
-            "prompt_encoder.shared_embedding.positional_embedding",
-            "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
-        ),
-        ("vision_encoder.pos_embed", "image_encoder.pos_embed"),
-        ("vision_encoder.patch_embed.projection.weight", "image_encoder.patch_embed.proj.weight"),
-        ("vision_encoder.layers.11.layer_norm2.bias", "image_encoder.blocks.11.norm2.bias"),
-        ("vision_encoder.layers.0.attn.rel_pos_w", "image_encoder.blocks.0.attn.rel_pos_w"),
-        ("vision_encoder.layers.31.mlp.lin1.weight", "image_encoder.blocks.31.mlp.lin1.weight"),
-        ("vision_encoder.neck.conv2.weight", "image_encoder.neck.2.weight"),
-        ("vision_encoder.neck.layer_norm2.weight", "image_encoder.neck.3.weight"),
-        ("prompt_encoder.point_embed.3.weight", "prompt_encoder.point_embeddings.3.weight"),
-        ("prompt_encoder.not_a_point_embed.weight", "prompt_encoder.not_a_point_embed.weight"),
-        ("prompt_encoder.no_mask_embed.weight", "prompt_encoder.no_mask_embed.weight"),
-        ("prompt_encoder.mask_embed.layer_norm2.weight", "prompt_encoder.mask_downscaling.4.weight"),
-        ("prompt_encoder.mask_embed.conv3.bias", "prompt_encoder.mask_downscaling.6.bias"),
-        (
-            "mask_decoder.transformer.layers.1.cross_attn_image_to_token.out_proj.weight",
-            "mask_decoder.transformer.layers.1.cross_attn_image_to_token.out_proj.weight",
-        ),
-        (
-            "mask_decoder.transformer.layers.0.layer_norm4.weight",
-            "mask_decoder.transformer.layers.0.norm4.weight",
-        ),
-        (
-            "mask_decoder.transformer.layer_norm_final_attn.bias",
-            "mask_decoder.transformer.norm_final_attn.bias",
-        ),
-        ("mask_decoder.upscale_conv2.weight", "mask_decoder.output_upscaling.3.weight"),
-        ("mask_decoder.upscale_layer_norm.weight", "mask_decoder.output_upscaling.1.weight"),
-        (
-            "mask_decoder.output_hypernetworks_mlps.2.proj_in.weight",
-            "mask_decoder.output_hypernetworks_mlps.2.layers.0.weight",
-        ),
-        (
-            "mask_decoder.output_hypernetworks_mlps.2.layers.0.weight",
-            "mask_decoder.output_hypernetworks_mlps.2.layers.1.weight",
-        ),
-        ("mask_decoder.iou_prediction_head.proj_out.bias", "mask_decoder.iou_prediction_head.layers.2.bias"),
-    ],
-)
-def test_literal_hugging_face_names(theirs: str, official: str) -> None:
+# Literal names, as in transformers' modeling_sam.py and in the files of facebook/sam-vit-base, each before SAM's own.
+LITERAL_NAMES = """
+shared_image_embedding.positional_embedding prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+prompt_encoder.shared_embedding.positional_embedding prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+vision_encoder.pos_embed image_encoder.pos_embed
+vision_encoder.patch_embed.projection.weight image_encoder.patch_embed.proj.weight
+vision_encoder.layers.11.layer_norm2.bias image_encoder.blocks.11.norm2.bias
+vision_encoder.layers.0.attn.rel_pos_w image_encoder.blocks.0.attn.rel_pos_w
+vision_encoder.layers.31.mlp.lin1.weight image_encoder.blocks.31.mlp.lin1.weight
+vision_encoder.neck.conv2.weight image_encoder.neck.2.weight
+vision_encoder.neck.layer_norm2.weight image_encoder.neck.3.weight
+prompt_encoder.point_embed.3.weight prompt_encoder.point_embeddings.3.weight
+prompt_encoder.not_a_point_embed.weight prompt_encoder.not_a_point_embed.weight
+prompt_encoder.no_mask_embed.weight prompt_encoder.no_mask_embed.weight
+prompt_encoder.mask_embed.layer_norm2.weight prompt_encoder.mask_downscaling.4.weight
+prompt_encoder.mask_embed.conv3.bias prompt_encoder.mask_downscaling.6.bias
+mask_decoder.transformer.layers.0.layer_norm4.weight mask_decoder.transformer.layers.0.norm4.weight
+mask_decoder.transformer.layer_norm_final_attn.bias mask_decoder.transformer.norm_final_attn.bias
+mask_decoder.upscale_conv2.weight mask_decoder.output_upscaling.3.weight
+mask_decoder.upscale_layer_norm.weight mask_decoder.output_upscaling.1.weight
+mask_decoder.output_hypernetworks_mlps.2.proj_in.weight mask_decoder.output_hypernetworks_mlps.2.layers.0.weight
+mask_decoder.output_hypernetworks_mlps.2.layers.0.weight mask_decoder.output_hypernetworks_mlps.2.layers.1.weight
+mask_decoder.iou_prediction_head.proj_out.bias mask_decoder.iou_prediction_head.layers.2.bias
+"""
+
+
+@pytest.mark.parametrize("names", LITERAL_NAMES.strip().splitlines())
+def test_literal_hugging_face_names(names: str) -> None:
+    theirs, official = names.split()
     assert from_hf(theirs) == official
+
+
+def test_an_attention_layer_has_the_same_name_in_both() -> None:
+    name = "mask_decoder.transformer.layers.1.cross_attn_image_to_token.out_proj.weight"
+    assert from_hf(name) == name
 
 
 def test_shared_position_matrix_may_be_in_the_file_twice(sam_state_dict: StateDict, tmp_path: Path) -> None:
