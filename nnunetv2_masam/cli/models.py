@@ -78,6 +78,7 @@ COMMANDS = {
         MergeRequest,
         """\
   nnUNetv2_masam merge slim -o merged
+  nnUNetv2_masam merge nnUNetTrainerMASAM__nnUNetPlans__3d_fullres -o folded --fold
 """,
     ),
     "adapt-pretrained": Command(

@@ -295,7 +295,7 @@ def test_plans_without_what_a_recipe_is_named_for_are_refused(workspace, changes
         ({"training_patch_size": [5, 8, 40]}, "smaller than one token of 16 x 16"),
         ({"training_patch_size": [5, 48, 40], "patch_size": [9, 40, 40]}, "in plane both must be the same"),
         ({"micro_batch_size": 0}, "micro_batch_size"),
-        ({"training_patch_size": [5, 40.5, 40]}, r"training_patch_size: \[5, 40.5, 40\], expected a list of integers"),
+        ({"training_patch_size": [5, 40.5, 40]}, r"training_patch_size: \[5, 40.5, 40\], expected integers"),
     ],
 )
 def test_edited_plans_without_meaning_are_refused(workspace, change, message):

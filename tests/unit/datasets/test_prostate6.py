@@ -82,7 +82,8 @@ def test_wrong_files(prostate6: Path, tmp_path: Path, folders: Folders, capsys: 
     assert convert(source, "--partial") == 2
     message = capsys.readouterr().err
     assert "Case40_segmentation.nii.gz: label values 3; the dataset has 0, 1, 2" in message
-    assert "Case41_segmentation.nii.gz: spacing 3 x 0.7 x 0.7 mm, its image 3 x 0.8 x 0.7 mm" in message
+    assert "Case41_segmentation.nii.gz: lies elsewhere than its image" in message
+    assert "with spacing 3 x 0.7 x 0.7 mm, its image 3 x 0.8 x 0.7 mm" in message
     assert list(folders.raw.iterdir()) == []
     write_volume(source / "HK" / "Case40_segmentation.nii.gz", label_array((1,)))
     assert convert(source, "--partial", "--copy-geometry") == 0

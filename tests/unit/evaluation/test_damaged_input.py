@@ -214,7 +214,7 @@ def test_a_reference_that_no_model_predicted(test_set: Any, capsys: Any, monkeyp
 def test_no_references_at_all(test_set: Any, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "empty").mkdir()
     message = refused(capsys, [*test_set[0], "--references", str(tmp_path / "empty")])
-    assert f"{tmp_path / 'empty'}: no reference segmentations (*.nii.gz)" in message
+    assert f"{tmp_path / 'empty'}: no reference segmentations (*.nii.gz, *.dcm)" in message
 
 
 def test_labels_off_their_images_are_measured_by_index_and_noted(dataset: Any, tmp_path: Path, capsys: Any) -> None:
