@@ -91,6 +91,8 @@ def find_cases(request: CompareRequest) -> Cases:
     """
     places = find_places(request)
     file_ending = places.dataset_json["file_ending"]
+    for run in (run for runs in places.runs.values() for run in runs if not is_table(run.path.name)):
+        _check_predictions(run, places)
     folder = places.references or reference_folder(str(places.dataset))
     references = segmentations_in(folder, file_ending, SEG_ENDING)
     found = [_read_model(name, runs, places, references) for name, runs in places.runs.items()]
@@ -129,6 +131,14 @@ def find_cases(request: CompareRequest) -> Cases:
     return Cases(table, models, recorded, places.dataset_json, places.title, (*notes, *seen_notes))
 
 
+def _check_predictions(run: Run, places: Places) -> None:
+    ending = places.dataset_json["file_ending"]
+    if not any(files_by_case(folder, ending, SEG_ENDING) for _, folder in _prediction_folders(run, places)):
+        reason = f"; {NO_VALIDATION_IN_FOLD_ALL}" if (run.path / ALL_FOLD).is_dir() else ""
+        where = f"*{ending}), neither in fold_*/validation nor directly in it"
+        raise ValueError(f"{run.path}: no predictions ({where}{reason}")
+
+
 def _seen_notes(request: CompareRequest, models: list[str]) -> list[str]:
     """Which models may have been trained on what they are compared on."""
     if unknown := sorted(set(request.seen) - set(models)):
@@ -164,10 +174,6 @@ def _read_model(
                     raise ValueError(f"{name}: case {case} is predicted twice:\n  {there[case][1]}\n  {path}")
                 there[case] = fold, path
             recorded += [(name, number, *row) for row in _recorded(folder, places.dataset_json["file_ending"])]
-        if not there:
-            reason = f"; {NO_VALIDATION_IN_FOLD_ALL}" if (run.path / ALL_FOLD).is_dir() else ""
-            where = f"*{places.dataset_json['file_ending']}), neither in fold_*/validation nor directly in it"
-            raise ValueError(f"{run.path}: no predictions ({where}{reason}")
         cases += [(name, number, case, fold, path) for case, (fold, path) in there.items()]
         beside = _beside(first, run.path)
         if number and beside.dataset_json != first.dataset_json:
