@@ -7,7 +7,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
 class nnUNetTrainerDemoBaseline(nnUNetTrainer):
-    """The stock trainer for 60 iterations instead of 250 000; its learning rate decays over these."""
+    """The stock trainer for 48 iterations instead of 250 000; its learning rate decays over these."""
 
     def __init__(
         self,
@@ -18,6 +18,6 @@ class nnUNetTrainerDemoBaseline(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net reads this signature
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = 10
+        self.num_epochs = 8
         self.num_iterations_per_epoch = 6
         self.num_val_iterations_per_epoch = 2

@@ -8,10 +8,10 @@ from nnunetv2_masam.trainers import nnUNetTrainerMASAM_lite
 
 
 class nnUNetTrainerDemoLite(nnUNetTrainerMASAM_lite):
-    """150 steps, which the network sees at about half the resolution of the voxels."""
+    """120 steps, which the network sees at about half the resolution of the voxels."""
 
     rules = replace(nnUNetTrainerMASAM_lite.rules, max_image_side=56, min_image_side=56)
     warmup_steps = 15
-    epochs = 5
+    epochs = 4
     steps_per_epoch = 30
     validation_steps_per_epoch = 2
