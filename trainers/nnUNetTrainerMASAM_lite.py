@@ -1,7 +1,7 @@
 """MA-SAM on TinyViT, SAM's distilled encoders: LiteMedSAM for small images and CPUs, MobileSAM for small GPUs.
 
 ``lite`` has tokens of 4 pixels where SAM's have 16. So that a CPU can train it, images are not enlarged and a step has
-two samples. LiteMedSAM's decoder was trained with boxes only, so without boxes the decoder starts at random.
+two samples.
 """
 
 from dataclasses import replace
@@ -23,7 +23,6 @@ class nnUNetTrainerMASAM_lite(ShortRun, MASAMTrainer):
         max_upsampling=1.0,
         min_image_side=56,
     )
-    pretrained_decoder = False
 
 
 class nnUNetTrainerMASAM_lite_10epochs(nnUNetTrainerMASAM_lite):
@@ -80,7 +79,6 @@ class nnUNetTrainerMASAM_lite_all(nnUNetTrainerMASAM_lite):
 class nnUNetTrainerMASAM_lite_box(MASAMBoxTrainer, nnUNetTrainerMASAM_lite):
     """LiteMedSAM with a box prompt, for CPUs and small images."""
 
-    pretrained_decoder = True
     rules = replace(nnUNetTrainerMASAM_lite.rules, arch_kwargs={"prompt": "box"})
 
 

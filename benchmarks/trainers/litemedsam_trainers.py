@@ -13,8 +13,9 @@ from nnUNetTrainerMASAM_lite import (
 
 
 class Short:
-    """Length of all of them; stands before the recipe as a base."""
+    """Length of all of them, and a decoder that starts at random; stands before the recipe as a base."""
 
+    pretrained_decoder = False
     epochs = 3
     steps_per_epoch = 50
     validation_steps_per_epoch = 1
