@@ -137,8 +137,8 @@ class MLP(nn.Module):
 class Block(AdaptedBlock):
     """A block with attention and what MA-SAM adds: the second adapter comes after the convolution in plane.
 
-    Adapters start at zero; in SAM's ViT they start at random, as the authors' do. In these narrow blocks random ones add
-    almost a third of the residual, and training would have to recover what the pretrained blocks compute.
+    Adapters start at zero; in SAM's ViT they start at random, as the authors' do. In these narrow blocks random ones
+    add almost a third of the residual, and training would have to recover what the pretrained blocks compute.
     """
 
     def __init__(self, width: int, heads: int, window: int, added: AdaptationSize, channels: int) -> None:
